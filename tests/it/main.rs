@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! Everything that needs a real server, in one binary.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod migrations;
+#[path = "support/scratch_server.rs"]
+mod scratch_server;
