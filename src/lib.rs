@@ -1,3 +1,4 @@
 //! draft
 
+pub mod config;
 pub mod error;

@@ -1,0 +1,41 @@
+//! Where a URL came from; every screen says it, so that a surprise has a name.
+
+use std::fmt::{self, Display};
+use std::path::PathBuf;
+
+use super::APPLICATION_KEY;
+
+/// Where a URL came from, without the URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    pub(super) key: &'static str,
+    pub(super) place: Place,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    Environment,
+    File(PathBuf),
+}
+
+impl Origin {
+    /// As it stands in a sentence: with backticks round the literals.
+    pub(super) fn quoted(&self) -> String {
+        self.text("`")
+    }
+
+    fn text(&self, quote: &str) -> String {
+        match &self.place {
+            Place::Environment => format!("{quote}{}{quote} in the environment", self.key),
+            Place::File(path) if self.key == APPLICATION_KEY => format!("{quote}{}{quote}", path.display()),
+            Place::File(path) => format!("{quote}{}{quote} in {quote}{}{quote}", self.key, path.display()),
+        }
+    }
+}
+
+/// `.env`, `DIRECT_URL in .env` or `DEWEY_SOURCE_DATABASE_URL in the environment`.
+impl Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(""))
+    }
+}

@@ -1,0 +1,243 @@
+//! The parameters of a URL: those of libpq, of Prisma and of hosted services.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ::url::form_urlencoded;
+use secrecy::SecretString;
+use sqlx::postgres::PgSslMode;
+
+use super::problem::Problem;
+use super::url::is_local;
+
+/// Known, and without a meaning here: pools, clients of other languages, what we set ourselves.
+const WITHOUT_MEANING: [&str; 9] = [
+    "application_name",
+    "channel_binding",
+    "connection_limit",
+    "pool_timeout",
+    "sslsni",
+    "socket_timeout",
+    "supa",
+    "uselibpqcompat",
+    "workaround",
+];
+
+/// Known, and never accepted: whoever writes them relies on them, and the last two hold secrets.
+const UNSUPPORTED: [&str; 4] = ["dbname", "user", "password", "sslpassword"];
+
+/// What the parameters say, apart from TLS.
+#[derive(Debug, Default)]
+pub(super) struct Parameters {
+    pub(super) host: Option<String>,
+    pub(super) port: Option<String>,
+    pub(super) schema: Option<String>,
+    pub(super) pgbouncer: bool,
+    pub(super) statement_cache_size: Option<usize>,
+    pub(super) connect_timeout: Option<Duration>,
+    /// Start-up options: hosted services route by `endpoint=…`.
+    pub(super) options: Option<SecretString>,
+    /// The names of parameters that nobody here knows.
+    pub(super) ignored: Vec<String>,
+}
+
+/// What the parameters say about TLS, before the host is known.
+#[derive(Debug, Default)]
+pub(super) struct Certificates {
+    mode: Option<PgSslMode>,
+    strict: bool,
+    root: Option<PathBuf>,
+    client: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+/// How a connection is encrypted and who is trusted.
+#[derive(Debug)]
+pub(super) struct Tls {
+    pub(super) mode: PgSslMode,
+    pub(super) root: Option<PathBuf>,
+    /// Certificate and key.
+    pub(super) client: Option<(PathBuf, PathBuf)>,
+}
+
+/// Reads the text after `?`; of several equal names the last one counts.
+pub(super) fn parse(query: &str) -> Result<(Parameters, Certificates), Problem> {
+    if query.split('&').any(|pair| !pair.is_empty() && !pair.contains('=')) {
+        return Err(Problem::Valueless);
+    }
+    let mut parameters = Parameters::default();
+    let mut tls = Certificates::default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if value.contains(char::is_control) {
+            return Err(Problem::Unprintable("parameter"));
+        }
+        let given = || Some(value.to_string()).filter(|value| !value.is_empty());
+        match &*name {
+            "host" => parameters.host = given(),
+            "port" => parameters.port = given(),
+            "schema" => parameters.schema = given(),
+            "options" => parameters.options = given().map(SecretString::from),
+            "pgbouncer" => {
+                parameters.pgbouncer = one_of("pgbouncer", "`true` or `false`", value.parse().ok())?;
+            }
+            "statement_cache_size" => {
+                let size = one_of("statement_cache_size", "a number", value.parse().ok())?;
+                parameters.statement_cache_size = Some(size);
+            }
+            "connect_timeout" => {
+                let seconds = one_of("connect_timeout", "a number of seconds", value.parse::<u32>().ok())?;
+                let limit = Duration::from_secs(seconds.into());
+                parameters.connect_timeout = Some(limit).filter(|limit| !limit.is_zero());
+            }
+            "sslmode" => tls.mode = Some(ssl_mode(&value)?),
+            "sslaccept" => tls.strict |= ssl_accept(&value)?,
+            // The trust store of the system is there anyhow, and only useful if it is asked about.
+            "sslrootcert" if value == "system" => tls.strict = true,
+            "sslrootcert" => tls.root = given().map(PathBuf::from),
+            "sslcert" => tls.client = given().map(PathBuf::from),
+            "sslkey" => tls.key = given().map(PathBuf::from),
+            known if WITHOUT_MEANING.contains(&known) => {}
+            other => match UNSUPPORTED.into_iter().find(|name| *name == other) {
+                Some(name) => return Err(Problem::Unsupported(name)),
+                None => parameters.ignored.push(other.escape_debug().to_string()),
+            },
+        }
+    }
+    Ok((parameters, tls))
+}
+
+impl Certificates {
+    /// Decides for a host: without a word from the URL, only a local one may be spoken to in plain text.
+    pub(super) fn resolve(self, host: &str) -> Result<Tls, Problem> {
+        let Self { mode, strict, mut root, mut client, key } = self;
+        if key.is_none() {
+            // Prisma's `sslcert` is the authority's, and is looked at only with `sslaccept=strict`.
+            let authority = client.take().filter(|_| strict);
+            root = root.or(authority);
+        }
+        let mode = match mode {
+            // TLS is not for sockets; `sqlx` would ask for it there, too.
+            _ if host.starts_with('/') => PgSslMode::Disable,
+            Some(PgSslMode::Disable) => PgSslMode::Disable,
+            _ if strict => PgSslMode::VerifyFull,
+            // As in libpq; `sqlx` would not look at the authority.
+            Some(PgSslMode::Require) | None if root.is_some() => PgSslMode::VerifyCa,
+            Some(mode) => mode,
+            None if is_local(host) => PgSslMode::Prefer,
+            None => PgSslMode::Require,
+        };
+        for (name, path) in [("sslrootcert", &root), ("sslcert", &client), ("sslkey", &key)] {
+            if let Some(path) = path {
+                File::open(path).map_err(|source| Problem::File { name, source })?;
+            }
+        }
+        let client = match (client, key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, Some(_)) => return Err(Problem::Needs { name: "sslkey", needs: "sslcert" }),
+            (_, None) => None,
+        };
+        Ok(Tls { mode, root, client })
+    }
+}
+
+fn ssl_mode(value: &str) -> Result<PgSslMode, Problem> {
+    let allowed = "`disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`";
+    one_of("sslmode", allowed, value.parse().ok())
+}
+
+fn ssl_accept(value: &str) -> Result<bool, Problem> {
+    let strict = match value {
+        "strict" => Some(true),
+        "accept_invalid_certs" => Some(false),
+        _ => None,
+    };
+    one_of("sslaccept", "`strict` or `accept_invalid_certs`", strict)
+}
+
+fn one_of<T>(name: &'static str, allowed: &'static str, value: Option<T>) -> Result<T, Problem> {
+    value.ok_or(Problem::Value { name, allowed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(host: &str, query: &str) -> String {
+        let tls = parse(query).and_then(|(_, certificates)| certificates.resolve(host));
+        tls.map_or_else(|problem| problem.to_string(), |tls| format!("{:?}", tls.mode))
+    }
+
+    #[test]
+    fn tls_is_left_out_only_for_local_hosts_or_on_request() {
+        let root = tempfile::NamedTempFile::new().unwrap();
+        let root = format!("sslrootcert={}", root.path().display());
+        for (host, query, expected) in [
+            ("localhost", "", "Prefer"),
+            ("127.0.0.9", "", "Prefer"),
+            ("::ffff:127.0.0.1", "", "Prefer"),
+            ("localhost.example.org", "", "Require"),
+            ("10.0.0.1", "", "Require"),
+            ("h", "sslmode=disable", "Disable"),
+            ("h", "sslmode=allow", "Allow"),
+            ("h", "sslmode=prefer", "Prefer"),
+            ("localhost", "sslmode=verify-full", "VerifyFull"),
+            ("h", "sslmode=require&sslaccept=strict", "VerifyFull"),
+            ("h", "sslmode=require&sslaccept=accept_invalid_certs", "Require"),
+            ("h", "sslrootcert=system", "VerifyFull"),
+            ("h", &root, "VerifyCa"),
+            ("h", &format!("sslmode=require&{root}"), "VerifyCa"),
+            ("/tmp", "sslmode=require", "Disable"),
+        ] {
+            assert_eq!(mode(host, query), expected, "{host} {query}");
+        }
+    }
+
+    #[test]
+    fn prismas_sslcert_is_an_authority_and_libpqs_comes_with_a_key() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().display();
+        let resolve = |query: String| parse(&query).unwrap().1.resolve("h").unwrap();
+        let prisma = resolve(format!("sslaccept=strict&sslcert={path}"));
+        assert!(prisma.root.is_some() && prisma.client.is_none());
+        let unread = resolve("sslcert=../prisma/ca.pem".to_owned());
+        assert!(unread.root.is_none() && unread.client.is_none());
+        let libpq = resolve(format!("sslcert={path}&sslkey={path}"));
+        assert!(libpq.root.is_none() && libpq.client.is_some());
+    }
+
+    #[test]
+    fn a_bad_value_names_its_parameter_and_what_is_allowed() {
+        for (query, problem) in [
+            (
+                "sslmode=hunter2",
+                "its parameter `sslmode` must be `disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`",
+            ),
+            ("sslaccept=x", "its parameter `sslaccept` must be `strict` or `accept_invalid_certs`"),
+            ("pgbouncer=1", "its parameter `pgbouncer` must be `true` or `false`"),
+            ("connect_timeout=5s", "its parameter `connect_timeout` must be a number of seconds"),
+            ("statement_cache_size=-1", "its parameter `statement_cache_size` must be a number"),
+            ("sslrootcert=/none/such", "its parameter `sslrootcert` names a file that cannot be read"),
+            ("sslkey=/dev/null", "its parameter `sslkey` needs `sslcert`"),
+            ("password=hunter2", "its parameter `password` is not supported"),
+            ("pgbouncer", "it has a parameter without a value"),
+            ("schema=a%00", "its parameter has a control character or is not UTF-8"),
+        ] {
+            assert_eq!(mode("h", query), problem, "{query}");
+        }
+    }
+
+    #[test]
+    fn known_parameters_without_meaning_are_silent_and_unknown_ones_named() {
+        let query = "application_name=a&channel_binding=require&connection_limit=1&pool_timeout=0&socket_timeout=1\
+                     &supa=x&uselibpqcompat=true&workaround=y&&sslidentity=id.p12&%1b[=v";
+        assert_eq!(parse(query).unwrap().0.ignored, ["sslidentity", r"\u{1b}["]);
+    }
+
+    #[test]
+    fn no_time_limit_is_said_with_zero() {
+        let limit = |query| parse(query).unwrap().0.connect_timeout;
+        assert_eq!(limit("connect_timeout=0"), None);
+        assert_eq!(limit("connect_timeout=15"), Some(Duration::from_secs(15)));
+    }
+}
