@@ -16,7 +16,7 @@ use super::{Origin, Side};
 const SUPABASE_POOLER_PORT: u16 = 6543;
 
 /// A validated URL. `Debug` and `Display` show no secret.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Endpoint {
     /// Whose it is.
     pub side: Side,

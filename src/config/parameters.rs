@@ -28,7 +28,7 @@ const WITHOUT_MEANING: [&str; 9] = [
 const UNSUPPORTED: [&str; 4] = ["dbname", "user", "password", "sslpassword"];
 
 /// What the parameters say, apart from TLS.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Parameters {
     pub(super) host: Option<String>,
     pub(super) port: Option<String>,
@@ -53,7 +53,7 @@ pub(super) struct Certificates {
 }
 
 /// How a connection is encrypted and who is trusted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tls {
     pub(super) mode: PgSslMode,
     pub(super) root: Option<PathBuf>,
@@ -220,6 +220,7 @@ mod tests {
             ("sslrootcert=/none/such", "its parameter `sslrootcert` names a file that cannot be read"),
             ("sslkey=/dev/null", "its parameter `sslkey` needs `sslcert`"),
             ("password=hunter2", "its parameter `password` is not supported"),
+            ("sslpassword=hunter2", "its parameter `sslpassword` is not supported"),
             ("pgbouncer", "it has a parameter without a value"),
             ("schema=a%00", "its parameter has a control character or is not UTF-8"),
         ] {
