@@ -1,0 +1,5 @@
+//! Throw-away servers and generated books: what the demonstration, the tests and the measurements run on.
+
+pub mod binaries;
+pub mod books;
+pub mod server;

@@ -1,0 +1,70 @@
+# supervise.sh BINARIES DIRECTORY [INITDB OPTION]...
+#
+# Makes one throw-away PostgreSQL server in DIRECTORY for the process that holds the other end of the
+# standard input. That pipe closes when the process ends, however it ends; then the server and the
+# directory go as well. Asked on the standard input, answered on the standard output:
+#
+#   start PORT    "ready PID" or "failed"
+#   kill          "killed": the postmaster died of SIGKILL
+#   keep          nothing: the server now lives until it is shut down, and cleans up then
+#
+# Signals meant for the process's terminal or service must not end this script before its work is done,
+# nor must a write to a process that is gone.
+trap '' HUP INT TERM PIPE
+binaries=$1
+directory=$2
+shift 2
+exec 2>>"$directory/log"
+
+# Nothing here is worth a checkpoint: an immediate shutdown, which PostgreSQL itself bounds to 5 s.
+clean_up() {
+    [ -z "$server" ] || kill -QUIT "$server"
+    wait
+    cd /
+    rm -rf "$directory"
+    exit
+}
+
+# Asks in the private directory of the socket, not at the port, where another server may answer. Each attempt
+# starts a program, so that 1000 take several seconds; a server needs about a tenth of one.
+ready() {
+    attempts=0
+    until "$binaries/pg_isready" -q -h "$directory" -p "$1" -U postgres; do
+        attempts=$((attempts + 1))
+        [ "$attempts" -lt 1000 ] && kill -0 "$server" || return 1
+    done
+}
+
+server=
+"$binaries/initdb" -D "$directory/data" -U postgres --pwfile="$directory/password" \
+    --auth-local=trust --auth-host=scram-sha-256 --no-sync "$@" >>"$directory/log" &&
+    cat "$directory/settings" >>"$directory/data/postgresql.conf"
+
+while read -r request port; do
+    case $request in
+    start)
+        "$binaries/postgres" -D "$directory/data" -k "$directory" -p "$port" </dev/null >>"$directory/log" 2>&1 &
+        server=$!
+        if ready "$port"; then
+            echo "ready $server"
+        else
+            kill -QUIT "$server"
+            wait "$server"
+            server=
+            echo failed
+        fi
+        ;;
+    kill)
+        kill -KILL "$server"
+        wait "$server"
+        server=
+        echo killed
+        ;;
+    keep)
+        wait "$server"
+        server=
+        clean_up
+        ;;
+    esac
+done
+clean_up
