@@ -1,8 +1,10 @@
-//! Everything that needs a real server, in one binary.
+//! Everything that needs PostgreSQL, in one binary: one pair of servers serves all tests.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "support code panics for the test that called it")]
 
 mod entities;
 mod migrations;
 #[path = "support/scratch_server.rs"]
 mod scratch_server;
+mod servers;
+mod support;

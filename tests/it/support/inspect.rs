@@ -1,0 +1,191 @@
+//! What a run left behind, seen without any code of the tool.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, Connection, Row};
+
+use super::servers::{PG_BIN, READER, SERVERS, connect};
+
+/// All that a sync copies, in an order that no locale changes; `ownerId` is remapped, `id` regenerated.
+pub(crate) const BOOKS: &str = r#"
+    SELECT isbn10, isbn13, title, "titleLong", language, synopsis, image, edition, "pageCount", authors, binding,
+           subjects, "datePublished", "imageOriginal", publisher, visibility, "createdAt", "readDate", "updatedAt"
+    FROM "Book" ORDER BY isbn13 COLLATE "C""#;
+
+/// The rows of `query` byte for byte, in one text form whatever the server's settings.
+pub(crate) fn dump(url: &str, query: &str) -> Vec<u8> {
+    psql(url, &format!("COPY ({query}) TO STDOUT"))
+}
+
+/// What psql prints for `sql`.
+pub(crate) fn psql(url: &str, sql: &str) -> Vec<u8> {
+    let output = Command::new(PG_BIN.join("psql"))
+        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", sql])
+        .env_clear()
+        .env("PGCLIENTENCODING", "UTF8")
+        .env(
+            "PGOPTIONS",
+            "-c DateStyle=ISO -c TimeZone=UTC -c extra_float_digits=3 -c bytea_output=hex -c IntervalStyle=postgres",
+        )
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// A digest of each table, sequence and catalogue of a database: its rows with their `ctid` and `xmin`. Two
+/// equal results mean that nothing was written in between, not even the same values again.
+///
+/// Statistics do not count: autovacuum may gather them at any time (and writes them without a new `xmin`).
+pub(crate) async fn tuples(url: &str) -> BTreeMap<String, String> {
+    let mut connection = connect(url).await;
+    let relations = sqlx::raw_sql(
+        "SELECT c.oid::regclass::text, 't::text' FROM pg_class c
+         WHERE relkind IN ('r', 'm') AND relnamespace::regnamespace::text !~ '^(pg_.*|information_schema)$'
+         UNION ALL
+         SELECT c.oid::regclass::text, 'last_value, is_called' FROM pg_class c WHERE relkind = 'S'
+         UNION ALL
+         SELECT c.oid::regclass::text, '''''' FROM pg_class c
+         WHERE relkind = 'r' AND NOT relisshared AND relnamespace = 'pg_catalog'::regnamespace
+           AND relname NOT IN ('pg_statistic', 'pg_statistic_ext_data')",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    let mut digests = BTreeMap::new();
+    for relation in relations {
+        let (name, row): (String, String) = (relation.get(0), relation.get(1));
+        let digest = format!(
+            "SELECT count(*) || ' rows ' || coalesce(md5(string_agg(md5(concat(ctid, ' ', xmin, {row})), '' ORDER BY ctid)), '')
+             FROM {name} t"
+        );
+        let digest = sqlx::raw_sql(AssertSqlSafe(digest)).fetch_one(&mut connection).await.unwrap();
+        digests.insert(name, digest.get(0));
+    }
+    connection.close().await.unwrap();
+    digests
+}
+
+/// Every statement that the reading role ran in a database of the source, in order, those of multi-statement
+/// queries and of prepared statements one by one.
+pub(crate) fn statements(database: &str) -> Vec<String> {
+    let log = std::fs::read_to_string(SERVERS.source.log_path()).unwrap();
+    logged(&log, database).iter().flat_map(|query| split(query)).collect()
+}
+
+/// The queries in a log whose line prefix is `%p|%d|%u|%a|`.
+fn logged(log: &str, database: &str) -> Vec<String> {
+    let mut queries: Vec<String> = Vec::new();
+    let mut inside = false;
+    for line in log.lines() {
+        // PostgreSQL puts a tab before each further line of a message.
+        if let Some(more) = line.strip_prefix('\t') {
+            if let Some(query) = queries.last_mut().filter(|_| inside) {
+                query.push('\n');
+                query.push_str(more);
+            }
+            continue;
+        }
+        let query = queries_own(line, database);
+        inside = query.is_some();
+        queries.extend(query.map(str::to_owned));
+    }
+    queries
+}
+
+/// The first line of a query, if this line of the log begins one of the reading role in the database.
+fn queries_own<'a>(line: &'a str, database: &str) -> Option<&'a str> {
+    let mut fields = line.splitn(4, '|').skip(1);
+    if fields.next()? != database || fields.next()? != READER {
+        return None;
+    }
+    let message = fields.next()?.split_once("|LOG:  ")?.1;
+    match message.strip_prefix("statement: ") {
+        Some(query) => Some(query),
+        None => Some(message.strip_prefix("execute ")?.split_once(": ")?.1),
+    }
+}
+
+/// Cuts at each `;` that is in no literal, no quoted name and no comment.
+fn split(query: &str) -> Vec<String> {
+    let mut statements = vec![String::new()];
+    let mut rest = query;
+    while let Some(first) = rest.chars().next() {
+        let end = |opening: usize, closing: &str| {
+            rest[opening..].find(closing).map_or(rest.len(), |at| opening + at + closing.len())
+        };
+        let taken = match first {
+            '\'' => end(1, "'"),
+            '"' => end(1, "\""),
+            '$' => match rest[1..].find('$').map(|at| &rest[..at + 2]) {
+                Some(tag)
+                    if tag[1..tag.len() - 1].chars().all(char::is_alphanumeric) && !starts_number(tag) =>
+                {
+                    end(tag.len(), tag)
+                }
+                _ => 1,
+            },
+            '-' if rest.starts_with("--") => end(2, "\n"),
+            '/' if rest.starts_with("/*") => end(2, "*/"),
+            ';' => {
+                statements.push(String::new());
+                rest = &rest[1..];
+                continue;
+            }
+            other => other.len_utf8(),
+        };
+        statements.last_mut().unwrap().push_str(&rest[..taken]);
+        rest = &rest[taken..];
+    }
+    statements.iter().map(|statement| statement.trim().to_owned()).filter(|s| !s.is_empty()).collect()
+}
+
+/// `$1` is a parameter, not the start of a dollar quote.
+fn starts_number(tag: &str) -> bool {
+    tag[1..].starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// How many sessions of the tool there are in the database of a superuser's `url`.
+pub(crate) async fn sessions(url: &str) -> i64 {
+    let mut connection = connect(url).await;
+    let row = sqlx::query(
+        "SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name LIKE 'dewey-sync%'",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    connection.close().await.unwrap();
+    row.get(0)
+}
+
+/// A session ends a little after its client; one that is there after 10 s stays.
+pub(crate) async fn no_session_left(url: &str) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while sessions(url).await > 0 {
+        assert!(Instant::now() < deadline, "a session of the tool is left");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_cut_outside_quotes_and_comments() {
+        let query = "BEGIN; SELECT ';', 'it''s;', \"a;b\", $1; DO $x$ a; b $x$ -- c;\n; /* d; */ COMMIT;";
+        let expected =
+            ["BEGIN", "SELECT ';', 'it''s;', \"a;b\", $1", "DO $x$ a; b $x$ -- c;", "/* d; */ COMMIT"];
+        assert_eq!(split(query), expected);
+    }
+
+    #[test]
+    fn the_log_is_read_for_one_role_and_database_with_its_further_lines() {
+        let log = "1|a|reader|x|y|LOG:  statement: SELECT\n\t1\n2|b|reader|x|LOG:  statement: no\n\t2\n\
+                   3|a|postgres|x|LOG:  statement: no\n1|a|reader|x|LOG:  execute s_1: SELECT $1\n\
+                   1|a|reader|x|DETAIL:  parameters: $1 = '3'\n";
+        assert_eq!(logged(log, "a"), ["SELECT\n1", "SELECT $1"]);
+    }
+}

@@ -1,0 +1,6 @@
+//! What tests stand on: servers, databases, a proxy in between, and ways to look at what a run left.
+
+pub(crate) mod inspect;
+pub(crate) mod proxy;
+pub(crate) mod sandbox;
+pub(crate) mod servers;

@@ -1,0 +1,113 @@
+//! One test's world: a source with books, a target with a user, and a directory with the two env files.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::servers::{DEVELOPER, READER, SERVERS, as_role};
+
+/// As many as fit one default batch, with all the awkward ones.
+const BOOKS: u32 = 357;
+
+pub(crate) struct Sandbox {
+    /// The name of both databases.
+    pub(crate) database: String,
+    directory: TempDir,
+}
+
+impl Sandbox {
+    pub(crate) async fn new() -> Self {
+        Self::with_books(BOOKS).await
+    }
+
+    /// The databases stay until the servers go: dropping them would cost more than they do.
+    pub(crate) async fn with_books(books: u32) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let database = format!("sandbox_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        tokio::join!(SERVERS.create_source(&database, books), SERVERS.create_target(&database));
+        let sandbox = Self { database, directory: tempfile::tempdir().unwrap() };
+        sandbox.set_urls(&sandbox.source_url(), &sandbox.target_url());
+        sandbox
+    }
+
+    /// Writes the env files, for a run through proxies for instance.
+    pub(crate) fn set_urls(&self, source: &str, target: &str) {
+        for (file, url) in [(".env.production", source), (".env", target)] {
+            fs::write(self.directory.path().join(file), format!("DEWEY_DB_DATABASE_URL={url}\n")).unwrap();
+        }
+    }
+
+    /// Where the env files are.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// For the role that may only read books.
+    pub(crate) fn source_url(&self) -> String {
+        as_role(&self.source_admin_url(), READER)
+    }
+
+    /// For the ordinary role that owns the database.
+    pub(crate) fn target_url(&self) -> String {
+        as_role(&self.target_admin_url(), DEVELOPER)
+    }
+
+    /// For the superuser, to prepare and to look.
+    pub(crate) fn source_admin_url(&self) -> String {
+        SERVERS.source.url(&self.database)
+    }
+
+    /// For the superuser, to prepare and to look.
+    pub(crate) fn target_admin_url(&self) -> String {
+        SERVERS.target.url(&self.database)
+    }
+
+    /// The tool in this sandbox, with nothing of the caller's environment.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dewey-sync"));
+        command
+            .env_clear()
+            .envs([("NO_COLOR", "1"), ("PATH", "/usr/bin:/bin")])
+            .env("HOME", self.directory())
+            .current_dir("/")
+            .arg("--dir")
+            .arg(self.directory())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs the tool to its end.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Run {
+        let output = self.command().args(arguments).output().await.unwrap();
+        Run {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// What a run of the tool said.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// None: a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Run {
+    /// The last line of `--output json`, which is the whole summary.
+    pub(crate) fn json_end(&self) -> Value {
+        let last = self.stdout.lines().last().unwrap_or_else(|| panic!("no output: {self:?}"));
+        let end: Value = serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        assert_eq!(end["event"], "end", "{self:?}");
+        end
+    }
+}
