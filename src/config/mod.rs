@@ -103,6 +103,14 @@ pub fn target(locations: &Locations, environment: &Environment) -> Result<Endpoi
     endpoint(Side::Target, locations, environment)
 }
 
+/// Whether anything says where `side` is, be it usable or not.
+pub fn is_configured(side: Side, locations: &Locations, environment: &Environment) -> bool {
+    let named = environment.get(side.key()).is_some();
+    named
+        || (side == Side::Target && environment.get(APPLICATION_KEY).is_some())
+        || locations.env_file(side).exists()
+}
+
 fn endpoint(side: Side, locations: &Locations, environment: &Environment) -> Result<Endpoint> {
     if let Some(url) = environment.get(side.key()) {
         return validated(side, Origin { key: side.key(), place: Place::Environment }, url, environment);

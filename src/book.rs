@@ -1,0 +1,115 @@
+//! Everything this program knows about books, beside the generated entity: which column is what.
+//!
+//! "Your own table" means another entity and another version of this page.
+
+use dewey_sync_entity::book;
+use sea_orm::{IdenStatic, Iterable};
+
+pub use dewey_sync_entity::book::{ActiveModel, Column, Entity, Model};
+
+/// The table, as an SQL identifier. The transaction's search path says in which schema.
+pub const TABLE: &str = "\"Book\"";
+
+/// The table that owners are in, as an SQL identifier.
+pub const OWNER_TABLE: &str = "\"User\"";
+
+/// The natural key of a sync: books of both sides with the same value are the same book.
+pub const KEY: Column = Column::Isbn13;
+
+/// What else is unique.
+pub const OTHER_KEY: Column = Column::Isbn10;
+
+/// What a column is to the sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Given anew by the target.
+    Id,
+    /// Remapped to a user of the target.
+    Owner,
+    /// Copied; both sides must have it.
+    Copied,
+    /// Copied when both sides have it.
+    CopiedIfPresent,
+}
+
+/// What `column` is to the sync.
+pub const fn role(column: Column) -> Role {
+    match column {
+        Column::Id => Role::Id,
+        Column::OwnerId => Role::Owner,
+        Column::ReadDate | Column::CreatedAt | Column::UpdatedAt => Role::CopiedIfPresent,
+        Column::Isbn10
+        | Column::Isbn13
+        | Column::Title
+        | Column::TitleLong
+        | Column::Language
+        | Column::Synopsis
+        | Column::Image
+        | Column::Edition
+        | Column::PageCount
+        | Column::Authors
+        | Column::Binding
+        | Column::Subjects
+        | Column::DatePublished
+        | Column::ImageOriginal
+        | Column::Publisher
+        | Column::Visibility => Role::Copied,
+    }
+}
+
+/// The built-in type under which a copied column is compared: the same on every server, and none that changes a value.
+pub const fn comparable_type(column: Column) -> &'static str {
+    match column {
+        Column::Id | Column::OwnerId | Column::PageCount => "integer",
+        Column::Authors | Column::Subjects => "text[]",
+        Column::ReadDate | Column::CreatedAt | Column::UpdatedAt => "timestamp",
+        _ => "text",
+    }
+}
+
+/// The column's name as an SQL identifier.
+pub fn quoted(column: Column) -> String {
+    format!("\"{}\"", column.as_str())
+}
+
+/// The columns that travel between two schemas, in the entity's order: what every row's digest covers.
+#[derive(Debug, Clone)]
+pub struct CopiedColumns(Vec<Column>);
+
+impl CopiedColumns {
+    /// All required columns, and the optional ones that `on_both_sides` says both have.
+    pub fn new(on_both_sides: impl Fn(Column) -> bool) -> Self {
+        let travels = |column: &Column| match role(*column) {
+            Role::Copied => true,
+            Role::CopiedIfPresent => on_both_sides(*column),
+            Role::Id | Role::Owner => false,
+        };
+        Self(book::Column::iter().filter(travels).collect())
+    }
+
+    /// Whether `column` travels.
+    pub fn contains(&self, column: Column) -> bool {
+        self.iter().any(|copied| copied.as_str() == column.as_str())
+    }
+
+    /// The columns in order.
+    pub fn iter(&self) -> impl Iterator<Item = Column> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+/// A user's id in the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceUserId(pub i32);
+
+/// A user's id in the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TargetUserId(pub i32);
+
+/// A book as the source has it, its id and owner the source's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceBook(pub Model);
+
+/// A book as the target shall have it, without an id, owned by a user of the target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TargetBook(pub ActiveModel);

@@ -1,0 +1,195 @@
+//! What a server or the way to it answered, without any value of a row.
+//!
+//! Invariant: the text of a `Fault` names objects of the schema, never data. PostgreSQL puts
+//! values into the details of every class and into the messages of some; the latter are replaced.
+
+use crate::error::{Error, Kind};
+use sea_orm::{DbErr, RuntimeErr};
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
+/// The origin of a fault, as far as the classifier in `retry` wants to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The server answered with an SQLSTATE; `fatal` when the answer also ended the session.
+    Server {
+        /// Five characters, PostgreSQL's appendix A.
+        sqlstate: String,
+        /// Whether the session ended with it.
+        fatal: bool,
+    },
+    /// The connection broke or was never there.
+    Io,
+    /// A deadline of ours passed.
+    Deadline,
+    /// TLS could not be agreed on.
+    Tls,
+    /// The wire, a value or the use of the driver was not as expected, or a transaction was used after its failure.
+    Client,
+}
+
+/// One failed request to a server.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{text}")]
+pub struct Fault {
+    /// Where it came from.
+    pub origin: Origin,
+    /// Whether the request was a COMMIT, so that its effect is unknown when no answer came.
+    pub at_commit: bool,
+    /// The constraint that was violated, if any.
+    pub constraint: Option<String>,
+    text: String,
+}
+
+impl Fault {
+    /// A fault of the client's own.
+    pub fn client(text: impl Into<String>) -> Self {
+        Self::of(Origin::Client, text)
+    }
+
+    /// A deadline that passed; `waited` says for what.
+    pub fn deadline(waited: std::time::Duration) -> Self {
+        Self::of(Origin::Deadline, format!("no answer within {}", humantime::format_duration(waited)))
+    }
+
+    /// The same fault as the answer to a COMMIT.
+    #[must_use]
+    pub fn at_commit(mut self) -> Self {
+        self.at_commit = true;
+        self
+    }
+
+    fn of(origin: Origin, text: impl Into<String>) -> Self {
+        Self { origin, at_commit: false, constraint: None, text: text.into() }
+    }
+
+    /// The SQLSTATE, when a server answered.
+    pub fn sqlstate(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Server { sqlstate, .. } => Some(sqlstate),
+            _ => None,
+        }
+    }
+
+    /// What this fault means while the run is on its way: a server out of reach, or a statement that failed for good.
+    pub fn kind(&self) -> Kind {
+        let out_of_reach = match &self.origin {
+            Origin::Io | Origin::Deadline => true,
+            Origin::Server { sqlstate, .. } => {
+                sqlstate.starts_with("08") || matches!(&sqlstate[..], "53300" | "57P01" | "57P02" | "57P03")
+            }
+            Origin::Tls | Origin::Client => false,
+        };
+        if out_of_reach { Kind::Unreachable } else { Kind::NotCompleted }
+    }
+
+    /// What it means before the first write: mostly that the configuration names what is not there.
+    pub fn kind_at_start(&self) -> Kind {
+        match &self.origin {
+            Origin::Server { sqlstate, .. }
+                if ["08P01", "28", "3D", "3F", "42"].iter().any(|c| sqlstate.starts_with(c)) =>
+            {
+                Kind::Usage
+            }
+            Origin::Tls => Kind::Usage,
+            _ => self.kind(),
+        }
+    }
+
+    /// The error of which this fault is the cause.
+    pub fn error(self, doing: impl Into<String>) -> Error {
+        Error::new(self.kind(), doing).because(self)
+    }
+
+    fn of_server(error: &PgDatabaseError) -> Self {
+        let fatal = matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic);
+        Self {
+            origin: Origin::Server { sqlstate: error.code().to_owned(), fatal },
+            at_commit: false,
+            constraint: error.constraint().map(str::to_owned),
+            text: text_of(error),
+        }
+    }
+}
+
+/// The SQLSTATE classes whose messages name objects and limits, never values.
+const NAMING_CLASSES: [&str; 15] =
+    ["08", "0A", "23", "25", "26", "28", "2B", "3D", "3F", "40", "42", "53", "54", "55", "57"];
+
+/// PostgreSQL's message where it names only the schema, else the names that come with it.
+fn text_of(error: &PgDatabaseError) -> String {
+    let code = error.code();
+    // A function's RAISE says what its author liked, under any SQLSTATE.
+    let raised = error.routine() == Some("exec_stmt_raise");
+    if !raised && NAMING_CLASSES.iter().chain(&["58", "XX"]).any(|class| code.starts_with(class)) {
+        return format!("{} (SQLSTATE {code})", error.message());
+    }
+    let what = match code.get(..2) {
+        _ if raised => "an error raised by a function or trigger",
+        Some("22") => "a value was not accepted",
+        _ => "the statement was refused",
+    };
+    let places = [
+        ("table", error.table()),
+        ("column", error.column()),
+        ("type", error.data_type()),
+        ("constraint", error.constraint()),
+    ];
+    let named: String =
+        places.into_iter().filter_map(|(kind, name)| name.map(|name| format!(", {kind} `{name}`"))).collect();
+    format!("{what}{named} (SQLSTATE {code})")
+}
+
+impl From<&sqlx::Error> for Fault {
+    fn from(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(answer) => match answer.try_downcast_ref::<PgDatabaseError>() {
+                Some(answer) => Self::of_server(answer),
+                None => Self::client("an answer that is not PostgreSQL's"),
+            },
+            sqlx::Error::Io(error) => Self::of(Origin::Io, describe_io(error)),
+            sqlx::Error::Tls(error) => Self::of(Origin::Tls, error.to_string()),
+            sqlx::Error::Protocol(text) if text.contains("SSL") || text.contains("TLS") => {
+                Self::of(Origin::Tls, text)
+            }
+            // Decoding errors quote the value; only the column is passed on.
+            sqlx::Error::ColumnDecode { index, .. } => {
+                Self::client(format!("a value of column `{index}` could not be decoded"))
+            }
+            sqlx::Error::Decode(_) => Self::client("a value could not be decoded"),
+            sqlx::Error::Encode(_) => Self::client("a value could not be encoded"),
+            other => Self::client(other.to_string()),
+        }
+    }
+}
+
+/// The operating system's words, without the number that they end with.
+fn describe_io(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    match text.strip_prefix("failed to lookup address information: ") {
+        Some(why) => format!("unknown host: {why}"),
+        None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            "the server closed the connection".into()
+        }
+        None => text.to_lowercase(),
+    }
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<DbErr> for Fault {
+    fn from(error: DbErr) -> Self {
+        match &error {
+            DbErr::Conn(RuntimeErr::SqlxError(inner))
+            | DbErr::Exec(RuntimeErr::SqlxError(inner))
+            | DbErr::Query(RuntimeErr::SqlxError(inner)) => Self::from(inner.as_ref()),
+            DbErr::Custom(text) | DbErr::Exec(RuntimeErr::Internal(text)) => Self::client(text),
+            DbErr::Type(_) | DbErr::TryIntoErr { .. } => Self::client("a value could not be decoded"),
+            other => Self::client(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! An order-independent digest of books, computed by the server that holds them.
+//!
+//! A row's digest is the first 8 bytes of `sha256(record_send(row(…)))`, every column cast to a built-in type and the
+//! owner last. It tells NULL, `{}` and array bounds apart and depends on no setting of the server. Digests are added, so
+//! those of parts add up to that of the whole.
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use super::fault::Fault;
+use crate::book::{self, CopiedColumns, TargetUserId};
+
+/// How many rows there are and the sum of their digests modulo 2^64.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Rows covered.
+    pub rows: i64,
+    /// The sum.
+    pub digest: u64,
+}
+
+impl Fingerprint {
+    /// The digest in hexadecimal, 16 digits.
+    pub fn digest_hex(&self) -> String {
+        format!("{:016x}", self.digest)
+    }
+
+    /// Reads `rows` and `digest` from columns `at` and `at + 1` of a row of one of the queries below.
+    pub fn from_row(row: &PgRow, at: usize) -> Result<Self, Fault> {
+        let sum: i128 = row
+            .try_get::<String, _>(at + 1)?
+            .parse()
+            .map_err(|_| Fault::client("a sum of digests is not a number"))?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "modulo 2^64 is meant")]
+        let digest = sum as u64;
+        Ok(Self { rows: row.try_get(at)?, digest })
+    }
+}
+
+/// Whose digest it is: in the source, the owner that a book will have; in the target, the one it has.
+#[derive(Debug, Clone, Copy)]
+pub enum OwnerTerm {
+    /// The target user that every book of the source is mapped to.
+    Mapped(TargetUserId),
+    /// The owner column.
+    Own,
+}
+
+/// The digest of one row, as a bigint expression.
+pub fn row_digest(columns: &CopiedColumns, owner: OwnerTerm) -> String {
+    let mut terms: Vec<String> = columns
+        .iter()
+        .map(|column| format!("{}::{}", book::quoted(column), book::comparable_type(column)))
+        .collect();
+    terms.push(match owner {
+        OwnerTerm::Mapped(TargetUserId(id)) => format!("{id}::integer"),
+        OwnerTerm::Own => format!("{}::integer", book::quoted(book::Column::OwnerId)),
+    });
+    let record = terms.join(", ");
+    format!("('x' || encode(substr(sha256(record_send(row({record}))), 1, 8), 'hex'))::bit(64)::bigint")
+}
+
+/// A query for the fingerprint of the whole table: one row of count (bigint) and sum (text).
+pub fn whole_table(columns: &CopiedColumns, owner: OwnerTerm) -> String {
+    let digest = row_digest(columns, owner);
+    format!("SELECT count(*), coalesce(sum({digest}), 0)::text FROM {}", book::TABLE)
+}
+
+/// How many buckets [`bucket`] knows: a bucket of a million books holds about 250.
+pub const BUCKETS: i32 = 4096;
+
+/// The bucket (0 to 4095, integer) of a row: by the key's text as the wire has it, whatever the server's encoding.
+pub fn bucket() -> String {
+    let key = book::quoted(book::KEY);
+    format!("('x' || substr(md5(textsend({key}::text)), 1, 3))::bit(12)::integer")
+}
+
+/// A query for the fingerprints by bucket: rows of bucket (integer), count (bigint) and sum (text).
+pub fn by_bucket(columns: &CopiedColumns, owner: OwnerTerm) -> String {
+    let digest = row_digest(columns, owner);
+    format!("SELECT {}, count(*), sum({digest})::text FROM {} GROUP BY 1", bucket(), book::TABLE)
+}

@@ -1,0 +1,18 @@
+//! The two servers: a [`Source`] that can only be read, a [`Target`] that is written through [`Tx`], and what goes
+//! wrong with either as a [`Fault`].
+
+mod connect;
+mod fault;
+pub mod fingerprint;
+mod identity;
+mod source;
+mod target;
+mod tx;
+
+pub use connect::{Server, identifier, literal};
+pub use fault::{Fault, Origin};
+pub use fingerprint::Fingerprint;
+pub use identity::Identity;
+pub use source::{Source, SourceTx};
+pub use target::Target;
+pub use tx::Tx;

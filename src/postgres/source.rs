@@ -1,0 +1,79 @@
+//! Production: a side that can only be read.
+//!
+//! Invariant: no value of this module gives out a connection or runs a statement outside a READ ONLY transaction. The
+//! layers, outermost first: this type, the start-up option `default_transaction_read_only`, `BEGIN … READ ONLY` checked
+//! inside, and `pg_current_xact_id_if_assigned()` at the end.
+
+use std::time::Duration;
+
+use dewey_sync_entity::book;
+use futures_util::Stream;
+use sea_orm::{EntityTrait, Select};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use super::connect::Server;
+use super::fault::Fault;
+use super::tx::{SNAPSHOT, Tx};
+
+/// The server that books are read from.
+#[derive(Debug)]
+pub struct Source(Server);
+
+impl Source {
+    /// Takes the side over.
+    pub fn new(server: Server) -> Self {
+        Self(server)
+    }
+
+    /// The server, for what is true of both sides.
+    pub fn server(&self) -> &Server {
+        &self.0
+    }
+
+    /// Begins a transaction with one snapshot from its first query on. The rows are those of `first`.
+    pub async fn snapshot(
+        &self,
+        statement_timeout: Duration,
+        first: &str,
+    ) -> Result<(SourceTx<'_>, Vec<PgRow>), Fault> {
+        let first = format!("SELECT current_setting('transaction_read_only'); {first}");
+        let (tx, mut rows) = Tx::begin(&self.0, SNAPSHOT, statement_timeout, &first).await?;
+        let read_only = rows.first().map(|row| row.try_get::<String, _>(0)).transpose()?;
+        if read_only.as_deref() != Some("on") {
+            return Err(Fault::client("the source did not begin a read-only transaction"));
+        }
+        rows.remove(0);
+        Ok((SourceTx(tx), rows))
+    }
+}
+
+/// An open READ ONLY transaction on the source.
+#[derive(Debug)]
+pub struct SourceTx<'server>(Tx<'server>);
+
+impl SourceTx<'_> {
+    /// Runs a query without parameters in one round trip.
+    pub async fn read(&self, query: &str) -> Result<Vec<PgRow>, Fault> {
+        self.0.simple(query).await
+    }
+
+    /// The books of a SeaORM query, as they arrive.
+    pub async fn books(
+        &self,
+        select: Select<book::Entity>,
+    ) -> Result<impl Stream<Item = Result<<book::Entity as EntityTrait>::Model, sea_orm::DbErr>> + Send, Fault>
+    {
+        Ok(select.stream(&self.0).await?)
+    }
+
+    /// Ends the transaction, having checked that it wrote nothing.
+    pub async fn finish(self) -> Result<(), Fault> {
+        let rows = self.0.end("SELECT pg_current_xact_id_if_assigned() IS NULL; COMMIT").await?;
+        let untouched = rows.first().map(|row| row.try_get::<bool, _>(0)).transpose()?;
+        if untouched != Some(true) {
+            return Err(Fault::client("the source assigned a transaction id to a reading transaction"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Development: the side that is written to.
+
+use std::time::Duration;
+
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, SqlxPostgresConnector, TransactionTrait};
+use sqlx::postgres::{PgPoolOptions, PgRow};
+
+use super::connect::Server;
+use super::fault::Fault;
+use super::tx::{SNAPSHOT, Tx};
+
+/// The server that books are written to.
+#[derive(Debug)]
+pub struct Target(Server);
+
+impl Target {
+    /// Takes the side over.
+    pub fn new(server: Server) -> Self {
+        Self(server)
+    }
+
+    /// The server, for what is true of both sides.
+    pub fn server(&self) -> &Server {
+        &self.0
+    }
+
+    /// Begins a READ ONLY transaction with one snapshot. The rows are those of `first`.
+    pub async fn snapshot(
+        &self,
+        statement_timeout: Duration,
+        first: &str,
+    ) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
+        Tx::begin(&self.0, SNAPSHOT, statement_timeout, first).await
+    }
+
+    /// Begins a writing transaction, whatever the role's defaults are. The rows are those of `first`.
+    pub async fn write(
+        &self,
+        statement_timeout: Duration,
+        first: &str,
+    ) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
+        Tx::begin(&self.0, "ISOLATION LEVEL READ COMMITTED READ WRITE", statement_timeout, first).await
+    }
+
+    /// Runs `sql` as a whole transaction, in one round trip; its rows.
+    pub async fn once(&self, statement_timeout: Duration, sql: &str) -> Result<Vec<PgRow>, Fault> {
+        let (tx, rows) = self.write(statement_timeout, &format!("{sql}; COMMIT")).await?;
+        tx.ended();
+        Ok(rows)
+    }
+
+    /// Runs `migrate` in one transaction of a connection of its own, because the migrations are written for SeaORM's.
+    pub async fn migrate<T>(
+        &self,
+        migrate: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, DbErr>,
+    ) -> Result<T, Fault> {
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(self.0.connect_timeout())
+            .connect_lazy_with(self.0.options());
+        let connection: DatabaseConnection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
+        let transaction = connection.begin().await?;
+        let migrated = migrate(&transaction).await;
+        let ended = match &migrated {
+            Ok(_) => transaction.commit().await,
+            Err(_) => transaction.rollback().await,
+        };
+        let closed = connection.close().await;
+        let done = migrated?;
+        ended?;
+        closed?;
+        Ok(done)
+    }
+}

@@ -1,0 +1,116 @@
+//! What a run reports while it goes on. The library only emits events; what becomes of them is the command line's choice.
+
+mod bars;
+mod json;
+mod lines;
+
+use serde::Serialize;
+
+pub use bars::Bars;
+pub use json::Json;
+pub use lines::Lines;
+
+/// Something that happened. Serialised, it is a line of `--output json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Something the user should know that stops nothing.
+    Notice {
+        /// One sentence.
+        text: String,
+    },
+    /// Work of another kind begins.
+    Phase {
+        /// Which.
+        phase: Phase,
+    },
+    /// The ranges are frozen. Comes again, with the counts back at none, when `atomic` starts anew.
+    Planned {
+        /// How many batches.
+        batches: usize,
+        /// Rows that the plan saw in the source.
+        books: u64,
+    },
+    /// The old books are gone, in the transaction of the strategy.
+    Deleted {
+        /// Rows.
+        books: u64,
+    },
+    /// A batch is written; under `batched` it is committed.
+    Batch {
+        /// Counted from 1.
+        batch: usize,
+        /// Of how many.
+        batches: usize,
+        /// Rows read from the source.
+        books: u64,
+        /// Rows that the target says it inserted.
+        inserted: u64,
+    },
+    /// What changed in the source during a `batched` run was copied again.
+    Repaired {
+        /// Rows removed again.
+        deleted: u64,
+        /// Rows read again from the source.
+        books: u64,
+        /// Rows inserted for them.
+        inserted: u64,
+    },
+    /// A batch failed for good; the others go on.
+    BatchFailed {
+        /// Counted from 1.
+        batch: usize,
+        /// Of how many.
+        batches: usize,
+        /// Rows that the plan saw in it.
+        books: u64,
+        /// Why.
+        cause: String,
+    },
+    /// Something is tried again after a delay.
+    Retry {
+        /// What failed.
+        what: String,
+        /// The number of the coming attempt, counted from 1 after the first.
+        attempt: u32,
+        /// Until then.
+        delay_ms: u64,
+        /// The class of the failure.
+        class: &'static str,
+        /// Why.
+        cause: String,
+    },
+    /// Source and target were found equal.
+    Verified {
+        /// Rows compared.
+        rows: i64,
+        /// The digest of both.
+        digest: String,
+    },
+}
+
+/// The kinds of work, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Reaching both servers and passing the guards.
+    Checking,
+    /// Cutting the ranges.
+    Planning,
+    /// Removing the old books.
+    Deleting,
+    /// Export, remap and import, batch by batch.
+    Copying,
+    /// Comparing every row.
+    Verifying,
+    /// Copying again what changed in the source meanwhile.
+    Repairing,
+    /// Waiting for the answer to COMMIT.
+    Committing,
+}
+
+/// Who is told.
+pub trait Progress: Send + Sync {
+    /// Takes note of `event`; must not block for long.
+    fn event(&self, event: &Event);
+}
