@@ -12,6 +12,8 @@ pub mod book;
 pub mod config;
 pub mod demo;
 pub mod error;
+pub mod ledger;
 pub mod postgres;
 pub mod progress;
 pub mod retry;
+pub mod sync;

@@ -1,0 +1,26 @@
+//! The run's durable memory in the target: schema `dewey_sync`, whose tables the package `migration` makes.
+
+pub mod checkpoint;
+pub mod run;
+
+use dewey_sync_entity::ledger::identity;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait, NotSet, Set};
+
+use crate::postgres::Identity;
+
+/// Marks the database as a development database: its identity into its own ledger.
+pub async fn mark(connection: &impl ConnectionTrait, found: &Identity, name: &str) -> Result<(), DbErr> {
+    use identity::Column;
+    let model = identity::ActiveModel {
+        id: Set(1),
+        system_identifier: Set(found.system_identifier.clone()),
+        database_oid: Set(found.database_oid),
+        database_name: Set(name.to_owned()),
+        marked_at: NotSet,
+    };
+    let replace = OnConflict::column(Column::Id)
+        .update_columns([Column::SystemIdentifier, Column::DatabaseOid, Column::DatabaseName])
+        .to_owned();
+    identity::Entity::insert(model).on_conflict(replace).exec_without_returning(connection).await.map(drop)
+}

@@ -1,0 +1,112 @@
+//! What one query to each side tells about it before anything is decided.
+
+use serde::Deserialize;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use super::guard::dependents::ForeignKey;
+use crate::book::{Column, TABLE};
+use crate::postgres::{Fault, Identity};
+use sea_orm::IdenStatic;
+
+/// True of either side, from its catalogs and settings.
+#[expect(clippy::struct_excessive_bools, reason = "each is an answer of the server")]
+#[derive(Debug, Clone, Deserialize)]
+pub struct Facts {
+    /// As the server says it, such as `15.18 (Debian …)`.
+    pub version: String,
+    /// Such as 150018.
+    pub version_num: u32,
+    /// A standby that replays another server's log.
+    pub in_recovery: bool,
+    /// Whether this session is encrypted, as the server sees it.
+    pub tls: Option<bool>,
+    /// Which database it is.
+    pub identity: Identity,
+    /// Whether schema `dewey_sync` holds an identity table.
+    pub ledger: bool,
+    /// Whether the role may read that table.
+    pub ledger_readable: bool,
+    /// Of the book table; `None` when there is no such table in the schema.
+    pub columns: Option<Vec<String>>,
+    /// Of the enum of the column `visibility`.
+    pub labels: Option<Vec<String>>,
+    /// Whether the role may change the book table.
+    pub can_write: Option<bool>,
+    /// Whether there is a table of users.
+    pub users: bool,
+    /// The server's clock, RFC 3339 in UTC.
+    pub now: String,
+    /// The server's own address, when it is reached over TCP.
+    pub address: Option<String>,
+    /// Whether the advisory lock of the same-database guard was free.
+    pub lock_was_free: bool,
+    /// Every foreign key of the database.
+    pub foreign_keys: Option<Vec<ForeignKey>>,
+}
+
+impl Facts {
+    /// The query; `lock` is an SQL expression of boolean that takes or tries the same-database lock.
+    pub fn query(lock: &str) -> String {
+        format!(
+            "SELECT json_build_object(
+ 'version', current_setting('server_version'),
+ 'version_num', current_setting('server_version_num')::int,
+ 'in_recovery', pg_is_in_recovery(),
+ 'tls', (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()),
+ 'identity', json_build_object(
+   'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
+   'database_oid', (SELECT oid::bigint FROM pg_database WHERE datname = current_database())),
+ 'ledger', ledger.oid IS NOT NULL,
+ 'ledger_readable', coalesce(has_schema_privilege(ledger.relnamespace, 'USAGE')
+   AND has_table_privilege(ledger.oid, 'SELECT'), false),
+ 'columns', (SELECT json_agg(attname ORDER BY attnum) FROM pg_attribute
+   WHERE attrelid = book.oid AND attnum > 0 AND NOT attisdropped),
+ 'labels', (SELECT json_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum JOIN pg_attribute ON atttypid = enumtypid
+   WHERE attrelid = book.oid AND attname = 'visibility'),
+ 'can_write', has_table_privilege(book.oid, 'INSERT, UPDATE, DELETE, TRUNCATE'),
+ 'users', to_regclass('{user}') IS NOT NULL,
+ 'now', to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),
+ 'address', host(inet_server_addr()),
+ 'lock_was_free', {lock},
+ 'foreign_keys', (SELECT json_agg(json_build_object(
+     'table', format('%I.%I', n.nspname, t.relname),
+     'columns', (SELECT json_agg(format('%I', attname) ORDER BY place) FROM unnest(conkey) WITH ORDINALITY
+        AS key (number, place) JOIN pg_attribute ON attrelid = conrelid AND attnum = number),
+     'references', format('%I.%I', rn.nspname, r.relname),
+     'references_book', confrelid = book.oid,
+     'referenced_columns', (SELECT json_agg(format('%I', attname) ORDER BY place) FROM unnest(confkey)
+        WITH ORDINALITY AS key (number, place) JOIN pg_attribute ON attrelid = confrelid AND attnum = number),
+     'on_delete', confdeltype))
+   FROM pg_constraint JOIN pg_class t ON t.oid = conrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+   JOIN pg_class r ON r.oid = confrelid JOIN pg_namespace rn ON rn.oid = r.relnamespace
+   WHERE contype = 'f' AND conparentid = 0)
+ )::text
+FROM (SELECT to_regclass('{TABLE}')::oid AS oid) book LEFT JOIN (SELECT c.oid, c.relnamespace FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'dewey_sync' AND c.relname = 'identity') ledger ON true",
+            user = crate::book::OWNER_TABLE,
+        )
+    }
+
+    /// Reads the answer to [`Facts::query`].
+    pub fn from_rows(rows: &[PgRow]) -> Result<Self, Fault> {
+        from_json(rows)
+    }
+
+    /// Whether the book table has `column`.
+    pub fn has(&self, column: Column) -> bool {
+        self.columns.as_ref().is_some_and(|columns| columns.iter().any(|name| name == column.as_str()))
+    }
+
+    /// The major version, such as 15.
+    pub fn major_version(&self) -> u32 {
+        self.version_num / 10_000
+    }
+}
+
+/// Reads the JSON text in the only column of the only row.
+pub(super) fn from_json<T: for<'de> Deserialize<'de>>(rows: &[PgRow]) -> Result<T, Fault> {
+    let row = rows.first().ok_or_else(|| Fault::client("a question about the database was not answered"))?;
+    let text: String = row.try_get(0)?;
+    serde_json::from_str(&text).map_err(|error| Fault::client(error.to_string()))
+}

@@ -1,0 +1,8 @@
+//! What is checked before any write or DDL, one guard a file. `--yes` answers questions; it disarms none of these.
+
+pub mod dependents;
+pub mod owner;
+pub mod same_database;
+pub mod schema;
+pub mod swapped;
+pub mod target_identity;

@@ -1,0 +1,106 @@
+//! The plan: the source's ids cut into ranges, frozen before the first write. Everything later consumes ranges.
+
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use crate::book;
+use crate::ledger::checkpoint::Checkpoint;
+use crate::postgres::Fault;
+
+/// What one run will do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// In order of ids, covering all of them; none when the source has no books.
+    pub ranges: Vec<Range>,
+    /// Rows of all ranges when the plan was made.
+    pub books: u64,
+}
+
+/// Source ids in `(after, through]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Range {
+    /// Counted from 1.
+    pub batch: usize,
+    /// `None`: open downwards.
+    pub after: Option<i32>,
+    /// `None`: open upwards.
+    pub through: Option<i32>,
+    /// Rows when the plan was made.
+    pub books: u64,
+}
+
+impl Plan {
+    /// The query whose rows [`Plan::from_rows`] reads: the last id and the count of each run of at most
+    /// `batch_size` rows, by an index-only scan.
+    pub fn query(batch_size: u32) -> String {
+        let id = book::quoted(book::Column::Id);
+        format!(
+            "SELECT max({id}), count(*) FROM (SELECT {id}, (row_number() OVER (ORDER BY {id}) - 1) / {batch_size} \
+             AS batch FROM {}) numbered GROUP BY batch ORDER BY batch",
+            book::TABLE
+        )
+    }
+
+    /// Builds the plan from the rows of [`Plan::query`].
+    pub fn from_rows(rows: &[PgRow]) -> Result<Self, Fault> {
+        let cut: Result<Vec<(i32, i64)>, sqlx::Error> =
+            rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect();
+        Ok(Self::cut(&cut?))
+    }
+
+    /// Ranges from the last id and the count of each, the outer ends open: a book that arrives below the first or
+    /// above the last id belongs to a range as well.
+    fn cut(ends: &[(i32, i64)]) -> Self {
+        let last = ends.len();
+        let ranges: Vec<Range> = ends
+            .iter()
+            .enumerate()
+            .map(|(index, (end, count))| Range {
+                batch: index + 1,
+                after: index.checked_sub(1).map(|before| ends[before].0),
+                through: (index + 1 < last).then_some(*end),
+                books: count.unsigned_abs(),
+            })
+            .collect();
+        let books = ranges.iter().map(|range| range.books).sum();
+        Self { ranges, books }
+    }
+}
+
+impl Range {
+    /// The checkpoint of this range's batch.
+    pub fn checkpoint(&self, run_id: i64) -> Checkpoint {
+        Checkpoint {
+            run_id,
+            batch: self.batch,
+            after_id: self.after,
+            through_id: self.through,
+            rows: self.books,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_join_without_gap_and_are_open_at_both_ends() {
+        let plan = Plan::cut(&[(10, 3), (20, 3), (21, 1)]);
+        let bounds: Vec<_> = plan.ranges.iter().map(|range| (range.after, range.through)).collect();
+        assert_eq!(bounds, [(None, Some(10)), (Some(10), Some(20)), (Some(20), None)]);
+        assert_eq!(plan.books, 7);
+    }
+
+    #[test]
+    fn a_single_range_covers_every_id() {
+        let plan = Plan::cut(&[(10, 3)]);
+        assert_eq!((plan.ranges[0].after, plan.ranges[0].through), (None, None));
+    }
+
+    #[test]
+    fn no_books_make_no_range() {
+        assert_eq!(Plan::cut(&[]), Plan { ranges: vec![], books: 0 });
+    }
+}

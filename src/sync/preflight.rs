@@ -1,0 +1,333 @@
+//! Reaches both sides and lets every guard look, before anything is written.
+//!
+//! Two round trips a side, in read-only transactions that overlap, because the same-database guard needs the source's
+//! lock to be held while the target tries it.
+
+use std::time::Duration;
+
+use dewey_sync_migration::{LEDGER_HISTORY, LEDGER_VERSION};
+use serde::Deserialize;
+
+use super::facts::{Facts, from_json};
+use super::guard::dependents::{self, Agreement, Dependents};
+use super::guard::owner::{self, Found, User, Wanted};
+use super::guard::schema::SideFacts;
+use super::guard::target_identity::{self, Marking};
+use super::guard::{same_database, schema, swapped};
+use crate::book::{CopiedColumns, OWNER_TABLE, TABLE};
+use crate::config::Endpoint;
+use crate::error::{Error, Kind, Result};
+use crate::postgres::{Fault, Identity, Server, Source, SourceTx, Target, Tx, literal};
+use crate::progress::{Event, Phase, Progress};
+use crate::retry;
+
+/// For the queries of this page; counting a large table takes seconds.
+const STATEMENT_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// For a query of a few rows.
+pub const QUICK: Duration = Duration::from_secs(30);
+
+/// What a menu of users may show.
+const CANDIDATES_MAX: usize = 100;
+
+/// The two databases of a sync.
+#[derive(Debug)]
+pub struct Sides {
+    /// Production.
+    pub source: Source,
+    /// Development.
+    pub target: Target,
+}
+
+/// What the guards need to know from the call.
+#[derive(Debug, Clone)]
+pub struct Wishes {
+    /// Who shall own the books.
+    pub owner: Wanted,
+    /// `--mark-development`.
+    pub mark_development: Option<String>,
+    /// How losses of dependents are agreed to.
+    pub agreement: Agreement,
+}
+
+/// What was found and decided; nothing was written yet.
+#[derive(Debug, Clone)]
+pub struct Preflight {
+    /// The source's catalogs and settings.
+    pub source: Facts,
+    /// The source's books.
+    pub source_books: SourceBooks,
+    /// The target's catalogs and settings.
+    pub target: Facts,
+    /// The target's books, users and ledger.
+    pub target_books: TargetBooks,
+    /// The columns that travel.
+    pub columns: CopiedColumns,
+    /// How the target comes to be marked.
+    pub marking: Marking,
+    /// Who will own the books, or that it has to be asked.
+    pub owner: Found,
+}
+
+/// The source's books in numbers.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SourceBooks {
+    /// Rows.
+    pub books: u64,
+    /// Different owners.
+    pub owners: u64,
+    /// Rows that only their owner may see in the application.
+    pub private: u64,
+    /// Titles of the first three.
+    pub titles: Option<Vec<String>>,
+    /// The identity in the ledger, where there is one.
+    pub marked: Option<Identity>,
+}
+
+/// The target's books, users and ledger.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TargetBooks {
+    /// Rows.
+    pub books: u64,
+    /// Whose they are, the largest owners first.
+    pub owners: Option<Vec<OwnerBooks>>,
+    /// All users.
+    pub users: u64,
+    /// Those that the call allows, by id.
+    pub candidates: Option<Vec<User>>,
+    /// What hangs on the books.
+    pub dependents: Vec<Dependents>,
+    /// The identity in the ledger, where there is one.
+    pub marked: Option<Identity>,
+    /// The newest migration of the ledger.
+    pub ledger_version: Option<String>,
+    /// Who owned the books after the last verified run.
+    pub last_owner: Option<i32>,
+}
+
+/// A target user's books.
+#[derive(Debug, Clone, Deserialize)]
+pub struct OwnerBooks {
+    /// The user.
+    pub email: String,
+    /// Rows.
+    pub books: u64,
+}
+
+impl TargetBooks {
+    /// Whether the ledger has to be created or brought up to date.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when a newer tool made it.
+    pub fn ledger_is_old(&self) -> Result<bool> {
+        match self.ledger_version.as_deref() {
+            Some(version) if version > LEDGER_VERSION => {
+                Err(Error::new(Kind::Usage, "could not use the target's ledger")
+                    .because("a newer version of this tool made it")
+                    .hint("update `dewey-sync`"))
+            }
+            version => Ok(version != Some(LEDGER_VERSION)),
+        }
+    }
+}
+
+/// Opens a connection to both sides at once. Not retried, except for a server that is starting up or full, so that a
+/// wrong host or password answers at once.
+///
+/// # Errors
+/// The source's when both fail.
+pub async fn connect(sides: &Sides, progress: &dyn Progress) -> Result<()> {
+    progress.event(&Event::Phase { phase: Phase::Checking });
+    let (source, target) = tokio::join!(reach(sides.source.server()), reach(sides.target.server()));
+    source.and(target)
+}
+
+/// Opens the first connection to `server`.
+pub async fn reach(server: &Server) -> Result<()> {
+    let endpoint = server.endpoint();
+    retry::while_starting(server.connect_timeout(), async || server.connect().await)
+        .await
+        .map_err(|fault| unreached(fault, endpoint))
+}
+
+fn unreached(fault: Fault, endpoint: &Endpoint) -> Error {
+    let hint = match fault.sqlstate() {
+        Some("28P01" | "28000") => format!("check user and password in {}", endpoint.origin),
+        Some("3D000") => format!("check the database's name in {}, or create it", endpoint.origin),
+        Some(_) => format!("check the URL in {}", endpoint.origin),
+        None => {
+            format!("check host and port in {}, and that the server runs and is reachable", endpoint.origin)
+        }
+    };
+    let kind = fault.kind_at_start();
+    Error::new(kind, format!("could not connect to the {}, {endpoint}", endpoint.side))
+        .because(fault)
+        .hint(hint)
+}
+
+/// Asks both sides and lets the guards look at the answers.
+///
+/// # Errors
+/// A guard's; or that of a query, whose kind is [`Kind::Usage`] when it misses a right or a table.
+pub async fn check(sides: &Sides, wishes: &Wishes, progress: &dyn Progress) -> Result<Preflight> {
+    let Looked { source, source_books, target, target_books, columns } =
+        look(sides, &wishes.owner, progress).await?;
+    let endpoint = sides.target.server().endpoint();
+    target_books.ledger_is_old()?;
+    let marked = target_books.marked.as_ref();
+    let name = wishes.mark_development.as_deref();
+    let marking = target_identity::check(endpoint, &target, marked, target_books.books, name)?;
+    let owner = owner::find(&wishes.owner, target_books.candidates.as_deref().unwrap_or_default())?;
+    dependents::check(&target_books.dependents, wishes.agreement)?;
+    Ok(Preflight { source, source_books, target, target_books, columns, marking, owner })
+}
+
+/// Both sides as they are, told apart and able to be compared.
+#[derive(Debug, Clone)]
+pub struct Looked {
+    /// The source's catalogs and settings.
+    pub source: Facts,
+    /// The source's books.
+    pub source_books: SourceBooks,
+    /// The target's catalogs and settings.
+    pub target: Facts,
+    /// The target's books, users and ledger.
+    pub target_books: TargetBooks,
+    /// The columns that travel.
+    pub columns: CopiedColumns,
+}
+
+/// Asks both sides, with the guards that concern reading as well.
+pub async fn look(sides: &Sides, wanted: &Wanted, progress: &dyn Progress) -> Result<Looked> {
+    let (at_source, at_target) = (sides.source.server().endpoint(), sides.target.server().endpoint());
+    let ((source_tx, source), (target_tx, target)) = open(&sides.source, &sides.target).await?;
+    schema::table(SideFacts { endpoint: at_source, facts: &source })?;
+    let rows = source_tx.read(&source_books_query(&source)).await.map_err(asking(at_source))?;
+    let source_books: SourceBooks = from_json(&rows).map_err(asking(at_source))?;
+    if let Some(text) = swapped::check(&source, source_books.marked.as_ref())? {
+        progress.event(&Event::Notice { text });
+    }
+    notice_rights(&source, progress);
+    let columns = schema::check(
+        SideFacts { endpoint: at_source, facts: &source },
+        SideFacts { endpoint: at_target, facts: &target },
+    )?;
+    let rows = target_tx.simple(&target_books_query(&target, wanted)).await.map_err(asking(at_target))?;
+    let target_books = from_json(&rows).map_err(asking(at_target))?;
+    source_tx.finish().await.map_err(asking(at_source))?;
+    target_tx.rollback().await;
+    Ok(Looked { source, source_books, target, target_books, columns })
+}
+
+/// Before DDL or a row that is no book is written: the guards of the target, and those that tell it from the source
+/// when one is configured. Both are reached already.
+pub async fn check_target(
+    source: Option<&Source>,
+    target: &Target,
+    name: Option<&str>,
+) -> Result<(Facts, Marking)> {
+    let at_target = target.server().endpoint();
+    let (target_tx, facts) = match source {
+        None => open_target(target, "true").await?,
+        Some(source) => {
+            let ((source_tx, source_facts), target) = open(source, target).await?;
+            let at_source = source.server().endpoint();
+            if source_facts.ledger {
+                let rows = source_tx
+                    .read(&format!("SELECT coalesce({MARKED}::text, 'null')"))
+                    .await
+                    .map_err(asking(at_source))?;
+                let marked: Option<Identity> = from_json(&rows).map_err(asking(at_source))?;
+                swapped::check(&source_facts, marked.as_ref())?;
+            }
+            source_tx.finish().await.map_err(asking(at_source))?;
+            target
+        }
+    };
+    let marked = if facts.ledger { MARKED } else { "NULL" };
+    let books = if facts.columns.is_some() { format!("(SELECT count(*) FROM {TABLE})") } else { "0".into() };
+    let query = format!("SELECT json_build_array({marked}, {books})::text");
+    let rows = target_tx.simple(&query).await.map_err(asking(at_target))?;
+    let (marked, books): (Option<Identity>, u64) = from_json(&rows).map_err(asking(at_target))?;
+    target_tx.rollback().await;
+    let marking = target_identity::check(at_target, &facts, marked.as_ref(), books, name)?;
+    Ok((facts, marking))
+}
+
+type Opened<T> = (T, Facts);
+
+/// A transaction on each side, both open until the caller ends them, and told apart.
+async fn open<'s>(source: &'s Source, target: &'s Target) -> Result<(Opened<SourceTx<'s>>, Opened<Tx<'s>>)> {
+    let endpoint = source.server().endpoint();
+    let lock = same_database::lock(rand::random());
+    let first = source.snapshot(STATEMENT_TIMEOUT, &Facts::query(&lock)).await;
+    let (source_tx, rows) = first.map_err(asking(endpoint))?;
+    let source_facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
+    let (target_tx, target_facts) = open_target(target, &lock).await?;
+    same_database::check(&source_facts, &target_facts)?;
+    swapped::check_readable(&source_facts)?;
+    Ok(((source_tx, source_facts), (target_tx, target_facts)))
+}
+
+async fn open_target<'s>(target: &'s Target, lock: &str) -> Result<Opened<Tx<'s>>> {
+    let endpoint = target.server().endpoint();
+    let first = target.snapshot(STATEMENT_TIMEOUT, &Facts::query(lock)).await;
+    let (tx, rows) = first.map_err(asking(endpoint))?;
+    let facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
+    Ok((tx, facts))
+}
+
+fn asking(endpoint: &Endpoint) -> impl Fn(Fault) -> Error {
+    let text = format!("could not look at the {}, {endpoint}", endpoint.side);
+    move |fault| Error::new(fault.kind_at_start(), text.clone()).because(fault)
+}
+
+fn notice_rights(source: &Facts, progress: &dyn Progress) {
+    if source.can_write == Some(true) {
+        let text = "the source's role may change books; every transaction is read-only all the same, \
+                    and the README has the SQL for a role that may only SELECT";
+        progress.event(&Event::Notice { text: text.into() });
+    }
+}
+
+const MARKED: &str = "(SELECT json_build_object('system_identifier', system_identifier, 'database_oid', database_oid) \
+                      FROM dewey_sync.identity)";
+
+fn source_books_query(facts: &Facts) -> String {
+    let marked = if facts.ledger { MARKED } else { "NULL" };
+    format!(
+        "SELECT json_build_object('books', count(*), 'owners', count(DISTINCT \"ownerId\"),
+ 'private', count(*) FILTER (WHERE visibility::text = 'PRIVATE'),
+ 'titles', (SELECT json_agg(title) FROM (SELECT title FROM {TABLE} ORDER BY id LIMIT 3) first),
+ 'marked', {marked})::text FROM {TABLE}"
+    )
+}
+
+/// The target's second query. The ledger's tables are read only where they are.
+fn target_books_query(facts: &Facts, wanted: &Wanted) -> String {
+    let filter = match wanted {
+        Wanted::Id(id) => format!("WHERE id = {id}"),
+        Wanted::Email(email) => format!("WHERE email = {}", literal(email)),
+        Wanted::Any => String::new(),
+    };
+    let ledger = |query: &str| if facts.ledger { query.to_owned() } else { "NULL".to_owned() };
+    let dependents = dependents::query(facts.foreign_keys.as_deref().unwrap_or_default());
+    format!(
+        "SELECT json_build_object('books', (SELECT count(*) FROM {TABLE}),
+ 'owners', (SELECT json_agg(owner) FROM (SELECT email, count(*) AS books FROM {TABLE} b JOIN {OWNER_TABLE} u
+    ON u.id = b.\"ownerId\" GROUP BY u.id, email ORDER BY books DESC, u.id LIMIT 3) owner),
+ 'users', (SELECT count(*) FROM {OWNER_TABLE}),
+ 'candidates', (SELECT json_agg(candidate) FROM (SELECT id, email, name FROM {OWNER_TABLE} {filter}
+    ORDER BY id LIMIT {CANDIDATES_MAX}) candidate),
+ 'dependents', {dependents},
+ 'marked', {marked},
+ 'ledger_version', {version},
+ 'last_owner', {last_owner})::text",
+        dependents = dependents.as_deref().unwrap_or("json_build_array()"),
+        marked = ledger(MARKED),
+        version = ledger(&format!("(SELECT max(version) FROM {LEDGER_HISTORY})")),
+        last_owner = ledger(
+            "(SELECT owner_id FROM dewey_sync.run WHERE state = 'verified' ORDER BY run_id DESC LIMIT 1)"
+        ),
+    )
+}

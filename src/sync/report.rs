@@ -1,0 +1,120 @@
+//! What a run did, added up from its events, so that the summary is whole also when the run fails.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use crate::ledger::run::Counts;
+use crate::progress::{Event, Progress};
+
+/// Batches by what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Batches {
+    /// In the plan.
+    pub total: usize,
+    /// Written.
+    pub done: usize,
+    /// Failed for good.
+    pub failed: usize,
+}
+
+/// Everything that is counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Rows.
+    pub counts: Counts,
+    /// Batches.
+    pub batches: Batches,
+    /// Repeated attempts.
+    pub retries: u64,
+}
+
+/// Adds up the events on their way to whoever shows them.
+pub struct Tally<'a> {
+    shown: &'a dyn Progress,
+    summary: Mutex<Summary>,
+}
+
+impl<'a> Tally<'a> {
+    /// Passes every event on to `shown`.
+    pub fn new(shown: &'a dyn Progress) -> Self {
+        Self { shown, summary: Mutex::default() }
+    }
+
+    /// What was counted until now.
+    pub fn summary(&self) -> Summary {
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Summary> {
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress for Tally<'_> {
+    fn event(&self, event: &Event) {
+        self.lock().add(event);
+        self.shown.event(event);
+    }
+}
+
+impl Summary {
+    fn add(&mut self, event: &Event) {
+        let Self { counts, batches, retries } = self;
+        match event {
+            // A plan comes first, or again when everything before it was rolled back.
+            Event::Planned { batches: total, .. } => {
+                *counts = Counts::default();
+                *batches = Batches { total: *total, ..Batches::default() };
+            }
+            Event::Deleted { books } => counts.deleted += books,
+            Event::Batch { books, inserted, .. } => {
+                batches.done += 1;
+                counts.copied(*books, *inserted);
+            }
+            Event::Repaired { deleted, books, inserted } => {
+                counts.deleted += deleted;
+                counts.copied(*books, *inserted);
+            }
+            Event::BatchFailed { books, .. } => {
+                batches.failed += 1;
+                counts.failed += books;
+            }
+            Event::Retry { .. } => *retries += 1,
+            Event::Notice { .. } | Event::Phase { .. } | Event::Verified { .. } => {}
+        }
+    }
+}
+
+impl Counts {
+    fn copied(&mut self, exported: u64, inserted: u64) {
+        self.exported += exported;
+        self.inserted += inserted;
+        self.skipped += exported.saturating_sub(inserted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_plan_forgets_what_was_rolled_back_but_not_the_retries() {
+        let mut summary = Summary::default();
+        let planned = Event::Planned { batches: 2, books: 10 };
+        let batch = Event::Batch { batch: 1, batches: 2, books: 5, inserted: 4 };
+        let retry = Event::Retry {
+            what: String::new(),
+            attempt: 1,
+            delay_ms: 1,
+            class: "transient",
+            cause: String::new(),
+        };
+        for event in [&planned, &batch, &retry, &planned, &batch] {
+            summary.add(event);
+        }
+        assert_eq!(summary.counts, Counts { exported: 5, inserted: 4, skipped: 1, ..Counts::default() });
+        assert_eq!(summary.batches, Batches { total: 2, done: 1, failed: 0 });
+        assert_eq!(summary.retries, 1);
+    }
+}

@@ -1,0 +1,148 @@
+//! `atomic`, the old *Original*: one transaction on the target and one snapshot on the source span the run. Either
+//! everything is there and verified, or nothing has changed.
+
+use sqlx::Row;
+
+use super::{Job, SNAPSHOT_TIME, Verified, WHOLE_TABLE, explain_duplicates};
+use crate::error::{Error, Kind, Result};
+use crate::ledger::run::{Claim, RunEnd, claim_sql, claim_whole, end_sql};
+use crate::postgres::fingerprint::Fingerprint;
+use crate::postgres::{Fault, Tx};
+use crate::progress::{Event, Phase, Progress};
+use crate::retry::{Attempt, interrupted, retry};
+use crate::sync::import::delete_all;
+use crate::sync::plan::Plan;
+use crate::sync::verify::Pair;
+use crate::sync::{export, owner_sql};
+
+const UNCHANGED: &str = "`\"Book\"` is unchanged";
+
+/// Runs the job; a transient error starts the whole transaction again.
+///
+/// # Errors
+/// Any; the target is then as it was, unless the answer to COMMIT stayed out to the end.
+pub async fn run(job: &Job<'_>) -> Result<Verified> {
+    let Job { tuning, cancel, progress, .. } = job;
+    let mut committed = None;
+    let done = retry(tuning.retry, "the sync", cancel, *progress, async |attempt| {
+        let written = tokio::select! {
+            written = write(job, attempt) => written?,
+            () = cancel.cancelled() => return Err(interrupted("the sync")),
+        };
+        match written {
+            Written::Before => committed.clone().ok_or_else(|| job.lost_run()),
+            Written::Now(tx, verified) => {
+                // From here on the answer decides, not a signal.
+                progress.event(&Event::Phase { phase: Phase::Committing });
+                committed = Some(verified.clone());
+                tx.commit().await.map_err(|fault| fault.error("could not commit"))?;
+                Ok(verified)
+            }
+        }
+    })
+    .await;
+    done.map_err(|error| {
+        let unknown = crate::retry::classify_error(&error) == crate::retry::Class::Ambiguous;
+        error.state(if unknown {
+            "`\"Book\"` is either unchanged or the new state: the answer to COMMIT was lost"
+        } else {
+            UNCHANGED
+        })
+    })
+}
+
+enum Written<'server> {
+    /// Verified, waiting for its COMMIT.
+    Now(Tx<'server>, Verified),
+    /// An earlier attempt was committed, though its answer was lost.
+    Before,
+}
+
+/// Everything but the COMMIT.
+async fn write<'a>(job: &Job<'a>, attempt: Attempt) -> Result<Written<'a>> {
+    let Job { sides, progress, remap, .. } = job;
+    progress.event(&Event::Phase { phase: Phase::Planning });
+    let planning = |fault: Fault| fault.error("could not plan the batches");
+    let first = format!("{SNAPSHOT_TIME}; {}", Plan::query(job.tuning.batch_size));
+    let (source, rows) = sides.source.snapshot(WHOLE_TABLE, &first).await.map_err(planning)?;
+    let (time, ranges) = rows.split_first().ok_or_else(|| planning(Fault::client("no plan")))?;
+    let snapshot_at = time.try_get(0).map_err(|error| planning(error.into()))?;
+    let plan = Plan::from_rows(ranges).map_err(planning)?;
+    progress.event(&Event::Planned { batches: plan.ranges.len(), books: plan.books });
+
+    progress.event(&Event::Phase { phase: Phase::Deleting });
+    let first = format!("{}; {}", claim_sql(job.run_id), owner_sql(remap.owner));
+    let began = sides.target.write(WHOLE_TABLE, &first).await;
+    let (target, rows) = began.map_err(|fault| fault.error("could not begin on the target"))?;
+    match claim_whole(&rows).map_err(|fault| fault.error("could not claim the run"))? {
+        Claim::Ours => {}
+        Claim::AlreadyDone => return Ok(Written::Before),
+        Claim::Lost => return Err(job.lost_run()),
+    }
+    if rows.len() < 2 {
+        return Err(owner_is_gone());
+    }
+    let deleted = delete_all(&target).await;
+    let books = deleted.map_err(|fault| fault.error("could not remove the old books"))?;
+    progress.event(&Event::Deleted { books });
+
+    progress.event(&Event::Phase { phase: Phase::Copying });
+    for range in &plan.ranges {
+        let books = export::of_range(&remap.columns, range);
+        match job.copy(&source, &target, books, attempt).await {
+            Ok(copied) => job.announce(range, plan.ranges.len(), copied),
+            Err(error) => {
+                let batch = format!("batch {} of {}: {}", range.batch, plan.ranges.len(), error.doing);
+                return Err(explain_duplicates(Error { doing: batch, ..error }, &source).await);
+            }
+        }
+    }
+
+    progress.event(&Event::Phase { phase: Phase::Verifying });
+    let pair = Pair { source: &source, target: &target, columns: &remap.columns, owner: remap.owner };
+    let fingerprint = equal(pair).await?;
+    source.finish().await.map_err(|fault| fault.error("could not end the source's snapshot"))?;
+    progress.event(&Event::Verified { rows: fingerprint.rows, digest: fingerprint.digest_hex() });
+    let verified = Verified { fingerprint, snapshot_at };
+    record(job, &target, &verified).await?;
+    Ok(Written::Now(target, verified))
+}
+
+/// The fingerprint of both sides.
+///
+/// # Errors
+/// [`Kind::Differs`] with the counts when they are not equal.
+async fn equal(pair: Pair<'_, '_>) -> Result<Fingerprint> {
+    let (source, target) = pair.fingerprints().await?;
+    if source == target {
+        return Ok(source);
+    }
+    let buckets = pair.differing_buckets().await?;
+    let hint =
+        "look for triggers or rules on the target's `\"Book\"`, and for another program that writes to it";
+    Err(pair.difference(&buckets).await?.error().hint(hint))
+}
+
+/// Writes the outcome into the same transaction, so that it is true exactly when the books are there.
+async fn record(job: &Job<'_>, target: &Tx<'_>, verified: &Verified) -> Result<()> {
+    let summary = job.progress.summary();
+    let end = RunEnd {
+        state: "verified",
+        counts: summary.counts,
+        retries: summary.retries,
+        fingerprint: Some(verified.fingerprint),
+        snapshot_at: Some(verified.snapshot_at.clone()),
+        error: None,
+    };
+    let analyze = format!("ANALYZE {}", crate::book::TABLE);
+    let sql = format!("{}; {analyze}", end_sql(job.run_id, "running", &end));
+    let recorded = target.execute_simple(&sql).await;
+    recorded.map(drop).map_err(|fault| fault.error("could not record the outcome"))
+}
+
+/// The error when the chosen owner was removed since the guards looked.
+pub(super) fn owner_is_gone() -> Error {
+    Error::new(Kind::Usage, "could not give the books to the chosen user")
+        .because("the user was removed from the target meanwhile")
+        .hint("`dewey-sync users` lists the users")
+}
