@@ -9,6 +9,7 @@
 //! Imports go one way: `main -> cli -> sync -> {ledger, postgres, retry, progress} -> {book, config, error}`.
 
 pub mod book;
+pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod error;

@@ -1,0 +1,234 @@
+//! The command line as `--help` shows it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::retry::Policy;
+use crate::sync::guard::owner::Wanted;
+use crate::sync::strategy::{Strategy, Tuning};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 verified, or nothing to do; 1 internal error; 2 usage, configuration, credentials, no such database, \
+table or user; 3 a guard refused; 4 the target differs from the source; 5 not completed; 6 unreachable after retries; \
+7 another run is active; 8 declined; 130 SIGINT; 143 SIGTERM or SIGHUP";
+
+/// Fills a development PostgreSQL with the books of the production one, owned by a user that exists in development
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Global {
+    /// Where `.env.production` (source) and `.env` (target) are
+    #[arg(long, global = true, value_name = "DIR", default_value = ".")]
+    pub(super) dir: PathBuf,
+    /// Read the source's URL from this file instead of `.env.production`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) source_env: Option<PathBuf>,
+    /// Read the target's URL from this file instead of `.env`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) target_env: Option<PathBuf>,
+    /// Text for people, or one JSON object a line on stdout
+    #[arg(long, global = true, value_name = "FORM", default_value = "human")]
+    pub(super) output: Output,
+    /// Log more to stderr; twice for every step
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// No progress, only results and errors
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(super) color: Color,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    Human,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Replace the target's books by the source's, every row verified
+    Sync(SyncArgs),
+    /// Compare both databases, write nothing
+    Verify(OwnerArgs),
+    /// List the target's users, or add one
+    Users {
+        #[command(subcommand)]
+        action: Option<UsersAction>,
+    },
+    /// Create or remove what this program needs in the target
+    Migrate {
+        #[command(subcommand)]
+        action: MigrateAction,
+    },
+    /// Migrate, add a user if there is none, sync: a fresh development environment
+    Setup {
+        #[command(flatten)]
+        sync: SyncArgs,
+        /// The e-mail of the user that is added to a target without users
+        #[arg(long, value_name = "EMAIL", default_value = "developer@example.org")]
+        email: String,
+    },
+    /// Past runs, newest first, or one of them
+    History {
+        /// The number of a run
+        run: Option<i64>,
+    },
+    /// The whole story on two throw-away servers
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct OwnerArgs {
+    /// The target's user who owns the books
+    #[arg(long, value_name = "N", conflicts_with = "user_email", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    pub(super) user_id: Option<i32>,
+    /// The same by e-mail
+    #[arg(long, value_name = "EMAIL")]
+    pub(super) user_email: Option<String>,
+}
+
+impl OwnerArgs {
+    pub(super) fn wanted(&self) -> Wanted {
+        match (self.user_id, &self.user_email) {
+            (Some(id), _) => Wanted::Id(id),
+            (None, Some(email)) => Wanted::Email(email.clone()),
+            (None, None) => Wanted::Any,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct SyncArgs {
+    /// Check and count everything, write nothing anywhere
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Answer the question with yes; disarms no guard
+    #[arg(short, long)]
+    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) owner: OwnerArgs,
+    /// Where the transactions end
+    #[arg(long, value_enum, default_value = "atomic")]
+    pub(super) strategy: Strategy,
+    #[command(flatten)]
+    pub(super) tuning: TuningArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Tuning")]
+pub(super) struct TuningArgs {
+    /// Books of a batch at most
+    #[arg(long, value_name = "N", default_value_t = 1000, hide_short_help = true)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) batch_size: u32,
+    /// Batches at the same time (`batched`)
+    #[arg(long, value_name = "N", default_value_t = 2, hide_short_help = true)]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(super) jobs: u8,
+    /// Attempts after the first one
+    #[arg(long, value_name = "N", default_value_t = 3, hide_short_help = true)]
+    pub(super) max_retries: u32,
+    /// The first delay before a retry; each next one is twice as long
+    #[arg(long, value_name = "D", default_value = "1s", hide_short_help = true)]
+    #[arg(value_parser = humantime::parse_duration)]
+    pub(super) retry_delay: Duration,
+    /// For each statement of a batch
+    #[arg(long, value_name = "D", default_value = "30s", hide_short_help = true)]
+    #[arg(value_parser = humantime::parse_duration)]
+    pub(super) batch_timeout: Duration,
+    /// For each connection attempt
+    #[arg(long, value_name = "D", default_value = "10s", hide_short_help = true)]
+    #[arg(value_parser = humantime::parse_duration)]
+    pub(super) connect_timeout: Duration,
+    /// Agree to the loss of rows that hang on removed books, where `--yes` answers the question
+    #[arg(long, hide_short_help = true)]
+    pub(super) allow_cascade: bool,
+    #[command(flatten)]
+    pub(super) mark: MarkArgs,
+}
+
+impl TuningArgs {
+    pub(super) fn tuning(&self) -> Tuning {
+        Tuning {
+            batch_size: self.batch_size,
+            jobs: usize::from(self.jobs),
+            retry: Policy { retries_max: self.max_retries, delay_first: self.retry_delay },
+            batch_timeout: self.batch_timeout,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct MarkArgs {
+    /// Mark the target, whose database has this name, as a development database
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub(super) mark_development: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum UsersAction {
+    /// Add a user to the target
+    Add {
+        /// Unique in the target
+        #[arg(long, value_name = "EMAIL")]
+        email: String,
+        /// The id at the application's login service; without it the user cannot log in
+        #[arg(long, value_name = "ID")]
+        clerk_id: Option<String>,
+        /// The name that the application shows
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        mark: MarkArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum MigrateAction {
+    /// Create the application's tables where they are absent, and the ledger
+    ///
+    /// Where the application is at hand, `prisma migrate deploy` is the better first step: it knows all of the
+    /// application's tables. Tables that are there are adopted and never altered.
+    Up {
+        #[command(flatten)]
+        mark: MarkArgs,
+    },
+    /// Remove what `up` created, and the ledger; never a table that was adopted
+    Down {
+        /// Answer the question with yes
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Show what is there and who made it
+    Status,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// Leave both servers running and show their URLs
+    #[arg(long)]
+    pub(super) keep: bool,
+    /// How many books production has
+    #[arg(long, value_name = "N", default_value_t = 357)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) books: u32,
+}

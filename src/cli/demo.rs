@@ -1,0 +1,139 @@
+//! `demo`: the whole story on two throw-away servers.
+
+use std::path::{Path, PathBuf};
+
+use sqlx::{Connection, Executor, PgConnection};
+
+use super::args::{Cli, Command, DemoArgs, Global, OwnerArgs, SyncArgs};
+use super::output::print;
+use super::session::Session;
+use super::{sync, verify};
+use crate::book::TABLE;
+use crate::demo::server::{Server, ServerOptions};
+use crate::demo::{binaries, books};
+use crate::error::{Error, Kind, Result};
+use crate::postgres::literal;
+
+const DATABASE: &str = "penumbra";
+
+/// Production's role, which may SELECT from the book table and nothing else.
+const READER: &str = "reader";
+
+/// Production and development, gone when dropped.
+struct Servers {
+    source: Server,
+    target: Server,
+}
+
+pub(super) async fn run(session: &Session, args: &DemoArgs) -> Result<()> {
+    let binaries = binaries::find(session.environment.get("PG_BIN").map(PathBuf::from))?;
+    print("Two throw-away PostgreSQL servers are started.");
+    let servers = session.unless_interrupted(start(binaries)).await?;
+    print(&format!(
+        "Production gets {} books, development gets the application's tables and a user.\n",
+        args.books
+    ));
+    session.unless_interrupted(Box::pin(fill(&servers, args.books))).await?;
+    let directory = tempfile::tempdir().map_err(|error| failed(error, "could not make a directory"))?;
+    write_env_files(directory.path(), &servers)?;
+    let told = Box::pin(tell(session, directory.path())).await;
+    if !args.keep {
+        return told;
+    }
+    told?;
+    keep(servers, &directory.keep())
+}
+
+async fn start(binaries: PathBuf) -> Result<Servers> {
+    let options = ServerOptions::new(binaries);
+    let start = |options: ServerOptions| tokio::task::spawn_blocking(move || Server::start(&options));
+    let (source, target) = tokio::join!(start(options.clone()), start(options));
+    let joined = |error| failed(error, "could not start a server");
+    Ok(Servers { source: source.map_err(joined)??, target: target.map_err(joined)?? })
+}
+
+async fn fill(servers: &Servers, count: u32) -> Result<()> {
+    let mut source =
+        database(&servers.source).await.map_err(|error| failed(error, "could not make production"))?;
+    books::fill(&mut source, count).await?;
+    let role = format!(
+        "CREATE ROLE {READER} LOGIN PASSWORD {}; GRANT SELECT ON {TABLE} TO {READER}",
+        literal(servers.source.password())
+    );
+    let granted = source.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(role))).await;
+    granted.map_err(|error| failed(error, "could not make a role that may only read books"))?;
+    let mut target =
+        database(&servers.target).await.map_err(|error| failed(error, "could not make development"))?;
+    books::add_developer(&mut target, "ada@example.org").await?;
+    Ok(())
+}
+
+/// A database with the application's tables.
+async fn database(server: &Server) -> Result<PgConnection, sqlx::Error> {
+    let mut any = PgConnection::connect(&server.url("postgres")).await?;
+    any.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {DATABASE}")))).await?;
+    any.close().await?;
+    let mut database = PgConnection::connect(&server.url(DATABASE)).await?;
+    database.execute(sqlx::raw_sql(books::SCHEMA)).await?;
+    Ok(database)
+}
+
+fn write_env_files(directory: &Path, servers: &Servers) -> Result<()> {
+    let Servers { source, target } = servers;
+    let reader = source.url(DATABASE).replace("//postgres:", &format!("//{READER}:"));
+    for (name, url) in [(".env.production", reader), (".env", target.url(DATABASE))] {
+        let line = format!("DEWEY_DB_DATABASE_URL={url}\n");
+        std::fs::write(directory.join(name), line)
+            .map_err(|error| failed(error, "could not write an env file"))?;
+    }
+    Ok(())
+}
+
+/// Each command with a line of explanation, run as a user would run it from the application's folder.
+async fn tell(session: &Session, directory: &Path) -> Result<()> {
+    step("dewey-sync sync --dry-run", "A dry run checks both sides, counts, and writes nothing anywhere.");
+    Box::pin(sync::run(&story(session, directory), &parsed_sync(&["--dry-run"])?)).await?;
+    step(
+        "dewey-sync sync --yes",
+        "The sync replaces development's books in one transaction, which is committed only when every row is verified.",
+    );
+    Box::pin(sync::run(&story(session, directory), &parsed_sync(&["--yes"])?)).await?;
+    step("dewey-sync verify", "Verifying alone reads both sides and compares every row.");
+    let anyone = OwnerArgs { user_id: None, user_email: None };
+    Box::pin(verify::run(&story(session, directory), &anyone)).await
+}
+
+fn step(command: &str, explanation: &str) {
+    print(&format!("\n{explanation}\n$ {command}"));
+}
+
+/// The same session, in the demonstration's directory and without the caller's environment.
+fn story(session: &Session, directory: &Path) -> Session {
+    let global = Global { dir: directory.to_owned(), source_env: None, target_env: None, ..session.global };
+    Session::new(global, crate::config::Environment::default(), session.interruption.clone())
+}
+
+fn parsed_sync(arguments: &[&str]) -> Result<SyncArgs> {
+    use clap::Parser;
+    let call = ["dewey-sync", "sync"].iter().chain(arguments);
+    match Cli::try_parse_from(call).map(|cli| cli.command) {
+        Ok(Command::Sync(args)) => Ok(args),
+        _ => Err(Error::new(Kind::Internal, "the demonstration's own call is wrong")),
+    }
+}
+
+fn keep(servers: Servers, directory: &Path) -> Result<()> {
+    let Servers { source, target } = servers;
+    print("\nBoth servers go on:");
+    for (name, server) in [("production ", source), ("development", target)] {
+        let url = server.url(DATABASE);
+        let kept = server.keep()?;
+        print(&format!("{name}  {url}  (end it with `kill -INT {}`)", kept.pid));
+    }
+    print(&format!("Their env files are in {}: try `dewey-sync --dir {0} sync`.", directory.display()));
+    Ok(())
+}
+
+fn failed(cause: impl std::error::Error + Send + Sync + 'static, doing: &str) -> Error {
+    Error::new(Kind::Internal, doing).because(cause)
+}

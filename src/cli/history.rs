@@ -1,0 +1,130 @@
+//! `history`: past runs, newest first.
+
+use dewey_sync_entity::ledger::run;
+use sea_orm::{EntityTrait, QueryOrder, QuerySelect};
+use serde_json::json;
+
+use super::output::{grouped, print, print_json};
+use super::session::Session;
+use crate::error::{Error, Kind, Result};
+use crate::postgres::{Fault, Target};
+use crate::sync::preflight::{QUICK, reach};
+
+/// Older runs are shown by their number.
+const RUNS_SHOWN: u64 = 20;
+
+pub(super) async fn run(session: &Session, run_id: Option<i64>) -> Result<()> {
+    let target = session.target()?;
+    let work = async {
+        reach(target.server()).await?;
+        match run_id {
+            None => runs(&target).await,
+            Some(run_id) => one(&target, run_id).await.map(|run| vec![run]),
+        }
+    };
+    let found = session.unless_interrupted(work).await;
+    target.server().close().await;
+    let found = found?;
+    session.screen.clear();
+    for run in &found {
+        if session.screen.is_json() {
+            print_json(&json(run));
+        } else if run_id.is_some() {
+            print(&details(run));
+        } else {
+            print(&line(run));
+        }
+    }
+    if session.screen.is_json() {
+        session.end(&json!({ "event": "end", "outcome": "listed", "exit_code": 0, "runs": found.len() }));
+    } else if found.is_empty() {
+        print("no runs yet");
+    }
+    Ok(())
+}
+
+async fn runs(target: &Target) -> Result<Vec<run::Model>> {
+    let (tx, _) = target.snapshot(QUICK, "").await.map_err(reading)?;
+    let newest = run::Entity::find().order_by_desc(run::Column::RunId).limit(RUNS_SHOWN).all(&tx).await;
+    match newest.map_err(Fault::from) {
+        Ok(runs) => {
+            tx.rollback().await;
+            Ok(runs)
+        }
+        // No ledger, no runs.
+        Err(fault) if fault.sqlstate() == Some("42P01") => Ok(Vec::new()),
+        Err(fault) => Err(reading(fault)),
+    }
+}
+
+async fn one(target: &Target, run_id: i64) -> Result<run::Model> {
+    let (tx, _) = target.snapshot(QUICK, "").await.map_err(reading)?;
+    let found = run::Entity::find_by_id(run_id).one(&tx).await.map_err(|error| reading(error.into()))?;
+    tx.rollback().await;
+    found.ok_or_else(|| {
+        Error::new(Kind::Usage, format!("could not find run {run_id}"))
+            .because("the ledger has no run of that number")
+            .hint("`dewey-sync history` lists the runs")
+    })
+}
+
+fn reading(fault: Fault) -> Error {
+    Error::new(fault.kind_at_start(), "could not read the ledger").because(fault)
+}
+
+fn line(run: &run::Model) -> String {
+    let took = run.finished_at.map_or_else(
+        || "unfinished".to_owned(),
+        |finished| format!("{:.1} s", (finished - run.started_at).as_seconds_f64()),
+    );
+    format!(
+        "{:>5}  {}  {:13}  {:8}  {:>9} books  {took}",
+        run.run_id,
+        run.started_at.format("%Y-%m-%d %H:%M:%S UTC"),
+        run.state,
+        run.strategy.as_deref().unwrap_or_default(),
+        grouped(run.inserted.unsigned_abs()),
+    )
+}
+
+fn details(run: &run::Model) -> String {
+    let serde_json::Value::Object(fields) = json(run) else { return String::new() };
+    let shown = fields.iter().filter(|(name, value)| *name != "event" && !value.is_null());
+    let lines = shown.map(|(name, value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!("{name:18}  {text}")
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn json(run: &run::Model) -> serde_json::Value {
+    json!({
+        "event": "run",
+        "run_id": run.run_id,
+        "action": run.action,
+        "state": run.state,
+        "started_at": run.started_at.to_rfc3339(),
+        "finished_at": run.finished_at.map(|at| at.to_rfc3339()),
+        "os_user": run.os_user,
+        "host": run.host,
+        "tool_version": run.tool_version,
+        "source": run.source,
+        "target": run.target,
+        "strategy": run.strategy,
+        "mode": run.mode,
+        "engine": run.engine,
+        "owner_id": run.owner_id,
+        "exported": run.exported,
+        "inserted": run.inserted,
+        "updated": run.updated,
+        "deleted": run.deleted,
+        "unchanged": run.unchanged,
+        "skipped": run.skipped,
+        "failed": run.failed,
+        "retries": run.retries,
+        "fingerprint_rows": run.fingerprint_rows,
+        "fingerprint_digest": run.fingerprint_digest,
+        "snapshot_at": run.snapshot_at.map(|at| at.to_rfc3339()),
+        "error": run.error,
+    })
+}

@@ -1,0 +1,161 @@
+//! `migrate`: creates or removes what this program needs in the target.
+
+use dewey_sync_migration::{Object, State, Status};
+use serde_json::json;
+
+use super::args::{MarkArgs, MigrateAction};
+use super::output::print;
+use super::prompt::{is_yes, on_terminal, read_line};
+use super::session::Session;
+use crate::error::{Error, Kind, Result};
+use crate::ledger;
+use crate::postgres::{Fault, Target};
+use crate::sync::facts::Facts;
+use crate::sync::guard::target_identity::{Marking, unmarked};
+use crate::sync::preflight::{self, QUICK, reach};
+
+pub(super) async fn run(session: &Session, action: MigrateAction) -> Result<()> {
+    let target = session.target()?;
+    let work = async {
+        match action {
+            MigrateAction::Up { mark } => up(session, &target, &mark).await,
+            MigrateAction::Down { yes } => down(session, &target, yes).await,
+            MigrateAction::Status => status(session, &target).await,
+        }
+    };
+    let done = session.unless_interrupted(work).await;
+    target.server().close().await;
+    done
+}
+
+/// Brings the target up to date, having passed its guards.
+pub(super) async fn up(session: &Session, target: &Target, mark: &MarkArgs) -> Result<()> {
+    let (facts, _) = guarded(session, target, mark.mark_development.as_deref()).await?;
+    let endpoint = target.server().endpoint();
+    let objects = target
+        .migrate(async |tx| {
+            let objects = dewey_sync_migration::up(tx, &endpoint.schema).await?;
+            ledger::mark(tx, &facts.identity, &endpoint.database).await?;
+            Ok(objects)
+        })
+        .await
+        .map_err(|fault| failed(fault, "could not bring the target up to date"))?;
+    let made = objects.iter().any(|object| object.state == State::Made && object.changed);
+    if made {
+        session.screen.note(
+            "note: where the application is at hand, `prisma migrate deploy` is the better first step: \
+             it knows all of the application's tables",
+        );
+    }
+    show(session, "migrated", &objects);
+    Ok(())
+}
+
+async fn down(session: &Session, target: &Target, yes: bool) -> Result<()> {
+    let (facts, marking) = guarded(session, target, None).await?;
+    if marking != Marking::Marked {
+        print("nothing to remove: this program created nothing here");
+        return Ok(());
+    }
+    let endpoint = target.server().endpoint();
+    let status = read_status(target).await?;
+    let doomed: Vec<&str> = status
+        .objects
+        .iter()
+        .filter(|object| object.state == State::Made)
+        .map(|object| object.name)
+        .collect();
+    if !yes && !doomed.is_empty() && facts.columns.is_some() {
+        confirm(session, &format!("This drops {} of {endpoint} with all rows.", doomed.join(", "))).await?;
+    }
+    let objects = target
+        .migrate(async |tx| dewey_sync_migration::down(tx, &endpoint.schema).await)
+        .await
+        .map_err(|fault| failed(fault, "could not remove what `migrate up` created"))?;
+    show(session, "removed", &objects);
+    Ok(())
+}
+
+async fn confirm(session: &Session, what: &str) -> Result<()> {
+    let declined = |doing: &str| Error::new(Kind::Declined, doing).state("nothing was removed");
+    if !on_terminal() {
+        return Err(declined("could not ask whether to remove the tables")
+            .because("there is no terminal to ask on")
+            .hint("add `--yes` to answer beforehand"));
+    }
+    session.screen.still(|| super::output::ask(&format!("{what} Go on? [y/N] ")));
+    if is_yes(&read_line().await?) { Ok(()) } else { Err(declined("the removal was declined")) }
+}
+
+async fn status(session: &Session, target: &Target) -> Result<()> {
+    reach(target.server()).await?;
+    let status = read_status(target).await?;
+    session.screen.clear();
+    if !session.screen.is_json() {
+        for migration in &status.ledger {
+            print(&format!(
+                "{:8}  ledger  {}",
+                if migration.applied { "applied" } else { "pending" },
+                migration.name
+            ));
+        }
+    }
+    show(session, "status", &status.objects);
+    Ok(())
+}
+
+async fn read_status(target: &Target) -> Result<Status> {
+    let reading = |fault: Fault| failed(fault, "could not read the target's schema");
+    let (tx, _) = target.snapshot(QUICK, "").await.map_err(reading)?;
+    let schema = &target.server().endpoint().schema;
+    let status = dewey_sync_migration::status(&tx, schema).await.map_err(|error| reading(error.into()))?;
+    tx.rollback().await;
+    Ok(status)
+}
+
+fn show(session: &Session, outcome: &str, objects: &[Object]) {
+    session.screen.clear();
+    if session.screen.is_json() {
+        let listed = objects.iter().map(|object| {
+            json!({
+                "kind": object.kind.to_string(),
+                "name": object.name,
+                "state": object.state.to_string(),
+                "changed": object.changed,
+            })
+        });
+        let listed: Vec<_> = listed.collect();
+        session.end(&json!({ "event": "end", "outcome": outcome, "exit_code": 0, "objects": listed }));
+        return;
+    }
+    for object in objects {
+        print(&format!("{:8}  {}  {}", object.state.to_string(), object.kind, object.name));
+    }
+}
+
+fn failed(fault: Fault, doing: &str) -> Error {
+    let kind = fault.kind_at_start();
+    Error::new(kind, doing).because(fault).state("the target's schema is unchanged")
+}
+
+/// Reaches the target, and the source when one is configured, and passes the guards in front of every change that is no sync.
+pub(super) async fn guarded(
+    session: &Session,
+    target: &Target,
+    name: Option<&str>,
+) -> Result<(Facts, Marking)> {
+    let source = session.source_if_configured()?;
+    reach(target.server()).await?;
+    if let Some(source) = &source {
+        reach(source.server()).await?;
+    }
+    let checked = preflight::check_target(source.as_ref(), target, name).await;
+    if let Some(source) = &source {
+        source.server().close().await;
+    }
+    let (facts, marking) = checked.map_err(|error| error.state("the target is unchanged"))?;
+    if marking == Marking::MustBeTyped {
+        return Err(unmarked(target.server().endpoint()).state("the target is unchanged"));
+    }
+    Ok((facts, marking))
+}

@@ -1,0 +1,189 @@
+//! The questions, on a terminal or answered by flags. A question without a terminal stops at once and names the flag.
+
+use std::io::IsTerminal;
+
+use async_trait::async_trait;
+
+use super::output::{Screen, ask, grouped};
+use crate::config::Endpoint;
+use crate::error::{Error, Kind, Result};
+use crate::sync::Ask;
+use crate::sync::facts::Facts;
+use crate::sync::guard::dependents::{describe, losses};
+use crate::sync::guard::owner::{Owner, User};
+use crate::sync::guard::target_identity::unmarked;
+use crate::sync::preflight::{Preflight, Sides};
+
+/// How many times an answer may be none of those offered.
+const TRIES: usize = 3;
+
+/// Who asks, and with which answers given beforehand.
+pub(super) struct Prompt<'a> {
+    pub(super) sides: &'a Sides,
+    pub(super) screen: &'a Screen,
+    /// `--yes`.
+    pub(super) yes: bool,
+}
+
+/// Whether somebody can be asked.
+pub(super) fn on_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+fn declined(what: &str) -> Error {
+    Error::new(Kind::Declined, what)
+}
+
+impl Prompt<'_> {
+    /// Closes the idle connections first, so that none waits for a person; the next transaction opens its own.
+    async fn line(&self, question: String) -> Result<String> {
+        self.sides.source.server().close().await;
+        self.sides.target.server().close().await;
+        self.screen.still(|| ask(&question));
+        read_line().await
+    }
+}
+
+/// A line from the terminal, read on a thread of its own, so that a signal is still heard.
+pub(super) async fn read_line() -> Result<String> {
+    let read = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map(|bytes| (bytes, line))
+    });
+    let failed = |cause: String| Error::new(Kind::Declined, "could not read the answer").because(cause);
+    match read.await {
+        Ok(Ok((0, _))) => Err(failed("the terminal was closed".into())),
+        Ok(Ok((_, line))) => Ok(line.trim().to_owned()),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+/// Whether an answer means yes.
+pub(super) fn is_yes(answer: &str) -> bool {
+    matches!(answer.to_lowercase().as_str(), "y" | "yes")
+}
+
+#[async_trait]
+impl Ask for Prompt<'_> {
+    fn show(&self, found: &Preflight, owner: &Owner) {
+        self.screen.note(&header(self.sides, found, owner));
+    }
+
+    async fn choose_owner(&self, users: &[User], preselected: Option<i32>) -> Result<Owner> {
+        if !on_terminal() {
+            return Err(declined("could not choose among the target's users")
+                .because(format!("there are {} of them and nobody can be asked", users.len()))
+                .hint("add `--user-id N` or `--user-email EMAIL`; `dewey-sync users` lists them"));
+        }
+        let width = users.iter().map(|user| user.id.to_string().len()).max().unwrap_or(1);
+        let listed = users.iter().map(|user| {
+            let mark = if Some(user.id) == preselected { '*' } else { ' ' };
+            format!("{mark} {:>width$}  {}", user.id, user.email)
+        });
+        self.screen.still(|| super::output::say(&listed.collect::<Vec<_>>().join("\n")));
+        let offer = preselected.map_or_else(String::new, |id| format!(" [{id}]"));
+        for _ in 0..TRIES {
+            let answer = self.line(format!("Who shall own the books? Id or e-mail{offer}: ")).await?;
+            let chosen = match (answer.as_str(), preselected) {
+                ("", Some(id)) => users.iter().find(|user| user.id == id),
+                (answer, _) => {
+                    users.iter().find(|user| user.email == answer || user.id.to_string() == answer)
+                }
+            };
+            if let Some(user) = chosen {
+                return Ok(Owner { user: user.clone(), how: "chosen" });
+            }
+        }
+        Err(declined("no owner was chosen"))
+    }
+
+    async fn mark(&self, found: &Preflight) -> Result<()> {
+        let endpoint = self.sides.target.server().endpoint();
+        if self.yes || !on_terminal() {
+            return Err(unmarked(endpoint));
+        }
+        let books = &found.target_books;
+        let address = found.target.address.as_deref().unwrap_or("a local socket");
+        let question = format!(
+            "{endpoint} was never marked as a development database. Its server is at {address} and it holds \
+             {} books and {} users.\nIf it is a development database, type its name: ",
+            grouped(books.books),
+            grouped(books.users),
+        );
+        if self.line(question).await? == endpoint.database {
+            return Ok(());
+        }
+        Err(declined("the target was not marked as a development database"))
+    }
+
+    async fn confirm(&self, found: &Preflight, owner: &Owner) -> Result<()> {
+        if self.yes {
+            return Ok(());
+        }
+        if !on_terminal() {
+            return Err(declined("could not ask whether to replace the target's books")
+                .because("there is no terminal to ask on")
+                .hint("add `--yes` to answer beforehand, or `--dry-run` to look first"));
+        }
+        if is_yes(&self.line(question(self.sides, found, owner)).await?) {
+            return Ok(());
+        }
+        Err(declined("the sync was declined"))
+    }
+}
+
+/// Both sides, where each URL came from, and the owner.
+fn header(sides: &Sides, found: &Preflight, owner: &Owner) -> String {
+    let endpoints = [sides.source.server().endpoint(), sides.target.server().endpoint()];
+    let names = endpoints.map(ToString::to_string);
+    let width = names.iter().map(String::len).max().unwrap_or_default();
+    let side = |index: usize, facts: &Facts, read_only: &str| {
+        let Endpoint { side, origin, .. } = endpoints[index];
+        let name = &names[index];
+        let version = facts.major_version();
+        let tls = if facts.tls == Some(true) { "TLS" } else { "" };
+        let line = format!("{side}  {name:width$}  PostgreSQL {version}  {tls:3}  {read_only:9}  {origin}");
+        line.trim_end().to_owned()
+    };
+    let User { id, email, .. } = &owner.user;
+    [
+        side(0, &found.source, "read-only"),
+        side(1, &found.target, ""),
+        format!("owner   {email} (user {id}, {})", owner.how),
+    ]
+    .join("\n")
+}
+
+/// What will be removed and copied, as the question before it.
+fn question(sides: &Sides, found: &Preflight, owner: &Owner) -> String {
+    let target = sides.target.server().endpoint();
+    let mut lines = vec![
+        replaced(found),
+        format!(
+            "In their place come {} books of {}, owned by {}.",
+            grouped(found.source_books.books),
+            sides.source.server().endpoint(),
+            owner.user.email
+        ),
+    ];
+    lines.extend(
+        losses(&found.target_books.dependents)
+            .map(|lost| format!("Lost with the old ones: {}.", describe(lost))),
+    );
+    lines.push(format!("Replace the books of {target}? [y/N] "));
+    lines.join("\n")
+}
+
+/// `412 books are removed: 400 of ada@example.org, 12 of bob@example.org.`
+pub(super) fn replaced(found: &Preflight) -> String {
+    let books = &found.target_books;
+    let owners: Vec<String> = books
+        .owners
+        .iter()
+        .flatten()
+        .map(|owner| format!("{} of {}", grouped(owner.books), owner.email))
+        .collect();
+    let whose = if owners.is_empty() { String::new() } else { format!(": {}", owners.join(", ")) };
+    format!("{} books are removed{whose}.", grouped(books.books))
+}

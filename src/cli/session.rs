@@ -1,0 +1,89 @@
+//! What every command has: the global options, the screen, the signals, and the way to both sides.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::args::Global;
+use super::output::{Screen, print_json};
+use super::signals::Interruption;
+use crate::config::{self, Endpoint, Environment, Locations};
+use crate::error::{Error, Kind, Result};
+use crate::postgres::{Server, Source, Target};
+use crate::sync::preflight::Sides;
+
+/// The connect time-out of the commands that have no option for it.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) struct Session {
+    pub(super) global: Global,
+    pub(super) environment: Environment,
+    pub(super) screen: Screen,
+    pub(super) interruption: Interruption,
+    /// Whether the last JSON line was written.
+    pub(super) ended: AtomicBool,
+}
+
+impl Session {
+    pub(super) fn new(global: Global, environment: Environment, interruption: Interruption) -> Self {
+        let screen = Screen::new(&global);
+        Self { global, environment, screen, interruption, ended: AtomicBool::new(false) }
+    }
+
+    /// Both sides, not connected yet.
+    pub(super) fn sides(&self, connect_timeout: Duration) -> Result<Sides> {
+        let source = config::source(&self.locations(), &self.environment)?;
+        let target = config::target(&self.locations(), &self.environment)?;
+        Ok(Sides {
+            source: Source::new(server(source, connect_timeout)),
+            target: Target::new(server(target, connect_timeout)),
+        })
+    }
+
+    /// The target alone.
+    pub(super) fn target(&self) -> Result<Target> {
+        let target = config::target(&self.locations(), &self.environment)?;
+        Ok(Target::new(server(target, CONNECT_TIMEOUT)))
+    }
+
+    /// The source, if one is configured at all.
+    ///
+    /// # Errors
+    /// When what is configured cannot be used: it may be the target under another name.
+    pub(super) fn source_if_configured(&self) -> Result<Option<Source>> {
+        let locations = self.locations();
+        if !config::is_configured(config::Side::Source, &locations, &self.environment) {
+            return Ok(None);
+        }
+        let source = config::source(&locations, &self.environment)?;
+        Ok(Some(Source::new(server(source, CONNECT_TIMEOUT))))
+    }
+
+    /// Writes the last JSON line.
+    pub(super) fn end(&self, line: &serde_json::Value) {
+        self.ended.store(true, Ordering::Release);
+        print_json(line);
+    }
+
+    /// Runs `work` until it ends or the first signal comes.
+    pub(super) async fn unless_interrupted<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            done = work => done,
+            () = self.interruption.token.cancelled() => Err(Error::new(Kind::Interrupted, "interrupted")),
+        }
+    }
+
+    fn locations(&self) -> Locations {
+        let Global { dir, source_env, target_env, .. } = &self.global;
+        Locations { dir: dir.clone(), source_env: source_env.clone(), target_env: target_env.clone() }
+    }
+}
+
+/// The application name tells this process's sessions from those of any other run.
+fn server(endpoint: Endpoint, connect_timeout: Duration) -> Server {
+    let ignored = endpoint.ignored_parameters();
+    if !ignored.is_empty() {
+        tracing::warn!("parameters of the {}'s URL that are not used: {}", endpoint.side, ignored.join(", "));
+    }
+    let name = format!("dewey-sync {}-{:08x}", std::process::id(), rand::random::<u32>());
+    Server::new(endpoint, name, connect_timeout)
+}

@@ -1,0 +1,232 @@
+//! `sync`: replaces the target's books by the source's.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::args::SyncArgs;
+use super::output::{Screen, error_json, grouped, print, print_json};
+use super::prompt::{Prompt, replaced};
+use super::session::Session;
+use crate::error::Result;
+use crate::sync::guard::dependents::{Agreement, describe, losses};
+use crate::sync::guard::owner::Owner;
+use crate::sync::guard::target_identity::{Marking, unmarked};
+use crate::sync::preflight::{Preflight, Sides, Wishes};
+use crate::sync::report::{Summary, Tally};
+use crate::sync::{self, ENGINE, MODE, Request, Synced};
+
+pub(super) async fn run(session: &Session, args: &SyncArgs) -> Result<()> {
+    let started = Instant::now();
+    let tally = Tally::new(&session.screen);
+    let mut run_id = None;
+    let done = Box::pin(sync(session, args, &tally, &mut run_id)).await;
+    let done = done.map_err(|error| session.interruption.attribute(error));
+    session.screen.clear();
+    let ended = Ended { args, run_id, summary: tally.summary(), duration: started.elapsed() };
+    if session.screen.is_json() {
+        session.end(&ended.json(&done));
+    } else if let Ok(done) = &done
+        && !matches!(session.screen, Screen::Quiet)
+    {
+        print(&ended.text(done));
+    }
+    done.map(drop)
+}
+
+/// How a sync succeeded.
+enum Done {
+    Synced(Synced),
+    DryRun(Box<Preflight>, Owner),
+}
+
+async fn sync(
+    session: &Session,
+    args: &SyncArgs,
+    tally: &Tally<'_>,
+    run_id: &mut Option<i64>,
+) -> Result<Done> {
+    let sides = session.sides(args.tuning.connect_timeout)?;
+    let prompt = Prompt { sides: &sides, screen: &session.screen, yes: args.yes };
+    let request = request(args);
+    let cancel = &session.interruption.token;
+    let done = if args.dry_run {
+        preview(&sides, &request, &prompt, cancel, tally).await
+    } else {
+        let done = sync::run(&sides, &request, &prompt, run_id, cancel, tally);
+        Box::pin(done).await.map(Done::Synced)
+    };
+    tokio::join!(sides.source.server().close(), sides.target.server().close());
+    done
+}
+
+async fn preview(
+    sides: &Sides,
+    request: &Request,
+    prompt: &Prompt<'_>,
+    cancel: &tokio_util::sync::CancellationToken,
+    tally: &Tally<'_>,
+) -> Result<Done> {
+    let looked = sync::preview(sides, request, prompt, cancel, tally);
+    let (found, owner) = Box::pin(looked).await?;
+    if found.marking == Marking::MustBeTyped && prompt.yes {
+        return Err(unmarked(sides.target.server().endpoint()));
+    }
+    Ok(Done::DryRun(Box::new(found), owner))
+}
+
+fn request(args: &SyncArgs) -> Request {
+    let agreement = match (args.tuning.allow_cascade, args.yes) {
+        (true, _) => Agreement::ByFlag,
+        (false, false) => Agreement::ByQuestion,
+        (false, true) => Agreement::Unasked,
+    };
+    Request {
+        wishes: Wishes {
+            owner: args.owner.wanted(),
+            mark_development: args.tuning.mark.mark_development.clone(),
+            agreement,
+        },
+        strategy: args.strategy,
+        tuning: args.tuning.tuning(),
+        os_user: whoami::username().unwrap_or_default(),
+        host: whoami::hostname().unwrap_or_default(),
+    }
+}
+
+/// Everything that the last line says.
+struct Ended<'a> {
+    args: &'a SyncArgs,
+    run_id: Option<i64>,
+    summary: Summary,
+    duration: Duration,
+}
+
+impl Ended<'_> {
+    fn json(&self, done: &Result<Done>) -> serde_json::Value {
+        if let Ok(Done::DryRun(found, owner)) = done {
+            print_json(&self.preview_json(found, owner));
+        }
+        let (outcome, exit_code) = match done {
+            Ok(Done::Synced(_)) => ("verified", 0),
+            Ok(Done::DryRun(..)) => ("dry_run", 0),
+            Err(error) => (error.kind.outcome(), error.kind.exit_code()),
+        };
+        let fingerprint = match done {
+            Ok(Done::Synced(synced)) => Some(synced.verified.fingerprint),
+            _ => None,
+        };
+        json!({
+            "event": "end",
+            "run_id": self.run_id,
+            "outcome": outcome,
+            "exit_code": exit_code,
+            "strategy": self.args.strategy,
+            "mode": MODE,
+            "engine": ENGINE,
+            "counts": self.summary.counts,
+            "batches": self.summary.batches,
+            "retries": self.summary.retries,
+            "duration_ms": u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
+            "fingerprint": fingerprint.map(|print| json!({ "rows": print.rows, "digest": print.digest_hex() })),
+            "error": done.as_ref().err().map(error_json),
+        })
+    }
+
+    fn preview_json(&self, found: &Preflight, owner: &Owner) -> serde_json::Value {
+        json!({
+            "event": "preview",
+            "source_books": found.source_books.books,
+            "source_private_books": found.source_books.private,
+            "target_books": found.target_books.books,
+            "owners_remapped": found.source_books.owners,
+            "owner": owner.user,
+            "batches": self.batches_planned(found),
+            "titles": found.source_books.titles,
+            "dependents": found.target_books.dependents,
+            "marked": found.marking == Marking::Marked,
+        })
+    }
+
+    fn batches_planned(&self, found: &Preflight) -> u64 {
+        found.source_books.books.div_ceil(u64::from(self.args.tuning.batch_size))
+    }
+
+    fn text(&self, done: &Done) -> String {
+        match done {
+            Done::Synced(synced) => self.synced_text(synced),
+            Done::DryRun(found, owner) => self.preview_text(found, owner),
+        }
+    }
+
+    fn synced_text(&self, synced: &Synced) -> String {
+        let Summary { counts, batches, retries } = self.summary;
+        let copied = counts.inserted;
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "shown without digits"
+        )]
+        let per_second = (copied as f64 / self.duration.as_secs_f64()) as u64;
+        let retried =
+            if retries == 0 { String::new() } else { format!("  {}", plural(retries, "retry", "retries")) };
+        let time = synced.verified.snapshot_at.get(11..19).unwrap_or_default();
+        [
+            format!("removed   {} old books", grouped(counts.deleted)),
+            format!(
+                "copied    {}/{}  {} books/s  {}{retried}",
+                grouped(copied),
+                grouped(counts.exported),
+                grouped(per_second),
+                plural(batches.done as u64, "batch", "batches"),
+            ),
+            format!(
+                "verified  {} books, every copied column and the owner, as production stood at {time} UTC",
+                grouped(synced.verified.fingerprint.rows.unsigned_abs()),
+            ),
+        ]
+        .join("\n")
+    }
+
+    fn preview_text(&self, found: &Preflight, owner: &Owner) -> String {
+        let source = &found.source_books;
+        let mut lines = vec![
+            replaced(found).replace("are removed", "would be removed"),
+            format!(
+                "{} books of {} would be copied in {}, all owned by {}.",
+                grouped(source.books),
+                plural(source.owners, "owner", "owners"),
+                plural(self.batches_planned(found), "batch", "batches"),
+                owner.user.email
+            ),
+        ];
+        if source.private > 0 {
+            lines.push(format!("{} of them are PRIVATE in production.", grouped(source.private)));
+        }
+        lines.extend(
+            losses(&found.target_books.dependents)
+                .map(|lost| format!("Lost with the old ones: {}.", describe(lost))),
+        );
+        if found.marking == Marking::MustBeTyped {
+            lines.push(
+                "The target is not marked as a development database: its name would have to be typed.".into(),
+            );
+        }
+        let titles = source.titles.as_deref().unwrap_or_default();
+        lines.extend(titles.iter().map(|title| format!("  {}", visible(title))));
+        lines.push("Nothing was written.".into());
+        lines.join("\n")
+    }
+}
+
+/// A title without the control characters that could move a terminal's cursor.
+fn visible(title: &str) -> String {
+    let shown = title.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
+    shown.collect()
+}
+
+/// `1 batch`, `2 batches`.
+fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(count), if count == 1 { one } else { many })
+}

@@ -1,0 +1,90 @@
+//! `verify`: compares both databases, writes nothing.
+
+use serde_json::json;
+
+use super::args::OwnerArgs;
+use super::output::{grouped, print};
+use super::session::{CONNECT_TIMEOUT, Session};
+use crate::book::TargetUserId;
+use crate::error::{Error, Kind, Result};
+use crate::postgres::Fault;
+use crate::postgres::fingerprint::Fingerprint;
+use crate::progress::{Event, Phase, Progress};
+use crate::sync::guard::owner::{self, Found, Wanted};
+use crate::sync::preflight::{self, Looked, Sides};
+use crate::sync::strategy::WHOLE_TABLE;
+use crate::sync::verify::{Difference, Pair};
+
+pub(super) async fn run(session: &Session, args: &OwnerArgs) -> Result<()> {
+    let sides = session.sides(CONNECT_TIMEOUT)?;
+    let wanted = args.wanted();
+    let comparing = Box::pin(compare(session, &sides, &wanted));
+    let compared = session.unless_interrupted(comparing).await;
+    tokio::join!(sides.source.server().close(), sides.target.server().close());
+    session.screen.clear();
+    let (fingerprint, difference) = compared?;
+    if session.screen.is_json() && difference == Difference::default() {
+        session.end(&json!({
+            "event": "end",
+            "outcome": "verified",
+            "exit_code": 0,
+            "fingerprint": { "rows": fingerprint.rows, "digest": fingerprint.digest_hex() },
+            "difference": difference,
+            "error": null,
+        }));
+    } else if difference == Difference::default() {
+        print(&format!(
+            "verified  {} books, every copied column and the owner",
+            grouped(fingerprint.rows.unsigned_abs())
+        ));
+    } else {
+        let error = difference.error().hint("run `dewey-sync sync`");
+        if session.screen.is_json() {
+            session.end(&json!({
+                "event": "end",
+                "outcome": "differs",
+                "exit_code": Kind::Differs.exit_code(),
+                "fingerprint": null,
+                "difference": difference,
+                "error": super::output::error_json(&error),
+            }));
+        }
+        return Err(error);
+    }
+    Ok(())
+}
+
+async fn compare(session: &Session, sides: &Sides, wanted: &Wanted) -> Result<(Fingerprint, Difference)> {
+    preflight::connect(sides, &session.screen).await?;
+    let looked = preflight::look(sides, wanted, &session.screen).await?;
+    let owner = expected_owner(&looked, wanted)?;
+    session.screen.event(&Event::Phase { phase: Phase::Verifying });
+    let opening = |fault: Fault| fault.error("could not begin to compare");
+    let (source, _) = sides.source.snapshot(WHOLE_TABLE, "").await.map_err(opening)?;
+    let (target, _) = sides.target.snapshot(WHOLE_TABLE, "").await.map_err(opening)?;
+    let pair = Pair { source: &source, target: &target, columns: &looked.columns, owner };
+    let (expected, found) = pair.fingerprints().await?;
+    let difference = if expected == found {
+        Difference::default()
+    } else {
+        let buckets = pair.differing_buckets().await?;
+        pair.difference(&buckets).await?
+    };
+    source.finish().await.map_err(opening)?;
+    target.rollback().await;
+    Ok((expected, difference))
+}
+
+/// Who should own the books: the user that the call names, the last run's owner, or the only user.
+fn expected_owner(looked: &Looked, wanted: &Wanted) -> Result<TargetUserId> {
+    let books = &looked.target_books;
+    if let (Wanted::Any, Some(last)) = (wanted, books.last_owner) {
+        return Ok(TargetUserId(last));
+    }
+    match owner::find(wanted, books.candidates.as_deref().unwrap_or_default())? {
+        Found::Owner(owner) => Ok(owner.id()),
+        Found::Several => Err(Error::new(Kind::Usage, "could not tell who should own the books")
+            .because("the target has several users, and no sync is on record")
+            .hint("add `--user-id N` or `--user-email EMAIL`")),
+    }
+}
