@@ -155,10 +155,10 @@ pub(super) struct TuningArgs {
     #[arg(long, value_name = "D", default_value = "30s", hide_short_help = true)]
     #[arg(value_parser = humantime::parse_duration)]
     pub(super) batch_timeout: Duration,
-    /// For each connection attempt
-    #[arg(long, value_name = "D", default_value = "10s", hide_short_help = true)]
+    /// For each connection attempt [default: the URL's `connect_timeout`, else 10s]
+    #[arg(long, value_name = "D", hide_short_help = true)]
     #[arg(value_parser = humantime::parse_duration)]
-    pub(super) connect_timeout: Duration,
+    pub(super) connect_timeout: Option<Duration>,
     /// Agree to the loss of rows that hang on removed books, where `--yes` answers the question
     #[arg(long, hide_short_help = true)]
     pub(super) allow_cascade: bool,

@@ -15,6 +15,7 @@ const RUNS_SHOWN: u64 = 20;
 
 pub(super) async fn run(session: &Session, run_id: Option<i64>) -> Result<()> {
     let target = session.target()?;
+    session.introduce(target.server().endpoint());
     let work = async {
         reach(target.server()).await?;
         match run_id {

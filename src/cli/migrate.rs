@@ -16,6 +16,7 @@ use crate::sync::preflight::{self, QUICK, reach};
 
 pub(super) async fn run(session: &Session, action: MigrateAction) -> Result<()> {
     let target = session.target()?;
+    session.introduce(target.server().endpoint());
     let work = async {
         match action {
             MigrateAction::Up { mark } => up(session, &target, &mark).await,

@@ -11,9 +11,6 @@ use crate::error::{Error, Kind, Result};
 use crate::postgres::{Server, Source, Target};
 use crate::sync::preflight::Sides;
 
-/// The connect time-out of the commands that have no option for it.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 pub(super) struct Session {
     pub(super) global: Global,
     pub(super) environment: Environment,
@@ -30,7 +27,7 @@ impl Session {
     }
 
     /// Both sides, not connected yet.
-    pub(super) fn sides(&self, connect_timeout: Duration) -> Result<Sides> {
+    pub(super) fn sides(&self, connect_timeout: Option<Duration>) -> Result<Sides> {
         let source = config::source(&self.locations(), &self.environment)?;
         let target = config::target(&self.locations(), &self.environment)?;
         Ok(Sides {
@@ -42,7 +39,7 @@ impl Session {
     /// The target alone.
     pub(super) fn target(&self) -> Result<Target> {
         let target = config::target(&self.locations(), &self.environment)?;
-        Ok(Target::new(server(target, CONNECT_TIMEOUT)))
+        Ok(Target::new(server(target, None)))
     }
 
     /// The source, if one is configured at all.
@@ -55,13 +52,18 @@ impl Session {
             return Ok(None);
         }
         let source = config::source(&locations, &self.environment)?;
-        Ok(Some(Source::new(server(source, CONNECT_TIMEOUT))))
+        Ok(Some(Source::new(server(source, None))))
     }
 
     /// Writes the last JSON line.
     pub(super) fn end(&self, line: &serde_json::Value) {
         self.ended.store(true, Ordering::Release);
         print_json(line);
+    }
+
+    /// Says where `endpoint` is and where its URL came from.
+    pub(super) fn introduce(&self, endpoint: &Endpoint) {
+        self.screen.note(&format!("{}  {endpoint}  {}", endpoint.side, endpoint.origin));
     }
 
     /// Runs `work` until it ends or the first signal comes.
@@ -79,7 +81,7 @@ impl Session {
 }
 
 /// The application name tells this process's sessions from those of any other run.
-fn server(endpoint: Endpoint, connect_timeout: Duration) -> Server {
+fn server(endpoint: Endpoint, connect_timeout: Option<Duration>) -> Server {
     let ignored = endpoint.ignored_parameters();
     if !ignored.is_empty() {
         tracing::warn!("parameters of the {}'s URL that are not used: {}", endpoint.side, ignored.join(", "));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::args::SyncArgs;
-use super::output::{Screen, error_json, grouped, print, print_json};
+use super::output::{error_json, grouped, print, print_json};
 use super::prompt::{Prompt, replaced};
 use super::session::Session;
 use crate::error::Result;
@@ -26,9 +26,7 @@ pub(super) async fn run(session: &Session, args: &SyncArgs) -> Result<()> {
     let ended = Ended { args, run_id, summary: tally.summary(), duration: started.elapsed() };
     if session.screen.is_json() {
         session.end(&ended.json(&done));
-    } else if let Ok(done) = &done
-        && !matches!(session.screen, Screen::Quiet)
-    {
+    } else if let Ok(done) = &done {
         print(&ended.text(done));
     }
     done.map(drop)

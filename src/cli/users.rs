@@ -15,6 +15,7 @@ use crate::sync::preflight::{QUICK, reach};
 
 pub(super) async fn run(session: &Session, action: Option<UsersAction>) -> Result<()> {
     let target = session.target()?;
+    session.introduce(target.server().endpoint());
     let work = async {
         match action {
             None => list(session, &target).await,

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::args::OwnerArgs;
 use super::output::{grouped, print};
-use super::session::{CONNECT_TIMEOUT, Session};
+use super::session::Session;
 use crate::book::TargetUserId;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::Fault;
@@ -16,7 +16,9 @@ use crate::sync::strategy::WHOLE_TABLE;
 use crate::sync::verify::{Difference, Pair};
 
 pub(super) async fn run(session: &Session, args: &OwnerArgs) -> Result<()> {
-    let sides = session.sides(CONNECT_TIMEOUT)?;
+    let sides = session.sides(None)?;
+    session.introduce(sides.source.server().endpoint());
+    session.introduce(sides.target.server().endpoint());
     let wanted = args.wanted();
     let comparing = Box::pin(compare(session, &sides, &wanted));
     let compared = session.unless_interrupted(comparing).await;

@@ -13,6 +13,9 @@ use sqlx::{ConnectOptions, Connection};
 use super::fault::Fault;
 use crate::config::{Endpoint, Side};
 
+/// How long a connection attempt may take when nobody says so.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// One of the two servers, and the connections to it that nobody uses now.
 #[derive(Debug)]
 pub struct Server {
@@ -25,9 +28,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Nothing is connected yet. `application_name` is what the server's `pg_stat_activity` shows.
-    pub fn new(endpoint: Endpoint, application_name: String, connect_timeout: Duration) -> Self {
-        let connect_timeout = endpoint.connect_timeout().unwrap_or(connect_timeout);
+    /// Nothing is connected yet. `application_name` is what the server's `pg_stat_activity` shows; without
+    /// `connect_timeout` the URL's counts, else 10 s.
+    pub fn new(endpoint: Endpoint, application_name: String, connect_timeout: Option<Duration>) -> Self {
+        let connect_timeout = connect_timeout.or(endpoint.connect_timeout()).unwrap_or(CONNECT_TIMEOUT);
         let reduced = AtomicBool::new(endpoint.pooled());
         Self { endpoint, application_name, connect_timeout, reduced, idle: Mutex::default() }
     }

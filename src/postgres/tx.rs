@@ -25,6 +25,9 @@ use super::fault::Fault;
 /// How long the client waits beyond the server's own time-out, whose answer says more.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// For a lock that an application's open transaction holds; waiting for it is tried again.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A side may be idle while the other one works on a few statements.
 const IDLE_FACTOR: u128 = 4;
 
@@ -125,11 +128,12 @@ impl<'server> Tx<'server> {
 fn settings(schema: &str, statement_timeout: Duration, version: Option<u32>) -> String {
     let timeout_ms = statement_timeout.as_millis();
     let idle_ms = timeout_ms * IDLE_FACTOR;
+    let lock_ms = timeout_ms.min(LOCK_TIMEOUT.as_millis());
     let schema = identifier(schema);
     let mut settings = format!(
         "SET LOCAL search_path = {schema}; SET LOCAL client_encoding = 'UTF8'; SET LOCAL DateStyle = 'ISO, MDY'; \
          SET LOCAL TimeZone = 'UTC'; SET LOCAL standard_conforming_strings = on; SET LOCAL row_security = off; \
-         SET LOCAL statement_timeout = {timeout_ms}; SET LOCAL lock_timeout = {timeout_ms}; \
+         SET LOCAL statement_timeout = {timeout_ms}; SET LOCAL lock_timeout = {lock_ms}; \
          SET LOCAL idle_in_transaction_session_timeout = {idle_ms}"
     );
     // PostgreSQL 14 and later end a statement whose client is gone; without it, it goes on to its end.

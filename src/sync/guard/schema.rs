@@ -22,6 +22,7 @@ pub struct SideFacts<'a> {
 /// [`Kind::Usage`] when a table is missing, [`Kind::Refused`] when a column or a label is.
 pub fn check(source: SideFacts<'_>, target: SideFacts<'_>) -> Result<CopiedColumns> {
     for side in [source, target] {
+        version(side)?;
         table(side)?;
         columns(side)?;
     }
@@ -36,6 +37,19 @@ pub fn check(source: SideFacts<'_>, target: SideFacts<'_>) -> Result<CopiedColum
 /// [`Kind::Usage`] when there is no book table.
 pub fn table(side: SideFacts<'_>) -> Result<()> {
     if side.facts.columns.is_none() { Err(missing_table(side.endpoint, TABLE)) } else { Ok(()) }
+}
+
+/// The oldest version with all the functions that are used.
+const VERSION_MIN: u32 = 13;
+
+fn version(side: SideFacts<'_>) -> Result<()> {
+    let SideFacts { endpoint, facts } = side;
+    if facts.major_version() >= VERSION_MIN {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Refused, format!("could not use the {}, {endpoint}", endpoint.side))
+        .because(format!("it is PostgreSQL {}", facts.version))
+        .hint(format!("versions from {VERSION_MIN} on are supported")))
 }
 
 fn missing_table(endpoint: &Endpoint, table: &str) -> Error {

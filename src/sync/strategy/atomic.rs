@@ -3,8 +3,8 @@
 
 use sqlx::Row;
 
-use super::{Job, SNAPSHOT_TIME, Verified, WHOLE_TABLE, explain_duplicates};
-use crate::error::{Error, Kind, Result};
+use super::{Job, SNAPSHOT_TIME, Verified, WHOLE_TABLE, explain_duplicates, owner_is_gone, state_at_commit};
+use crate::error::{Error, Result};
 use crate::ledger::run::{Claim, RunEnd, claim_sql, claim_whole, end_sql};
 use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Fault, Tx};
@@ -14,8 +14,6 @@ use crate::sync::import::delete_all;
 use crate::sync::plan::Plan;
 use crate::sync::verify::Pair;
 use crate::sync::{export, owner_sql};
-
-const UNCHANGED: &str = "`\"Book\"` is unchanged";
 
 /// Runs the job; a transient error starts the whole transaction again.
 ///
@@ -41,14 +39,7 @@ pub async fn run(job: &Job<'_>) -> Result<Verified> {
         }
     })
     .await;
-    done.map_err(|error| {
-        let unknown = crate::retry::classify_error(&error) == crate::retry::Class::Ambiguous;
-        error.state(if unknown {
-            "`\"Book\"` is either unchanged or the new state: the answer to COMMIT was lost"
-        } else {
-            UNCHANGED
-        })
-    })
+    done.map_err(|error| state_at_commit(error, "the new state"))
 }
 
 enum Written<'server> {
@@ -111,7 +102,7 @@ async fn write<'a>(job: &Job<'a>, attempt: Attempt) -> Result<Written<'a>> {
 /// The fingerprint of both sides.
 ///
 /// # Errors
-/// [`Kind::Differs`] with the counts when they are not equal.
+/// [`Kind::Differs`](crate::error::Kind::Differs) with the counts when they are not equal.
 async fn equal(pair: Pair<'_, '_>) -> Result<Fingerprint> {
     let (source, target) = pair.fingerprints().await?;
     if source == target {
@@ -138,11 +129,4 @@ async fn record(job: &Job<'_>, target: &Tx<'_>, verified: &Verified) -> Result<(
     let sql = format!("{}; {analyze}", end_sql(job.run_id, "running", &end));
     let recorded = target.execute_simple(&sql).await;
     recorded.map(drop).map_err(|fault| fault.error("could not record the outcome"))
-}
-
-/// The error when the chosen owner was removed since the guards looked.
-pub(super) fn owner_is_gone() -> Error {
-    Error::new(Kind::Usage, "could not give the books to the chosen user")
-        .because("the user was removed from the target meanwhile")
-        .hint("`dewey-sync users` lists the users")
 }

@@ -4,14 +4,16 @@
 use futures_util::{StreamExt, stream};
 use sqlx::Row;
 
-use super::atomic::owner_is_gone;
-use super::{Copied, Job, SNAPSHOT_TIME, Verified, WHOLE_TABLE, explain_duplicates};
+use super::{
+    Copied, Job, SNAPSHOT_TIME, UNCHANGED, Verified, WHOLE_TABLE, explain_duplicates, owner_is_gone,
+    state_at_commit,
+};
 use crate::book::TABLE;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::{self, Checkpoint};
 use crate::ledger::run::{Claim, record_plan};
 use crate::postgres::fingerprint::bucket;
-use crate::postgres::{Fault, SourceTx};
+use crate::postgres::{Fault, SourceTx, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, fault_of, interrupted, retry};
 use crate::sync::import::delete_all;
@@ -25,16 +27,15 @@ use crate::sync::{export, owner_sql};
 /// [`Kind::NotCompleted`] when batches failed for good, [`Kind::Differs`] when the sides are not equal in the end; the
 /// state then says what the target holds.
 pub async fn run(job: &Job<'_>) -> Result<Verified> {
-    let unchanged = |error: Error| error.state("`\"Book\"` is unchanged");
     job.progress.event(&Event::Phase { phase: Phase::Planning });
     let plan = retry(job.tuning.retry, "the plan", job.cancel, job.progress, async |_| plan(job).await);
-    let plan = plan.await.map_err(unchanged)?;
+    let plan = plan.await.map_err(|error| error.state(UNCHANGED))?;
     job.progress.event(&Event::Planned { batches: plan.ranges.len(), books: plan.books });
 
     job.progress.event(&Event::Phase { phase: Phase::Deleting });
     let deleted =
         retry(job.tuning.retry, "the deletion", job.cancel, job.progress, async |_| delete(job).await);
-    deleted.await.map_err(unchanged)?;
+    deleted.await.map_err(|error| state_at_commit(error, "empty"))?;
 
     copy_and_verify(job, &plan).await.map_err(|error| {
         let done = job.progress.summary();
@@ -77,8 +78,24 @@ async fn plan(job: &Job<'_>) -> Result<Plan> {
     Ok(plan)
 }
 
-/// Batch 0.
+/// Batch 0. A signal stops it until its COMMIT is sent.
 async fn delete(job: &Job<'_>) -> Result<()> {
+    let deleted = tokio::select! {
+        deleted = delete_uncommitted(job) => deleted?,
+        () = job.cancel.cancelled() => return Err(interrupted("the deletion")),
+    };
+    if let Some((target, books)) = deleted {
+        target
+            .commit()
+            .await
+            .map_err(|fault| fault.error("could not commit the removal of the old books"))?;
+        job.progress.event(&Event::Deleted { books });
+    }
+    Ok(())
+}
+
+/// `None` when an earlier attempt was committed, though its answer was lost.
+async fn delete_uncommitted<'a>(job: &Job<'a>) -> Result<Option<(Tx<'a>, u64)>> {
     let deleting = |fault: Fault| fault.error("could not remove the old books");
     let began = job.sides.target.write(WHOLE_TABLE, &owner_sql(job.remap.owner)).await;
     let (target, owner) = began.map_err(deleting)?;
@@ -88,13 +105,11 @@ async fn delete(job: &Job<'_>) -> Result<()> {
     let this = Checkpoint { run_id: job.run_id, batch: 0, after_id: None, through_id: None, rows: 0 };
     match checkpoint::claim(&target, this).await.map_err(deleting)? {
         Claim::Ours => {}
-        Claim::AlreadyDone => return Ok(()),
+        Claim::AlreadyDone => return Ok(None),
         Claim::Lost => return Err(job.lost_run()),
     }
     let books = delete_all(&target).await.map_err(deleting)?;
-    target.commit().await.map_err(deleting)?;
-    job.progress.event(&Event::Deleted { books });
-    Ok(())
+    Ok(Some((target, books)))
 }
 
 /// Copies every range, `jobs` at a time; those that failed for good.

@@ -15,11 +15,11 @@ use super::plan::Range;
 use super::preflight::Sides;
 use super::remap::Remap;
 use crate::book::{self, TargetBook};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{SourceTx, Tx};
-use crate::progress::Progress;
-use crate::retry::{Attempt, Policy};
+use crate::progress::{Event, Progress};
+use crate::retry::{Attempt, Class, Policy, classify_error, fault_of};
 
 /// For one statement on the whole table; a million books take tens of seconds.
 pub(crate) const WHOLE_TABLE: Duration = Duration::from_hours(1);
@@ -119,20 +119,39 @@ impl Job<'_> {
 
     fn announce(&self, range: &Range, batches: usize, copied: Copied) {
         let Copied { exported: books, inserted } = copied;
-        self.progress.event(&crate::progress::Event::Batch { batch: range.batch, batches, books, inserted });
+        self.progress.event(&Event::Batch { batch: range.batch, batches, books, inserted });
     }
 
     /// What a deadlock or a lost connection may have left to the claim.
     fn lost_run(&self) -> Error {
-        Error::new(crate::error::Kind::Busy, "the run was ended by another one")
+        Error::new(Kind::Busy, "the run was ended by another one")
             .because(format!("run {} is not running any more in the ledger", self.run_id))
             .hint("`dewey-sync history` lists the runs")
     }
 }
 
+/// The state when nothing was committed.
+const UNCHANGED: &str = "`\"Book\"` is unchanged";
+
+/// The state after a transaction that would have led to `committed`: the answer to its COMMIT may have been lost.
+fn state_at_commit(error: Error, committed: &str) -> Error {
+    if classify_error(&error) == Class::Ambiguous {
+        error.state(format!("`\"Book\"` is either unchanged or {committed}: the answer to COMMIT was lost"))
+    } else {
+        error.state(UNCHANGED)
+    }
+}
+
+/// The error when the chosen owner was removed since the guards looked.
+fn owner_is_gone() -> Error {
+    Error::new(Kind::Usage, "could not give the books to the chosen user")
+        .because("the user was removed from the target meanwhile")
+        .hint("`dewey-sync users` lists the users")
+}
+
 /// The ids of books that cannot all be in the target, when that is why a batch failed.
 async fn explain_duplicates(mut error: Error, source: &SourceTx<'_>) -> Error {
-    let duplicate = crate::retry::fault_of(&error).is_some_and(|fault| fault.sqlstate() == Some("23505"));
+    let duplicate = fault_of(&error).is_some_and(|fault| fault.sqlstate() == Some("23505"));
     if !duplicate {
         return error;
     }
