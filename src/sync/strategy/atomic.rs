@@ -3,17 +3,19 @@
 
 use sqlx::Row;
 
-use super::{Job, SNAPSHOT_TIME, Verified, WHOLE_TABLE, explain_duplicates, owner_is_gone, state_at_commit};
+use super::{Job, SNAPSHOT_TIME, UNCHANGED, Verified, WHOLE_TABLE, explain_duplicates, owner_is_gone};
 use crate::error::{Error, Result};
 use crate::ledger::run::{Claim, RunEnd, claim_sql, claim_whole, end_sql};
 use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Fault, Tx};
 use crate::progress::{Event, Phase, Progress};
-use crate::retry::{Attempt, interrupted, retry};
+use crate::retry::{Attempt, Class, classify_error, interrupted, retry};
 use crate::sync::import::delete_all;
 use crate::sync::plan::Plan;
 use crate::sync::verify::Pair;
 use crate::sync::{export, owner_sql};
+
+const UNKNOWN: &str = "`\"Book\"` is either unchanged or the new state: the answer to COMMIT was lost";
 
 /// Runs the job; a transient error starts the whole transaction again.
 ///
@@ -21,25 +23,29 @@ use crate::sync::{export, owner_sql};
 /// Any; the target is then as it was, unless the answer to COMMIT stayed out to the end.
 pub async fn run(job: &Job<'_>) -> Result<Verified> {
     let Job { tuning, cancel, progress, .. } = job;
-    let mut committed = None;
+    // What a COMMIT without a definite answer was to commit.
+    let mut sent = None;
     let done = retry(tuning.retry, "the sync", cancel, *progress, async |attempt| {
         let written = tokio::select! {
             written = write(job, attempt) => written?,
             () = cancel.cancelled() => return Err(interrupted("the sync")),
         };
         match written {
-            Written::Before => committed.clone().ok_or_else(|| job.lost_run()),
+            Written::Before => sent.clone().ok_or_else(|| job.lost_run()),
             Written::Now(tx, verified) => {
                 // From here on the answer decides, not a signal.
                 progress.event(&Event::Phase { phase: Phase::Committing });
-                committed = Some(verified.clone());
-                tx.commit().await.map_err(|fault| fault.error("could not commit"))?;
-                Ok(verified)
+                sent = Some(verified.clone());
+                let committed = tx.commit().await.map_err(|fault| fault.error("could not commit"));
+                if committed.as_ref().is_err_and(|error| classify_error(error) != Class::Ambiguous) {
+                    sent = None;
+                }
+                committed.map(|()| verified)
             }
         }
     })
     .await;
-    done.map_err(|error| state_at_commit(error, "the new state"))
+    done.map_err(|error| error.state(if sent.is_some() { UNKNOWN } else { UNCHANGED }))
 }
 
 enum Written<'server> {

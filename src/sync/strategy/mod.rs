@@ -19,7 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{SourceTx, Tx};
 use crate::progress::{Event, Progress};
-use crate::retry::{Attempt, Class, Policy, classify_error, fault_of};
+use crate::retry::{Attempt, Policy, fault_of};
 
 /// For one statement on the whole table; a million books take tens of seconds.
 pub(crate) const WHOLE_TABLE: Duration = Duration::from_hours(1);
@@ -132,15 +132,6 @@ impl Job<'_> {
 
 /// The state when nothing was committed.
 const UNCHANGED: &str = "`\"Book\"` is unchanged";
-
-/// The state after a transaction that would have led to `committed`: the answer to its COMMIT may have been lost.
-fn state_at_commit(error: Error, committed: &str) -> Error {
-    if classify_error(&error) == Class::Ambiguous {
-        error.state(format!("`\"Book\"` is either unchanged or {committed}: the answer to COMMIT was lost"))
-    } else {
-        error.state(UNCHANGED)
-    }
-}
 
 /// The error when the chosen owner was removed since the guards looked.
 fn owner_is_gone() -> Error {
