@@ -6,7 +6,6 @@ use sqlx::Row;
 
 use super::{
     Copied, Job, SNAPSHOT_TIME, UNCHANGED, Verified, WHOLE_TABLE, explain_duplicates, owner_is_gone,
-    state_at_commit,
 };
 use crate::book::TABLE;
 use crate::error::{Error, Kind, Result};
@@ -15,11 +14,13 @@ use crate::ledger::run::{Claim, record_plan};
 use crate::postgres::fingerprint::bucket;
 use crate::postgres::{Fault, SourceTx, Tx};
 use crate::progress::{Event, Phase, Progress};
-use crate::retry::{Attempt, fault_of, interrupted, retry};
+use crate::retry::{Attempt, Class, classify_error, fault_of, interrupted, retry};
 use crate::sync::import::delete_all;
 use crate::sync::plan::{Plan, Range};
 use crate::sync::verify::Pair;
 use crate::sync::{export, owner_sql};
+
+const UNKNOWN: &str = "`\"Book\"` is either unchanged or empty: the answer to COMMIT was lost";
 
 /// Runs the job.
 ///
@@ -33,9 +34,15 @@ pub async fn run(job: &Job<'_>) -> Result<Verified> {
     job.progress.event(&Event::Planned { batches: plan.ranges.len(), books: plan.books });
 
     job.progress.event(&Event::Phase { phase: Phase::Deleting });
-    let deleted =
-        retry(job.tuning.retry, "the deletion", job.cancel, job.progress, async |_| delete(job).await);
-    deleted.await.map_err(|error| state_at_commit(error, "empty"))?;
+    // Whether a COMMIT had no definite answer.
+    let mut lost = false;
+    let deleted = retry(job.tuning.retry, "the deletion", job.cancel, job.progress, async |_| {
+        let deleted = delete(job).await;
+        lost |= deleted.as_ref().is_err_and(|error| classify_error(error) == Class::Ambiguous);
+        deleted
+    });
+    let deleted = deleted.await;
+    deleted.map_err(|error| error.state(if lost { UNKNOWN } else { UNCHANGED }))?;
 
     copy_and_verify(job, &plan).await.map_err(|error| {
         let done = job.progress.summary();
@@ -51,9 +58,11 @@ pub async fn run(job: &Job<'_>) -> Result<Verified> {
 async fn copy_and_verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
     job.progress.event(&Event::Phase { phase: Phase::Copying });
     let failed = copy_all(job, plan).await?;
-    // A duplicate key may only mean that a book moved between two snapshots: the verification decides.
-    if failed.iter().any(|(_, error)| !is_duplicate_key(error)) {
-        return Err(not_completed(failed, plan));
+    // A duplicate key may only mean that a book moved between two snapshots: the verification decides, and until then
+    // nothing is said of it.
+    let (left, failed): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(_, error)| is_duplicate_key(error));
+    if !failed.is_empty() {
+        return Err(not_completed(job, plan, failed.into_iter().chain(left)));
     }
     let verified = retry(job.tuning.retry, "the verification", job.cancel, job.progress, async |attempt| {
         tokio::select! {
@@ -63,8 +72,15 @@ async fn copy_and_verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
     })
     .await;
     match verified {
-        Err(error) if is_duplicate_key(&error) && !failed.is_empty() => Err(not_completed(failed, plan)),
-        verified => verified,
+        Err(error) if is_duplicate_key(&error) && !left.is_empty() => Err(not_completed(job, plan, left)),
+        Err(error) => Err(error),
+        Ok(verified) => {
+            // Their books came with the repair.
+            for (range, _) in &left {
+                job.announce(range, plan.ranges.len(), Copied::default());
+            }
+            Ok(verified)
+        }
     }
 }
 
@@ -127,18 +143,14 @@ async fn copy_all(job: &Job<'_>, plan: &Plan) -> Result<Vec<(Range, Error)>> {
         if matches!(error.kind, Kind::Unreachable | Kind::Busy | Kind::Interrupted) {
             return Err(error);
         }
-        job.progress.event(&Event::BatchFailed {
-            batch: range.batch,
-            batches,
-            books: range.books,
-            cause: std::iter::once(error.doing.clone()).chain(error.causes()).collect::<Vec<_>>().join(": "),
-        });
+        if !is_duplicate_key(&error) {
+            announce_failure(job, &range, batches, &error);
+        }
         failed.push((range, error));
     }
     if job.cancel.is_cancelled() {
         return Err(interrupted("the sync"));
     }
-    failed.sort_by_key(|(range, _)| range.batch);
     Ok(failed)
 }
 
@@ -230,14 +242,26 @@ fn is_duplicate_key(error: &Error) -> bool {
     fault_of(error).is_some_and(|fault| fault.sqlstate() == Some("23505"))
 }
 
-/// The error of a run some of whose batches failed for good: the first one's cause, all their numbers.
-fn not_completed(failed: Vec<(Range, Error)>, plan: &Plan) -> Error {
+/// The error has the first failed batch's cause and the numbers of all.
+fn not_completed(job: &Job<'_>, plan: &Plan, failed: impl IntoIterator<Item = (Range, Error)>) -> Error {
+    let batches = plan.ranges.len();
+    let mut failed: Vec<_> = failed.into_iter().collect();
+    failed.sort_by_key(|(range, _)| range.batch);
+    for (range, error) in failed.iter().filter(|(_, error)| is_duplicate_key(error)) {
+        announce_failure(job, range, batches, error);
+    }
     let numbers: Vec<String> = failed.iter().map(|(range, _)| range.batch.to_string()).collect();
-    let doing = format!("{} of {} batches failed: {}", failed.len(), plan.ranges.len(), numbers.join(", "));
+    let doing = format!("{} of {batches} batches failed: {}", failed.len(), numbers.join(", "));
     let mut error = Error::new(Kind::NotCompleted, doing);
     if let Some((_, first)) = failed.into_iter().next() {
         error.hint.clone_from(&first.hint);
         error = error.because(first);
     }
     error
+}
+
+fn announce_failure(job: &Job<'_>, range: &Range, batches: usize, error: &Error) {
+    let cause = std::iter::once(error.doing.clone()).chain(error.causes()).collect::<Vec<_>>().join(": ");
+    let Range { batch, books, .. } = *range;
+    job.progress.event(&Event::BatchFailed { batch, batches, books, cause });
 }
