@@ -146,6 +146,10 @@ impl From<&sqlx::Error> for Fault {
                 Some(answer) => Self::of_server(answer),
                 None => Self::client("an answer that is not PostgreSQL's"),
             },
+            // What a peer presents in vain, such as a certificate for another name, arrives as bad data.
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Self::of(Origin::Tls, error.to_string())
+            }
             sqlx::Error::Io(error) => Self::of(Origin::Io, describe_io(error)),
             sqlx::Error::Tls(error) => Self::of(Origin::Tls, error.to_string()),
             sqlx::Error::Protocol(text) if text.contains("SSL") || text.contains("TLS") => {

@@ -17,7 +17,7 @@ use super::guard::{same_database, schema, swapped};
 use crate::book::{CopiedColumns, OWNER_TABLE, TABLE};
 use crate::config::Endpoint;
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{Fault, Identity, Server, Source, SourceTx, Target, Tx, literal};
+use crate::postgres::{Fault, Identity, Origin, Server, Source, SourceTx, Target, Tx, literal};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry;
 
@@ -152,6 +152,10 @@ pub async fn reach(server: &Server) -> Result<()> {
 
 fn unreached(fault: Fault, endpoint: &Endpoint) -> Error {
     let hint = match fault.sqlstate() {
+        _ if fault.origin == Origin::Tls => format!(
+            "check `sslmode` and `sslrootcert` in {}; `sslmode=disable` does without encryption",
+            endpoint.origin
+        ),
         Some("28P01" | "28000") => format!("check user and password in {}", endpoint.origin),
         Some("3D000") => format!("check the database's name in {}, or create it", endpoint.origin),
         Some(_) => format!("check the URL in {}", endpoint.origin),

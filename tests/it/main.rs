@@ -8,3 +8,4 @@ mod migrations;
 mod scratch_server;
 mod servers;
 mod support;
+mod tls;
