@@ -4,8 +4,8 @@
 //! config -> guards -> plan -> [ export -> remap -> import ] per batch -> verify -> record
 //! ```
 //!
-//! [`run`] is that sentence. A strategy decides where the transactions end and finishes with a
-//! [`Verified`](strategy::Verified), which nothing else can make.
+//! [`run()`] is that sentence. A strategy decides where the transactions end and finishes with a
+//! [`Verified`], which nothing else can make.
 
 pub mod export;
 pub mod facts;
@@ -101,7 +101,7 @@ pub async fn run(
     Ok(Synced { owner, verified: done? })
 }
 
-/// Looks at everything that [`run`] would look at, and writes nothing.
+/// Looks at everything that [`run()`] would look at, and writes nothing.
 pub async fn preview(
     sides: &Sides,
     request: &Request,
