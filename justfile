@@ -1,0 +1,133 @@
+set positional-arguments
+
+cargo_run := "cargo run --quiet --locked --release --manifest-path " + quote(justfile_directory() / "Cargo.toml") + " --"
+
+# Lists the recipes
+[private]
+default:
+    @just --justfile {{ quote(justfile()) }} --list --unsorted
+
+# Replaces development's books by production's, every row verified; run it in the application's folder
+[group('run')]
+[no-cd]
+[no-exit-message]
+sync *ARGS: _release
+    @{{ cargo_run }} sync "$@"
+
+# Checks and counts what `sync` would do, writes nothing anywhere
+[group('run')]
+[no-cd]
+[no-exit-message]
+sync-dry *ARGS: _release
+    @{{ cargo_run }} sync --dry-run "$@"
+
+# Makes a fresh development database usable: tables, a user, books
+[group('run')]
+[no-cd]
+[no-exit-message]
+setup *ARGS: _release
+    @{{ cargo_run }} setup "$@"
+
+# Compares both databases, writes nothing
+[group('run')]
+[no-cd]
+[no-exit-message]
+verify *ARGS: _release
+    @{{ cargo_run }} verify "$@"
+
+# Lists development's users; `users add` creates one
+[group('run')]
+[no-cd]
+[no-exit-message]
+users *ARGS: _release
+    @{{ cargo_run }} users "$@"
+
+# Past runs, newest first; `history RUN` shows one
+[group('run')]
+[no-cd]
+[no-exit-message]
+history *ARGS: _release
+    @{{ cargo_run }} history "$@"
+
+# The whole story on two throw-away servers
+[group('run')]
+[no-exit-message]
+demo *ARGS: (_require "postgresql") _debug
+    @"${CARGO_TARGET_DIR:-target}/debug/dewey-sync" demo "$@"
+
+# Creates or removes what this program needs in development: `migrate up`, `down` or `status`
+[group('database')]
+[no-cd]
+[no-exit-message]
+migrate *ARGS: _release
+    @{{ cargo_run }} migrate "$@"
+
+# Generates the entities anew from a database that the migrations made
+[group('database')]
+entities: (_require "postgresql")
+    DEWEY_UPDATE_ENTITIES=1 {{ drift_test }}
+
+# Formats the code; `fmt --check` only looks
+[group('check')]
+fmt *ARGS:
+    cargo fmt --all "$@"
+
+# Clippy on everything, warnings are errors
+[group('check')]
+lint:
+    cargo clippy --workspace --all-targets --locked -- --deny warnings
+
+# Builds the documentation, warnings are errors
+[group('check')]
+doc:
+    RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --document-private-items --locked
+
+# Licences, sources, duplicates and known advisories of every dependency
+[group('check')]
+deny: (_cargo "cargo-deny")
+    cargo deny --locked check bans licenses sources
+    @if cargo deny --locked fetch db; then \
+        cargo deny --locked check --disable-fetch advisories; \
+    else \
+        echo 'warning: ADVISORIES WERE NOT CHECKED: their database on GitHub could not be fetched' >&2; \
+    fi
+
+drift_test := "cargo test --workspace --locked --test it entities_are_what_the_generator_makes"
+
+# Whether the entities are what `entities` makes
+[group('check')]
+drift: (_require "postgresql")
+    {{ drift_test }}
+
+# Every test, on throw-away servers; arguments go to `cargo test`
+[group('test')]
+test *ARGS: (_require "postgresql" "pgbouncer")
+    cargo test --workspace --locked "$@"
+
+# Measures time and memory beside the ways this tool replaces; arguments are numbers of books
+[group('test')]
+bench *BOOKS: (_require "postgresql")
+    cargo bench --locked --bench bench -- "$@"
+
+# Reviews the snapshots of tests that changed
+[group('test')]
+snapshots: (_require "postgresql" "pgbouncer") (_cargo "cargo-insta")
+    cargo insta test --workspace --review
+
+# Everything that decides whether work lands
+ci:
+    .ci/run
+
+# With the features of the tests, so that `demo` and `test` share one build.
+_debug:
+    cargo build --workspace --locked --bin dewey-sync --test it
+
+# Shows its progress; the first time takes minutes.
+_release:
+    @cargo build --locked --release
+
+_require *PROGRAMS:
+    @.ci/require "$@"
+
+_cargo PROGRAM:
+    @command -v "$1" >/dev/null || cargo install "$1" --locked
