@@ -37,11 +37,12 @@ pub(super) async fn run(session: &Session, args: &DemoArgs) -> Result<()> {
     let directory = tempfile::tempdir().map_err(|error| failed(error, "could not make a directory"))?;
     write_env_files(directory.path(), &servers)?;
     let told = Box::pin(tell(session, directory.path())).await;
-    if !args.keep {
-        return told;
-    }
     told?;
-    keep(servers, &directory.keep())
+    if args.keep {
+        return keep(servers, &directory.keep());
+    }
+    print("\nBoth servers go now. For your own databases, run `just sync` in the application's folder.");
+    Ok(())
 }
 
 async fn start(binaries: PathBuf) -> Result<Servers> {
