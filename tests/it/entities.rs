@@ -12,7 +12,7 @@ use sea_orm::ActiveValue::NotSet;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, EntityTrait, QueryOrder, TransactionTrait};
 use sea_orm_cli::{Cli, Commands, GenerateSubcommands};
 
-use crate::scratch_server;
+use crate::support::servers::SERVERS;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -30,8 +30,7 @@ const AS_TEXT: [(&str, &str, &str); 4] = [
 
 #[tokio::test]
 async fn entities_are_what_the_generator_makes() {
-    let server = scratch_server::start();
-    let url = scratch_server::url(&server, "postgres");
+    let url = SERVERS.create_empty_target().await;
     migrated(&url).await;
     let dir = tempfile::tempdir().unwrap();
     generate(&url, None, "Book,User", dir.path()).await;
@@ -57,8 +56,7 @@ async fn entities_are_what_the_generator_makes() {
 
 #[tokio::test]
 async fn a_book_of_any_value_round_trips() {
-    let server = scratch_server::start();
-    let db = migrated(&scratch_server::url(&server, "postgres")).await;
+    let db = migrated(&SERVERS.create_empty_target().await).await;
     db.execute_unprepared(r#"alter type "BookVisibility" add value 'LENT'"#).await.unwrap();
     let owner = user::ActiveModel { id: NotSet, ..ada().into() };
     let owner_id = user::Entity::insert(owner).exec_with_returning(&db).await.unwrap().id;

@@ -4,8 +4,6 @@
 
 mod entities;
 mod migrations;
-#[path = "support/scratch_server.rs"]
-mod scratch_server;
 mod servers;
 mod support;
 mod tls;

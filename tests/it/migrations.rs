@@ -1,18 +1,16 @@
 //! What `up` makes, adopts and leaves, and what `down` takes back.
 
+use dewey_sync::demo::books::SCHEMA;
 use dewey_sync_migration::{self as migration, Kind, LedgerState, Object, State, Status};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbErr, TransactionTrait};
 
-use crate::scratch_server::{self, ScratchServer};
-
-const PENUMBRA: &str = include_str!("../../src/demo/penumbra.sql");
+use crate::support::servers::SERVERS;
 
 #[tokio::test]
 async fn up_makes_what_the_application_itself_makes() {
-    let server = scratch_server::start();
-    let ours = database(&server, "ours").await;
-    let theirs = database(&server, "theirs").await;
-    run(&theirs, PENUMBRA).await;
+    let ours = database().await;
+    let theirs = database().await;
+    run(&theirs, SCHEMA).await;
 
     assert_eq!(up(&ours).await, objects([(State::Made, true); 3]));
     assert_eq!(catalog(&ours, "public").await, catalog(&theirs, "public").await);
@@ -21,8 +19,7 @@ async fn up_makes_what_the_application_itself_makes() {
 
 #[tokio::test]
 async fn up_twice_changes_nothing_and_down_leaves_an_empty_database() {
-    let server = scratch_server::start();
-    let db = database(&server, "target").await;
+    let db = database().await;
     up(&db).await;
     let before = (catalog(&db, "public").await, catalog(&db, "dewey_sync").await);
 
@@ -37,9 +34,8 @@ async fn up_twice_changes_nothing_and_down_leaves_an_empty_database() {
 
 #[tokio::test]
 async fn what_the_application_made_is_adopted_and_stays() {
-    let server = scratch_server::start();
-    let db = database(&server, "target").await;
-    run(&db, PENUMBRA).await;
+    let db = database().await;
+    run(&db, SCHEMA).await;
     run(&db, r#"alter table "Book" add column "shelf" text; drop index "Book_title_idx""#).await;
     let before = (catalog(&db, "public").await, names(&db, "public").await);
 
@@ -53,14 +49,13 @@ async fn what_the_application_made_is_adopted_and_stays() {
 
 #[tokio::test]
 async fn a_half_made_database_gets_what_is_missing() {
-    let server = scratch_server::start();
-    let whole = database(&server, "whole").await;
-    run(&whole, PENUMBRA).await;
-    let (until_book, _) = PENUMBRA.split_once(r#"create table "Book""#).unwrap();
-    let (until_user, _) = PENUMBRA.split_once(r#"create table "User""#).unwrap();
+    let whole = database().await;
+    run(&whole, SCHEMA).await;
+    let (until_book, _) = SCHEMA.split_once(r#"create table "Book""#).unwrap();
+    let (until_user, _) = SCHEMA.split_once(r#"create table "User""#).unwrap();
 
-    for (database_name, made_before, adopted) in [("user", until_book, 2), ("enum", until_user, 1)] {
-        let db = database(&server, database_name).await;
+    for (made_before, adopted) in [(until_book, 2), (until_user, 1)] {
+        let db = database().await;
         run(&db, made_before).await;
         let before = (catalog(&db, "public").await, names(&db, "public").await);
 
@@ -77,8 +72,7 @@ async fn a_half_made_database_gets_what_is_missing() {
 
 #[tokio::test]
 async fn the_ledger_survives_the_applications_schema_and_up_sees_what_is_there_now() {
-    let server = scratch_server::start();
-    let db = database(&server, "target").await;
+    let db = database().await;
     up(&db).await;
     let ledger = catalog(&db, "dewey_sync").await;
 
@@ -88,7 +82,7 @@ async fn the_ledger_survives_the_applications_schema_and_up_sees_what_is_there_n
     assert_eq!(up(&db).await, objects([(State::Made, true); 3]));
 
     run(&db, "drop schema public cascade; create schema public").await;
-    run(&db, PENUMBRA).await;
+    run(&db, SCHEMA).await;
     assert_eq!(status(&db).await.objects, objects([(State::Present, false); 3]));
     assert_eq!(down_rolled_back(&db).await, objects([(State::Present, false); 3]));
     assert_eq!(up(&db).await, objects([(State::Adopted, true); 3]));
@@ -100,8 +94,7 @@ async fn the_ledger_survives_the_applications_schema_and_up_sees_what_is_there_n
 
 #[tokio::test]
 async fn down_changes_nothing_where_a_later_table_points_at_a_book() {
-    let server = scratch_server::start();
-    let db = database(&server, "target").await;
+    let db = database().await;
     up(&db).await;
     run(&db, r#"create table "Loan" (id serial primary key, "bookId" integer references "Book" (id))"#).await;
     let before = (catalog(&db, "public").await, catalog(&db, "dewey_sync").await, status(&db).await);
@@ -114,8 +107,7 @@ async fn down_changes_nothing_where_a_later_table_points_at_a_book() {
 
 #[tokio::test]
 async fn down_keeps_the_schema_that_holds_something_foreign() {
-    let server = scratch_server::start();
-    let db = database(&server, "target").await;
+    let db = database().await;
     up(&db).await;
     run(&db, "create function dewey_sync.theirs() returns int language sql as 'select 1'").await;
 
@@ -127,14 +119,14 @@ async fn down_keeps_the_schema_that_holds_something_foreign() {
 
 #[tokio::test]
 async fn a_second_process_waits_and_finds_everything_made() {
-    let server = scratch_server::start();
-    let db = database(&server, "target").await;
-    let second_db = connect(&server, "target").await;
+    let url = SERVERS.create_empty_target().await;
+    let (db, second_db) = (connect(&url).await, connect(&url).await);
     let first = db.begin().await.unwrap();
     migration::up(&first, "public").await.unwrap();
 
     let second = tokio::spawn(async move { up(&second_db).await });
-    let waiting = "select from pg_locks where not granted";
+    let waiting = "select from pg_locks join pg_database d on d.oid = database
+                   where not granted and datname = current_database()";
     while db.query_one_raw(sql(waiting)).await.unwrap().is_none() {
         assert!(!second.is_finished());
     }
@@ -145,8 +137,7 @@ async fn a_second_process_waits_and_finds_everything_made() {
 
 #[tokio::test]
 async fn status_reads_only_and_needs_no_ledger() {
-    let server = scratch_server::start();
-    let db = database(&server, "target").await;
+    let db = database().await;
     assert_eq!(migration::ledger_state(&db).await.unwrap(), LedgerState::Absent);
     let empty = status(&db).await;
     assert!(empty.ledger.iter().all(|migration| !migration.applied));
@@ -164,8 +155,7 @@ async fn status_reads_only_and_needs_no_ledger() {
 
 #[tokio::test]
 async fn a_newer_ledger_is_told_apart_and_left_alone() {
-    let server = scratch_server::start();
-    let db = database(&server, "target").await;
+    let db = database().await;
     up(&db).await;
     let history = migration::LEDGER_HISTORY;
     run(&db, &format!("delete from {history} where version = '{}'", migration::LEDGER_VERSION)).await;
@@ -181,8 +171,7 @@ async fn a_newer_ledger_is_told_apart_and_left_alone() {
 
 #[tokio::test]
 async fn the_applications_schema_may_have_any_name() {
-    let server = scratch_server::start();
-    let db = database(&server, "target").await;
+    let db = database().await;
     let schema = r#"My "App""#;
     run(&db, r#"create schema "My ""App""""#).await;
 
@@ -209,13 +198,12 @@ fn objects(expected: [(State, bool); 3]) -> Vec<Object> {
     objects.map(|((kind, name), (state, changed))| Object { kind, name, state, changed }).collect()
 }
 
-async fn database(server: &ScratchServer, name: &str) -> DatabaseConnection {
-    run(&connect(server, "postgres").await, &format!("create database \"{name}\"")).await;
-    connect(server, name).await
+async fn database() -> DatabaseConnection {
+    connect(&SERVERS.create_empty_target().await).await
 }
 
-async fn connect(server: &ScratchServer, name: &str) -> DatabaseConnection {
-    Database::connect(scratch_server::url(server, name)).await.unwrap()
+async fn connect(url: &str) -> DatabaseConnection {
+    Database::connect(url).await.unwrap()
 }
 
 async fn run(db: &DatabaseConnection, text: &str) {

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use dewey_sync::demo::binaries;
 use dewey_sync::demo::books::{self, SCHEMA};
@@ -60,11 +61,21 @@ impl Servers {
 
     /// Makes a target database with one user and no books.
     pub(crate) async fn create_target(&self, name: &str) {
-        execute(&self.target.url("postgres"), &format!("CREATE DATABASE {name} OWNER {DEVELOPER}")).await;
-        let mut connection = connect(&as_role(&self.target.url(name), DEVELOPER)).await;
+        let mut connection = connect(&self.create_empty(name).await).await;
         sqlx::raw_sql(SCHEMA).execute(&mut connection).await.unwrap();
         books::add_developer(&mut connection, DEVELOPER_EMAIL).await.unwrap();
         connection.close().await.unwrap();
+    }
+
+    /// Makes a target database with nothing in it; its URL for the ordinary role that owns it.
+    pub(crate) async fn create_empty_target(&self) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        self.create_empty(&format!("empty_{}", NUMBER.fetch_add(1, Ordering::Relaxed))).await
+    }
+
+    async fn create_empty(&self, name: &str) -> String {
+        execute(&self.target.url("postgres"), &format!("CREATE DATABASE {name} OWNER {DEVELOPER}")).await;
+        as_role(&self.target.url(name), DEVELOPER)
     }
 }
 
