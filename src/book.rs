@@ -19,6 +19,9 @@ pub const KEY: Column = Column::Isbn13;
 /// What else is unique.
 pub const OTHER_KEY: Column = Column::Isbn10;
 
+/// NOT NULL without a default, so every insert has to give it.
+pub const UPDATED_AT: Column = Column::UpdatedAt;
+
 /// What a column is to the sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {

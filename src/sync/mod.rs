@@ -21,7 +21,7 @@ pub mod verify;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::book::TargetUserId;
+use crate::book::{TargetUserId, UPDATED_AT};
 use crate::error::{Error, Result};
 use crate::ledger::run::{self, NewRun, RunEnd};
 use crate::postgres::{Fault, Target};
@@ -91,7 +91,9 @@ pub async fn run(
     let (found, owner) = Box::pin(unless_cancelled(cancel, prepare(sides, request, ask, progress))).await?;
     let id = unless_cancelled(cancel, begin(sides, request, &found, &owner)).await?;
     *run_id = Some(id);
-    let remap = Remap { owner: owner.id(), columns: found.columns, started_at: found.target.now.clone() };
+    let only_in_target = found.target.has(UPDATED_AT) && !found.columns.contains(UPDATED_AT);
+    let updated_at = only_in_target.then(|| found.target.now.clone());
+    let remap = Remap { owner: owner.id(), columns: found.columns, updated_at };
     let job = Job { sides, run_id: id, remap, tuning: request.tuning, cancel, progress };
     let done = match request.strategy {
         Strategy::Atomic => Box::pin(atomic::run(&job)).await,

@@ -1,8 +1,8 @@
 //! Gives a book to a user of the target. Pure.
 
-use sea_orm::{NotSet, Set};
+use sea_orm::{ActiveModelTrait, IntoActiveModel, Iterable};
 
-use crate::book::{ActiveModel, Column, CopiedColumns, Model, SourceBook, TargetBook, TargetUserId};
+use crate::book::{Column, CopiedColumns, Role, SourceBook, TargetBook, TargetUserId, UPDATED_AT, role};
 
 /// What every book of a run is remapped with.
 #[derive(Debug, Clone)]
@@ -11,60 +11,83 @@ pub struct Remap {
     pub owner: TargetUserId,
     /// The columns that both sides have.
     pub columns: CopiedColumns,
-    /// The run's start, for an `updatedAt` that the source lacks: the column is NOT NULL without a default.
-    pub started_at: String,
+    /// The run's start, for an `updatedAt` that only the target has: it is NOT NULL without a default.
+    pub updated_at: Option<String>,
 }
 
 impl Remap {
     /// The book as the target shall have it: a new id, the mapped owner, every column that both sides have, and the
     /// target's defaults for the others.
-    pub fn apply(&self, book: SourceBook) -> TargetBook {
-        let travels = |column| self.columns.contains(column);
-        let Model {
-            id: _,
-            owner_id: _,
-            isbn10,
-            isbn13,
-            title,
-            title_long,
-            language,
-            synopsis,
-            image,
-            edition,
-            page_count,
-            authors,
-            binding,
-            subjects,
-            date_published,
-            image_original,
-            publisher,
-            visibility,
-            created_at,
-            read_date,
-            updated_at,
-        } = book.0;
-        TargetBook(ActiveModel {
-            id: NotSet,
-            owner_id: Set(self.owner.0),
-            isbn10: Set(isbn10),
-            isbn13: Set(isbn13),
-            title: Set(title),
-            title_long: Set(title_long),
-            language: Set(language),
-            synopsis: Set(synopsis),
-            image: Set(image),
-            edition: Set(edition),
-            page_count: Set(page_count),
-            authors: Set(authors),
-            binding: Set(binding),
-            subjects: Set(subjects),
-            date_published: Set(date_published),
-            image_original: Set(image_original),
-            publisher: Set(publisher),
-            visibility: Set(visibility),
-            created_at: if travels(Column::CreatedAt) { Set(created_at) } else { NotSet },
-            read_date: if travels(Column::ReadDate) { Set(read_date) } else { NotSet },
-            updated_at: Set(if travels(Column::UpdatedAt) { updated_at } else { self.started_at.clone() }),
-        })
+    pub fn apply(&self, SourceBook(book): SourceBook) -> TargetBook {
+        let mut book = book.into_active_model().reset_all();
+        for column in Column::iter() {
+            match role(column) {
+                Role::Id => book.not_set(column),
+                Role::Owner => book.set(column, self.owner.0.into()),
+                Role::CopiedIfPresent if !self.columns.contains(column) => book.not_set(column),
+                Role::Copied | Role::CopiedIfPresent => {}
+            }
+        }
+        if let Some(updated_at) = &self.updated_at {
+            book.set(UPDATED_AT, updated_at.clone().into());
+        }
+        TargetBook(book)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::ActiveValue::{NotSet, Set};
+
+    use super::*;
+    use crate::book::Model;
+
+    fn book() -> Model {
+        let text = || "x".to_owned();
+        Model {
+            id: 7,
+            owner_id: 103,
+            isbn10: text(),
+            isbn13: text(),
+            title: text(),
+            title_long: text(),
+            language: text(),
+            synopsis: text(),
+            image: text(),
+            edition: None,
+            page_count: 1,
+            authors: None,
+            binding: text(),
+            subjects: Some("{NULL}".into()),
+            date_published: text(),
+            image_original: text(),
+            publisher: text(),
+            visibility: text(),
+            created_at: text(),
+            read_date: None,
+            updated_at: text(),
+        }
+    }
+
+    fn check(has_times: bool, updated_at: Option<&str>) -> crate::book::ActiveModel {
+        let columns = CopiedColumns::new(|_| has_times);
+        let remap = Remap { owner: TargetUserId(3), columns, updated_at: updated_at.map(str::to_owned) };
+        remap.apply(SourceBook(book())).0
+    }
+
+    #[test]
+    fn the_id_is_left_to_the_target_and_the_owner_is_the_mapped_one() {
+        let book = check(true, None);
+        assert_eq!((book.id, book.owner_id), (NotSet, Set(3)));
+        assert_eq!((book.subjects, book.edition), (Set(Some("{NULL}".into())), Set(None)));
+        assert_eq!((book.created_at, book.updated_at), (Set("x".into()), Set("x".into())));
+    }
+
+    #[test]
+    fn columns_that_a_side_lacks_keep_the_targets_defaults_but_for_the_one_without() {
+        let book = check(false, Some("now"));
+        assert_eq!((book.created_at, book.read_date), (NotSet, NotSet));
+        assert_eq!(book.updated_at, Set("now".into()));
+        assert_eq!(check(false, None).updated_at, NotSet);
     }
 }
