@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "support code panics for the test that called it")]
 
+mod copying;
 mod entities;
 mod migrations;
 mod servers;

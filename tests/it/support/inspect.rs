@@ -72,17 +72,27 @@ pub(crate) async fn tuples(url: &str) -> BTreeMap<String, String> {
 /// queries and of prepared statements one by one.
 pub(crate) fn statements(database: &str) -> Vec<String> {
     let log = std::fs::read_to_string(SERVERS.source.log_path()).unwrap();
-    logged(&log, database).iter().flat_map(|query| split(query)).collect()
+    logged(&log, database).iter().flat_map(|(_, query)| split(query)).collect()
 }
 
-/// The queries in a log whose line prefix is `%p|%d|%u|%a|`.
-fn logged(log: &str, database: &str) -> Vec<String> {
-    let mut queries: Vec<String> = Vec::new();
+/// The same by session: sessions run side by side, transactions one after another.
+pub(crate) fn statements_by_session(database: &str) -> BTreeMap<String, Vec<String>> {
+    let log = std::fs::read_to_string(SERVERS.source.log_path()).unwrap();
+    let mut sessions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (session, query) in logged(&log, database) {
+        sessions.entry(session).or_default().extend(split(&query));
+    }
+    sessions
+}
+
+/// The queries in a log whose line prefix is `%p|%d|%u|%a|`, each with the process of its session.
+fn logged(log: &str, database: &str) -> Vec<(String, String)> {
+    let mut queries: Vec<(String, String)> = Vec::new();
     let mut inside = false;
     for line in log.lines() {
         // PostgreSQL puts a tab before each further line of a message.
         if let Some(more) = line.strip_prefix('\t') {
-            if let Some(query) = queries.last_mut().filter(|_| inside) {
+            if let Some((_, query)) = queries.last_mut().filter(|_| inside) {
                 query.push('\n');
                 query.push_str(more);
             }
@@ -90,22 +100,24 @@ fn logged(log: &str, database: &str) -> Vec<String> {
         }
         let query = queries_own(line, database);
         inside = query.is_some();
-        queries.extend(query.map(str::to_owned));
+        queries.extend(query.map(|(session, query)| (session.to_owned(), query.to_owned())));
     }
     queries
 }
 
-/// The first line of a query, if this line of the log begins one of the reading role in the database.
-fn queries_own<'a>(line: &'a str, database: &str) -> Option<&'a str> {
-    let mut fields = line.splitn(4, '|').skip(1);
+/// The session and the first line of a query, if this line of the log begins one of the reading role in the database.
+fn queries_own<'a>(line: &'a str, database: &str) -> Option<(&'a str, &'a str)> {
+    let mut fields = line.splitn(4, '|');
+    let session = fields.next()?;
     if fields.next()? != database || fields.next()? != READER {
         return None;
     }
     let message = fields.next()?.split_once("|LOG:  ")?.1;
-    match message.strip_prefix("statement: ") {
-        Some(query) => Some(query),
-        None => Some(message.strip_prefix("execute ")?.split_once(": ")?.1),
-    }
+    let query = match message.strip_prefix("statement: ") {
+        Some(query) => query,
+        None => message.strip_prefix("execute ")?.split_once(": ")?.1,
+    };
+    Some((session, query))
 }
 
 /// Cuts at each `;` that is in no literal, no quoted name and no comment.
@@ -186,6 +198,7 @@ mod tests {
         let log = "1|a|reader|x|y|LOG:  statement: SELECT\n\t1\n2|b|reader|x|LOG:  statement: no\n\t2\n\
                    3|a|postgres|x|LOG:  statement: no\n1|a|reader|x|LOG:  execute s_1: SELECT $1\n\
                    1|a|reader|x|DETAIL:  parameters: $1 = '3'\n";
-        assert_eq!(logged(log, "a"), ["SELECT\n1", "SELECT $1"]);
+        let expected = [("1", "SELECT\n1"), ("1", "SELECT $1")];
+        assert_eq!(logged(log, "a"), expected.map(|(session, query)| (session.to_owned(), query.to_owned())));
     }
 }
