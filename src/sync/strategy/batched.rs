@@ -58,11 +58,9 @@ pub async fn run(job: &Job<'_>) -> Result<Verified> {
 async fn copy_and_verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
     job.progress.event(&Event::Phase { phase: Phase::Copying });
     let failed = copy_all(job, plan).await?;
-    // A duplicate key may only mean that a book moved between two snapshots: the verification decides, and until then
-    // nothing is said of it.
-    let (left, failed): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(_, error)| is_duplicate_key(error));
-    if !failed.is_empty() {
-        return Err(not_completed(job, plan, failed.into_iter().chain(left)));
+    // A duplicate key may only mean that a book moved between two snapshots: the verification decides.
+    if failed.iter().any(|(_, error)| !is_duplicate_key(error)) {
+        return Err(not_completed(job, failed, plan));
     }
     let verified = retry(job.tuning.retry, "the verification", job.cancel, job.progress, async |attempt| {
         tokio::select! {
@@ -71,17 +69,19 @@ async fn copy_and_verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
         }
     })
     .await;
-    match verified {
-        Err(error) if is_duplicate_key(&error) && !left.is_empty() => Err(not_completed(job, plan, left)),
-        Err(error) => Err(error),
-        Ok(verified) => {
-            // Their books came with the repair.
-            for (range, _) in &left {
+    match &verified {
+        Err(error) if is_duplicate_key(error) && !failed.is_empty() => {
+            return Err(not_completed(job, failed, plan));
+        }
+        // Their books came with what was copied again, and are counted there.
+        Ok(_) => {
+            for (range, _) in &failed {
                 job.announce(range, plan.ranges.len(), Copied::default());
             }
-            Ok(verified)
         }
+        Err(_) => {}
     }
+    verified
 }
 
 async fn plan(job: &Job<'_>) -> Result<Plan> {
@@ -143,14 +143,19 @@ async fn copy_all(job: &Job<'_>, plan: &Plan) -> Result<Vec<(Range, Error)>> {
         if matches!(error.kind, Kind::Unreachable | Kind::Busy | Kind::Interrupted) {
             return Err(error);
         }
-        if !is_duplicate_key(&error) {
-            announce_failure(job, &range, batches, &error);
+        if is_duplicate_key(&error) {
+            let batch = range.batch;
+            let text = format!("batch {batch} of {batches} is left to the verification: {}", chain(&error));
+            job.progress.event(&Event::Notice { text });
+        } else {
+            announce_failed(job, &range, batches, &error);
         }
         failed.push((range, error));
     }
     if job.cancel.is_cancelled() {
         return Err(interrupted("the sync"));
     }
+    failed.sort_by_key(|(range, _)| range.batch);
     Ok(failed)
 }
 
@@ -242,26 +247,28 @@ fn is_duplicate_key(error: &Error) -> bool {
     fault_of(error).is_some_and(|fault| fault.sqlstate() == Some("23505"))
 }
 
-/// The error has the first failed batch's cause and the numbers of all.
-fn not_completed(job: &Job<'_>, plan: &Plan, failed: impl IntoIterator<Item = (Range, Error)>) -> Error {
-    let batches = plan.ranges.len();
-    let mut failed: Vec<_> = failed.into_iter().collect();
-    failed.sort_by_key(|(range, _)| range.batch);
+fn announce_failed(job: &Job<'_>, range: &Range, batches: usize, error: &Error) {
+    let Range { batch, books, .. } = *range;
+    job.progress.event(&Event::BatchFailed { batch, batches, books, cause: chain(error) });
+}
+
+/// What failed and why, in one line.
+fn chain(error: &Error) -> String {
+    std::iter::once(error.doing.clone()).chain(error.causes()).collect::<Vec<_>>().join(": ")
+}
+
+/// The error of a run some of whose batches failed for good: the first one's cause, all their numbers. Those that were
+/// left to the verification are told now.
+fn not_completed(job: &Job<'_>, failed: Vec<(Range, Error)>, plan: &Plan) -> Error {
     for (range, error) in failed.iter().filter(|(_, error)| is_duplicate_key(error)) {
-        announce_failure(job, range, batches, error);
+        announce_failed(job, range, plan.ranges.len(), error);
     }
     let numbers: Vec<String> = failed.iter().map(|(range, _)| range.batch.to_string()).collect();
-    let doing = format!("{} of {batches} batches failed: {}", failed.len(), numbers.join(", "));
+    let doing = format!("{} of {} batches failed: {}", failed.len(), plan.ranges.len(), numbers.join(", "));
     let mut error = Error::new(Kind::NotCompleted, doing);
     if let Some((_, first)) = failed.into_iter().next() {
         error.hint.clone_from(&first.hint);
         error = error.because(first);
     }
     error
-}
-
-fn announce_failure(job: &Job<'_>, range: &Range, batches: usize, error: &Error) {
-    let cause = std::iter::once(error.doing.clone()).chain(error.causes()).collect::<Vec<_>>().join(": ");
-    let Range { batch, books, .. } = *range;
-    job.progress.event(&Event::BatchFailed { batch, batches, books, cause });
 }
