@@ -4,6 +4,7 @@
 
 mod copying;
 mod entities;
+mod live_source;
 mod migrations;
 mod servers;
 mod support;

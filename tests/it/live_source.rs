@@ -1,0 +1,144 @@
+//! Production goes on while it is copied. The target's own trigger holds the run at a known book; the source changes
+//! meanwhile.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sqlx::{PgConnection, Row};
+use tokio::process::Child;
+
+use crate::support::inspect::{BOOKS, dump};
+use crate::support::sandbox::Sandbox;
+use crate::support::servers::{connect, execute};
+
+/// The forty books have the ids 3, 6 … 120, but for -7 in place of 90; ten a batch.
+const FIRST_STOP: i32 = 45;
+
+/// A book that only comes when the verification copies it.
+const SECOND_STOP: &str = "9790000000001";
+
+/// The advisory locks that the trigger waits for.
+const FIRST: i64 = 1;
+const SECOND: i64 = 2;
+
+/// In every way that a book can change, in batches that were copied, are being copied and are still to come.
+const CHANGES: &str = r#"
+    -- Came below the first id, above the last one, and in between.
+    INSERT INTO "Book" SELECT (jsonb_populate_record(b, jsonb_build_object(
+            'id', new.id, 'isbn10', 'new' || new.id, 'isbn13', new.isbn13))).*
+        FROM "Book" b, (VALUES (-100, '9790000000001'), (46, '9790000000002'), (5000, '9790000000003')) new (id, isbn13)
+        WHERE b.id = 120;
+    UPDATE "Book" SET title = 'changed', subjects = NULL WHERE id IN (6, 48, 117);
+    UPDATE "Book" SET visibility = 'PRIVATE', "updatedAt" = '2024-02-29 12:34:56.789' WHERE id IN (9, 114);
+    DELETE FROM "Book" WHERE id IN (12, 51, 111);
+    -- The isbn10s of a copied book and of one to come change places.
+    CREATE TEMPORARY TABLE before AS SELECT id, isbn10 FROM "Book" WHERE id IN (15, 108);
+    UPDATE "Book" SET isbn10 = 'nobody''s' WHERE id = 15;
+    UPDATE "Book" SET isbn10 = (SELECT isbn10 FROM before WHERE id = 15) WHERE id = 108;
+    UPDATE "Book" SET isbn10 = (SELECT isbn10 FROM before WHERE id = 108) WHERE id = 15;
+    -- The isbn13 of a copied book moves to a new id.
+    UPDATE "Book" SET id = 6000 WHERE id = 18;
+"#;
+
+#[tokio::test]
+async fn batched_ends_with_the_source_as_it_was_verified() {
+    let sandbox = Sandbox::with_books(40).await;
+    let mut held = Held::new(&sandbox).await;
+    let run = start(&sandbox, "batched");
+
+    held.wait_for(FIRST).await;
+    execute(&sandbox.source_admin_url(), CHANGES).await;
+    held.release(FIRST).await;
+
+    held.wait_for(SECOND).await;
+    let expected = dump(&sandbox.source_admin_url(), BOOKS);
+    execute(
+        &sandbox.source_admin_url(),
+        r#"UPDATE "Book" SET title = 'too late'; DELETE FROM "Book" WHERE id = 3"#,
+    )
+    .await;
+    held.release(SECOND).await;
+
+    let output = run.wait_with_output().await.unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stdout}");
+    assert!(dump(&sandbox.target_admin_url(), BOOKS) == expected);
+    let end: serde_json::Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    assert_eq!((&end["outcome"], &end["error"]), (&json!("verified"), &json!(null)));
+    // The last batch met the swapped isbn10 of a copied book, and came with what was copied again.
+    assert!(stdout.contains("batch 4 of 4 is left to the verification"), "{stdout}");
+    assert_eq!(end["batches"], json!({ "total": 4, "done": 4, "failed": 0 }), "{stdout}");
+    assert_eq!((&end["counts"]["failed"], &end["fingerprint"]["rows"]), (&json!(0), &json!(40)));
+}
+
+#[tokio::test]
+async fn atomic_ends_with_the_source_as_it_was_at_the_start() {
+    let sandbox = Sandbox::with_books(40).await;
+    let mut held = Held::new(&sandbox).await;
+    let expected = dump(&sandbox.source_admin_url(), BOOKS);
+    let run = start(&sandbox, "atomic");
+
+    held.wait_for(FIRST).await;
+    execute(&sandbox.source_admin_url(), CHANGES).await;
+    held.release(FIRST).await;
+
+    let output = run.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(dump(&sandbox.target_admin_url(), BOOKS) == expected);
+    assert_eq!(sandbox.run(&["verify"]).await.code, Some(4), "the source has changed since");
+}
+
+fn start(sandbox: &Sandbox, strategy: &str) -> Child {
+    let arguments =
+        ["sync", "--yes", "--output", "json", "--batch-size", "10", "--jobs", "1", "--strategy", strategy];
+    sandbox.command().args(arguments).stdout(std::process::Stdio::piped()).spawn().unwrap()
+}
+
+/// Holds both locks of a target whose trigger waits for them.
+struct Held {
+    holder: PgConnection,
+}
+
+impl Held {
+    async fn new(sandbox: &Sandbox) -> Self {
+        let first = dump(
+            &sandbox.source_admin_url(),
+            &format!(r#"SELECT isbn13 FROM "Book" WHERE id = {FIRST_STOP}"#),
+        );
+        let first = String::from_utf8(first).unwrap();
+        let trigger = format!(
+            r#"
+            CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                PERFORM pg_advisory_xact_lock(CASE NEW.isbn13 WHEN '{}' THEN {FIRST} ELSE {SECOND} END);
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER stop BEFORE INSERT ON "Book" FOR EACH ROW
+                WHEN (NEW.isbn13 IN ('{0}', '{SECOND_STOP}')) EXECUTE FUNCTION stop();
+            "#,
+            first.trim_end()
+        );
+        execute(&sandbox.target_admin_url(), &trigger).await;
+        let mut holder = connect(&sandbox.target_admin_url()).await;
+        sqlx::query("SELECT pg_advisory_lock($1), pg_advisory_lock($2)")
+            .bind(FIRST)
+            .bind(SECOND)
+            .execute(&mut holder)
+            .await
+            .unwrap();
+        Self { holder }
+    }
+
+    /// Until the run waits for `lock`.
+    async fn wait_for(&mut self, lock: i64) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let waiting = "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
+            WHERE datname = current_database() AND locktype = 'advisory' AND objid = $1::bigint::oid AND NOT granted)";
+        while !sqlx::query(waiting).bind(lock).fetch_one(&mut self.holder).await.unwrap().get::<bool, _>(0) {
+            assert!(Instant::now() < deadline, "the run does not come to stop {lock}");
+        }
+    }
+
+    async fn release(&mut self, lock: i64) {
+        sqlx::query("SELECT pg_advisory_unlock($1)").bind(lock).execute(&mut self.holder).await.unwrap();
+    }
+}
