@@ -55,7 +55,11 @@ pub(super) async fn up(session: &Session, target: &Target, mark: &MarkArgs) -> R
 async fn down(session: &Session, target: &Target, yes: bool) -> Result<()> {
     let (facts, marking) = guarded(session, target, None).await?;
     if marking != Marking::Marked {
-        print("nothing to remove: this program created nothing here");
+        if session.screen.is_json() {
+            show(session, "removed", &[]);
+        } else {
+            print("nothing to remove: this program created nothing here");
+        }
         return Ok(());
     }
     let endpoint = target.server().endpoint();
