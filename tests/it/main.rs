@@ -5,6 +5,7 @@
 mod copying;
 mod entities;
 mod live_source;
+mod migrate;
 mod migrations;
 mod servers;
 mod support;

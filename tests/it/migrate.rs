@@ -1,0 +1,254 @@
+//! `migrate` as it is typed, and what later migrations of the application meet after a sync.
+
+use dewey_sync::demo::books::SCHEMA;
+
+use crate::support::inspect::{BOOKS, dump};
+use crate::support::sandbox::{Run, Sandbox};
+use crate::support::servers::{SERVERS, execute};
+
+#[tokio::test]
+async fn an_empty_database_gets_all_and_loses_all() {
+    let world = World::new("").await;
+    let before = world.public();
+    insta::assert_snapshot!(world.migrate(&["status"]).await, @"
+    pending   ledger  m0001_identity
+    pending   ledger  m0002_application_object
+    pending   ledger  m0003_run
+    pending   ledger  m0004_checkpoint
+    absent    enum  BookVisibility
+    absent    table  User
+    absent    table  Book
+    ");
+    insta::assert_snapshot!(world.migrate(&["up"]).await, @"
+    made      enum  BookVisibility
+    made      table  User
+    made      table  Book
+    ");
+    insta::assert_snapshot!(world.migrate(&["up", "--output", "json"]).await, @r#"{"event":"end","exit_code":0,"objects":[{"changed":false,"kind":"enum","name":"BookVisibility","state":"made"},{"changed":false,"kind":"table","name":"User","state":"made"},{"changed":false,"kind":"table","name":"Book","state":"made"}],"outcome":"migrated"}"#);
+    insta::assert_snapshot!(world.migrate(&["status"]).await, @"
+    applied   ledger  m0001_identity
+    applied   ledger  m0002_application_object
+    applied   ledger  m0003_run
+    applied   ledger  m0004_checkpoint
+    made      enum  BookVisibility
+    made      table  User
+    made      table  Book
+    ");
+    insta::assert_snapshot!(world.migrate(&["status", "--output", "json"]).await, @r#"{"event":"end","exit_code":0,"objects":[{"changed":false,"kind":"enum","name":"BookVisibility","state":"made"},{"changed":false,"kind":"table","name":"User","state":"made"},{"changed":false,"kind":"table","name":"Book","state":"made"}],"outcome":"status"}"#);
+    insta::assert_snapshot!(world.migrate(&["down", "--yes"]).await, @"
+    absent    enum  BookVisibility
+    absent    table  User
+    absent    table  Book
+    ");
+    assert_eq!(world.public(), before);
+    assert_eq!(world.ours(), "");
+    insta::assert_snapshot!(world.migrate(&["down", "--yes", "--output", "json"]).await, @r#"{"event":"end","exit_code":0,"objects":[],"outcome":"removed"}"#);
+    insta::assert_snapshot!(world.migrate(&["down", "--yes"]).await, @"nothing to remove: this program created nothing here");
+}
+
+#[tokio::test]
+async fn an_adopted_database_stays_as_it_is() {
+    let world = World::new(SCHEMA).await;
+    let before = world.public();
+    insta::assert_snapshot!(world.migrate(&["status"]).await, @"
+    pending   ledger  m0001_identity
+    pending   ledger  m0002_application_object
+    pending   ledger  m0003_run
+    pending   ledger  m0004_checkpoint
+    present   enum  BookVisibility
+    present   table  User
+    present   table  Book
+    ");
+    insta::assert_snapshot!(world.migrate(&["up", "--output", "json"]).await, @r#"{"event":"end","exit_code":0,"objects":[{"changed":true,"kind":"enum","name":"BookVisibility","state":"adopted"},{"changed":true,"kind":"table","name":"User","state":"adopted"},{"changed":true,"kind":"table","name":"Book","state":"adopted"}],"outcome":"migrated"}"#);
+    assert_eq!(world.public(), before);
+    insta::assert_snapshot!(world.migrate(&["status"]).await, @"
+    applied   ledger  m0001_identity
+    applied   ledger  m0002_application_object
+    applied   ledger  m0003_run
+    applied   ledger  m0004_checkpoint
+    adopted   enum  BookVisibility
+    adopted   table  User
+    adopted   table  Book
+    ");
+    // Nothing would be lost, so nothing is asked.
+    insta::assert_snapshot!(world.migrate(&["down"]).await, @"
+    adopted   enum  BookVisibility
+    adopted   table  User
+    adopted   table  Book
+    ");
+    assert_eq!(world.public(), before);
+    assert_eq!(world.ours(), "");
+}
+
+#[tokio::test]
+async fn a_half_made_database_gets_and_loses_the_other_half() {
+    let (until_book, _) = SCHEMA.split_once(r#"create table "Book""#).unwrap();
+    let world = World::new(until_book).await;
+    let before = world.public();
+    insta::assert_snapshot!(world.migrate(&["up"]).await, @"
+    adopted   enum  BookVisibility
+    adopted   table  User
+    made      table  Book
+    ");
+    insta::assert_snapshot!(world.migrate(&["status", "--output", "json"]).await, @r#"{"event":"end","exit_code":0,"objects":[{"changed":false,"kind":"enum","name":"BookVisibility","state":"adopted"},{"changed":false,"kind":"table","name":"User","state":"adopted"},{"changed":false,"kind":"table","name":"Book","state":"made"}],"outcome":"status"}"#);
+    insta::assert_snapshot!(world.migrate(&["down", "--yes"]).await, @"
+    adopted   enum  BookVisibility
+    adopted   table  User
+    absent    table  Book
+    ");
+    assert_eq!(world.public(), before);
+    assert_eq!(world.ours(), "");
+}
+
+#[tokio::test]
+async fn down_without_a_terminal_drops_no_table_unasked() {
+    let world = World::new("").await;
+    world.migrate(&["up"]).await;
+    let before = (world.public(), world.ours());
+
+    let run = world.sandbox.run(&["migrate", "down"]).await;
+
+    assert_eq!(run.code, Some(8), "{run:?}");
+    insta::assert_snapshot!(error(&run), @"
+    error: could not ask whether to remove the tables
+    caused by: there is no terminal to ask on
+
+    state: nothing was removed
+    hint: add `--yes` to answer beforehand
+    ");
+    assert_eq!((world.public(), world.ours()), before);
+}
+
+#[tokio::test]
+async fn an_enum_migration_of_the_application_passes_after_a_sync() {
+    let sandbox = Sandbox::with_books(40).await;
+    for strategy in ["atomic", "batched"] {
+        sync(&sandbox, &["--strategy", strategy]).await;
+    }
+    let migration = r#"
+        BEGIN;
+        CREATE TYPE "BookVisibility_new" AS ENUM ('PRIVATE', 'PUBLIC', 'FRIENDS', 'UNLISTED', 'LENT');
+        ALTER TABLE "Book" ALTER COLUMN "visibility" DROP DEFAULT;
+        ALTER TABLE "Book" ALTER COLUMN "visibility" TYPE "BookVisibility_new"
+            USING ("visibility"::text::"BookVisibility_new");
+        ALTER TYPE "BookVisibility" RENAME TO "BookVisibility_old";
+        ALTER TYPE "BookVisibility_new" RENAME TO "BookVisibility";
+        DROP TYPE "BookVisibility_old";
+        ALTER TABLE "Book" ALTER COLUMN "visibility" SET DEFAULT 'PUBLIC';
+        COMMIT;"#;
+    execute(&sandbox.target_url(), migration).await;
+    sync(&sandbox, &[]).await;
+}
+
+#[tokio::test]
+async fn a_target_stays_marked_when_the_application_is_made_anew() {
+    let sandbox = Sandbox::with_books(40).await;
+    sync(&sandbox, &[]).await;
+    let reset = format!(
+        r#"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {SCHEMA}
+           INSERT INTO "User" ("clerkId", email, "updatedAt") VALUES ('x', 'x@example.org', now());
+           INSERT INTO "Book" VALUES (1, 1, 'old', 'old', '', '', '', '', '', NULL, 1, NULL, '', NULL, '', '', '', 'PUBLIC',
+               now(), NULL, now())"#
+    );
+    execute(&sandbox.target_url(), &reset).await;
+    // With a book to lose, an unmarked target would be refused.
+    sync(&sandbox, &[]).await;
+}
+
+#[tokio::test]
+async fn the_applications_may_be_in_schemas_of_other_names() {
+    let sandbox = Sandbox::with_books(40).await;
+    execute(&sandbox.source_admin_url(), r#"ALTER SCHEMA public RENAME TO "Shop""#).await;
+    execute(&sandbox.target_admin_url(), "ALTER SCHEMA public RENAME TO books").await;
+    let source = format!("{}?schema=Shop", sandbox.source_url());
+    sandbox.set_urls(&source, &format!("{}?schema=books", sandbox.target_url()));
+    for strategy in ["atomic", "batched"] {
+        let run = sandbox.run(&["sync", "--yes", "--strategy", strategy]).await;
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let books = |schema| BOOKS.replace(r#""Book""#, &format!(r#""{schema}"."Book""#));
+        let expected = dump(&sandbox.source_admin_url(), &books("Shop"));
+        assert!(dump(&sandbox.target_admin_url(), &books("books")) == expected);
+        assert_eq!(sandbox.run(&["verify"]).await.code, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_ours_is_among_the_applications_objects_or_depends_on_one() {
+    let sandbox = Sandbox::with_books(1).await;
+    let target = sandbox.target_admin_url();
+    let before = objects(&target, "public");
+    sync(&sandbox, &["--strategy", "batched"]).await;
+    assert_eq!(objects(&target, "public"), before);
+    assert_eq!(dependencies(&target), "");
+
+    // What would be found.
+    let foreign_key =
+        r#"ALTER TABLE dewey_sync.run ADD CONSTRAINT owner FOREIGN KEY (owner_id) REFERENCES "User""#;
+    execute(&target, foreign_key).await;
+    assert!(dependencies(&target).contains("owner on dewey_sync.run"));
+}
+
+/// A target whose database is what `setup` made of an empty one.
+struct World {
+    sandbox: Sandbox,
+    url: String,
+}
+
+impl World {
+    async fn new(setup: &str) -> Self {
+        let sandbox = Sandbox::with_books(1).await;
+        let url = SERVERS.create_empty_target().await;
+        execute(&url, setup).await;
+        sandbox.set_urls(&sandbox.source_url(), &url);
+        Self { sandbox, url }
+    }
+
+    /// What a successful `migrate` prints.
+    async fn migrate(&self, arguments: &[&str]) -> String {
+        let run = self.sandbox.run(&[&["migrate"], arguments].concat()).await;
+        assert_eq!(run.code, Some(0), "{run:?}");
+        run.stdout
+    }
+
+    fn public(&self) -> String {
+        objects(&self.url, "public")
+    }
+
+    fn ours(&self) -> String {
+        objects(&self.url, "dewey_sync")
+    }
+}
+
+async fn sync(sandbox: &Sandbox, arguments: &[&str]) {
+    let run = sandbox.run(&[&["sync", "--yes"], arguments].concat()).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(dump(&sandbox.target_admin_url(), BOOKS) == dump(&sandbox.source_admin_url(), BOOKS));
+}
+
+/// From `error:` on, which is the last that a command says.
+fn error(run: &Run) -> String {
+    let from = run.stderr.find("error:").unwrap();
+    run.stderr[from..].replace(|c: char| c.is_ascii_digit(), "")
+}
+
+/// Relations, types and functions of a schema.
+fn objects(url: &str, schema: &str) -> String {
+    let query = format!(
+        "SELECT pg_describe_object(classid, objid, 0) FROM
+           (SELECT 'pg_class'::regclass AS classid, oid AS objid, relnamespace AS schema FROM pg_class
+            UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace FROM pg_type
+            UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace FROM pg_proc) objects
+         WHERE schema = (SELECT oid FROM pg_namespace WHERE nspname = '{schema}') ORDER BY 1"
+    );
+    String::from_utf8(dump(url, &query)).unwrap()
+}
+
+/// Every dependency between an object of ours and one of the application's.
+fn dependencies(url: &str) -> String {
+    let query = "SELECT one.identity, other.identity FROM pg_depend,
+           LATERAL pg_identify_object(classid, objid, objsubid) one,
+           LATERAL pg_identify_object(refclassid, refobjid, refobjsubid) other
+         WHERE (one.identity ~ 'dewey_sync') <> (other.identity ~ 'dewey_sync')
+           AND one.schema IS DISTINCT FROM 'pg_toast'";
+    String::from_utf8(dump(url, query)).unwrap()
+}
