@@ -10,3 +10,4 @@ mod migrations;
 mod servers;
 mod support;
 mod tls;
+mod verification;
