@@ -42,7 +42,10 @@ impl Class {
 /// The class of one fault. Unknown is permanent.
 pub fn classify(fault: &Fault) -> Class {
     match &fault.origin {
-        Origin::Server { fatal: true, .. } | Origin::Io | Origin::Deadline if fault.at_commit => {
+        // Only an ERROR says that the COMMIT did not happen.
+        Origin::Server { fatal: true, .. } | Origin::Io | Origin::Deadline | Origin::Tls | Origin::Client
+            if fault.at_commit =>
+        {
             Class::Ambiguous
         }
         Origin::Server { sqlstate, .. } => classify_sqlstate(sqlstate),
@@ -195,5 +198,185 @@ pub async fn while_starting<T>(
             }
             done => return done,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::Class::{Ambiguous, Permanent, Shrink, Transient};
+    use super::*;
+
+    fn server(sqlstate: &str, fatal: bool) -> Fault {
+        Fault::of(Origin::Server { sqlstate: sqlstate.to_owned(), fatal }, "why")
+    }
+
+    #[test]
+    fn every_sqlstate_has_the_class_of_the_table() {
+        for (class, sqlstates) in [
+            (Transient, "40001 40P01 55P03 55006 57P01 57P02 57P03 57P05 25P03 25P04 53300"),
+            (Transient, "08000 08001 08003 08004 08006"),
+            (Shrink, "57014 53200"),
+            (Ambiguous, "40003 08007"),
+            (Permanent, "08P01 25006 3D000 53100 57P04"),
+            (
+                Permanent,
+                "22001 22P02 23502 23503 23505 23514 28000 28P01 42501 42P01 58000 58030 XX000 XX001",
+            ),
+            // Neither in the table nor known.
+            (Permanent, "40002 53000 53400 55000 57000 P0001 0A000 25P02 99999"),
+        ] {
+            for sqlstate in sqlstates.split(' ') {
+                assert_eq!(classify(&server(sqlstate, false)), class, "{sqlstate}");
+                assert_eq!(classify(&server(sqlstate, true)), class, "FATAL {sqlstate}");
+                // An ERROR is the server's word that it did not commit; a FATAL may come after it did.
+                assert_eq!(classify(&server(sqlstate, false).at_commit()), class, "{sqlstate} at COMMIT");
+                assert_eq!(
+                    classify(&server(sqlstate, true).at_commit()),
+                    Ambiguous,
+                    "FATAL {sqlstate} at COMMIT"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_server_answered_has_the_class_of_its_origin_unless_it_was_the_commit() {
+        for (class, origin) in [
+            (Transient, Origin::Io),
+            (Transient, Origin::Deadline),
+            (Permanent, Origin::Tls),
+            (Permanent, Origin::Client),
+        ] {
+            let fault = Fault::of(origin.clone(), "why");
+            assert_eq!(classify(&fault), class, "{origin:?}");
+            assert_eq!(classify(&fault.at_commit()), Ambiguous, "{origin:?} at COMMIT");
+        }
+    }
+
+    #[test]
+    fn an_error_without_a_fault_is_permanent() {
+        let refused = Error::new(Kind::NotCompleted, "no");
+        assert_eq!(classify_error(&refused), Permanent);
+        assert_eq!(classify_error(&refused.because(server("40001", false))), Transient);
+    }
+
+    /// Keeps the events, and fires `cancel` at the one with this number.
+    #[derive(Default)]
+    struct Recorder {
+        events: Mutex<Vec<Event>>,
+        cancel_at: Option<usize>,
+        cancel: CancellationToken,
+    }
+
+    impl Progress for Recorder {
+        fn event(&self, event: &Event) {
+            let mut events = self.events.lock().unwrap();
+            events.push(event.clone());
+            if Some(events.len()) == self.cancel_at {
+                self.cancel.cancel();
+            }
+        }
+    }
+
+    impl Recorder {
+        /// `(attempt, delay_ms, class)` of every event.
+        fn retries(&self) -> Vec<(u32, u64, &'static str)> {
+            let retry = |event: &Event| match event {
+                Event::Retry { attempt, delay_ms, class, .. } => (*attempt, *delay_ms, *class),
+                other => panic!("{other:?}"),
+            };
+            self.events.lock().unwrap().iter().map(retry).collect()
+        }
+    }
+
+    /// Runs the loop over an operation that fails as `faults` say, and then succeeds; the attempts it was told.
+    async fn check(recorder: &Recorder, policy: Policy, faults: &[Fault]) -> (Result<()>, Vec<Attempt>) {
+        let mut attempts = Vec::new();
+        let done = retry(policy, "the thing", &recorder.cancel, recorder, async |attempt| {
+            attempts.push(attempt);
+            match faults.get(attempts.len() - 1) {
+                Some(fault) => Err(fault.clone().error("could not do the thing")),
+                None => Ok(()),
+            }
+        })
+        .await;
+        (done, attempts)
+    }
+
+    const QUICK: Policy = Policy { retries_max: 3, delay_first: Duration::from_millis(1) };
+
+    #[tokio::test]
+    async fn as_many_transient_failures_as_allowed_are_retried_and_the_error_counts_them() {
+        let reset = || Fault::of(Origin::Io, "reset by peer");
+        for (failures, retries_max, doing) in [
+            (0, 3, None),
+            (3, 3, None),
+            (4, 3, Some("could not do the thing, after 3 retries over 0 s")),
+            (1, 0, Some("could not do the thing")),
+        ] {
+            let recorder = Recorder::default();
+            let policy = Policy { retries_max, ..QUICK };
+            let (done, attempts) = check(&recorder, policy, &vec![reset(); failures]).await;
+            let retries = failures.min(retries_max as usize);
+            assert_eq!((recorder.retries().len(), attempts.len()), (retries, retries + 1));
+            assert_eq!(done.as_ref().err().map(|error| error.doing.as_str()), doing);
+        }
+        let error = check(&Recorder::default(), QUICK, &vec![reset(); 4]).await.0.unwrap_err();
+        assert_eq!((error.kind, error.causes()), (Kind::Unreachable, vec!["reset by peer".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn a_permanent_failure_ends_the_loop_at_once_also_after_a_transient_one() {
+        for (sqlstates, retries) in [(&["23505"][..], 0), (&["40001", "23505"], 1)] {
+            let recorder = Recorder::default();
+            let faults: Vec<_> = sqlstates.iter().map(|sqlstate| server(sqlstate, false)).collect();
+            let (done, attempts) = check(&recorder, QUICK, &faults).await;
+            assert_eq!(done.unwrap_err().kind, Kind::NotCompleted);
+            assert_eq!((recorder.retries().len(), attempts.len()), (retries, retries + 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn statements_are_halved_twice_at_most_and_only_for_their_own_class() {
+        let recorder = Recorder::default();
+        let faults =
+            [server("57014", false), server("40001", false), server("53200", false), server("57014", false)];
+        let policy = Policy { retries_max: 9, ..QUICK };
+        let (done, attempts) = check(&recorder, policy, &faults).await;
+        assert_eq!(fault_of(&done.unwrap_err()).unwrap().sqlstate(), Some("57014"));
+        let told: Vec<_> = attempts.iter().map(|attempt| (attempt.number, attempt.shrinks)).collect();
+        assert_eq!(told, [(0, 0), (1, 1), (2, 1), (3, 2)]);
+        let classes: Vec<_> = recorder.retries().into_iter().map(|(_, _, class)| class).collect();
+        assert_eq!(classes, ["shrink", "transient", "shrink"]);
+    }
+
+    #[tokio::test]
+    async fn a_signal_during_a_delay_ends_the_loop_without_another_attempt() {
+        let recorder = Recorder { cancel_at: Some(1), ..Recorder::default() };
+        let policy = Policy { delay_first: Duration::from_hours(1), ..QUICK };
+        let (done, attempts) = check(&recorder, policy, &[server("40001", false)]).await;
+        let error = done.unwrap_err();
+        assert_eq!((error.kind, error.doing.as_str()), (Kind::Interrupted, "the thing was interrupted"));
+        assert_eq!(attempts.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn delays_double_around_their_mean_and_differ_from_run_to_run() {
+        let policy = Policy { retries_max: 3, delay_first: Duration::from_millis(8) };
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..10 {
+            let recorder = Recorder::default();
+            let faults = vec![server("40P01", false); 3];
+            check(&recorder, policy, &faults).await.0.unwrap();
+            let delays: Vec<u64> = recorder.retries().into_iter().map(|(_, delay_ms, _)| delay_ms).collect();
+            for (delay, mean) in delays.iter().zip([8, 16, 32]) {
+                assert!((mean * 3 / 4..=mean * 5 / 4).contains(delay), "{delays:?}");
+            }
+            assert!(delays.is_sorted_by(|one, next| one < next), "{delays:?}");
+            seen.insert(delays);
+        }
+        assert!(seen.len() > 1, "ten times the same delays: {seen:?}");
     }
 }

@@ -98,7 +98,7 @@ impl Server {
         tokio::time::timeout(self.connect_timeout, options.connect())
             .await
             .map_err(|_| Fault::deadline(self.connect_timeout))?
-            .map_err(Fault::from)
+            .map_err(|error| Fault::at_startup(&error))
     }
 
     /// The options of the next connection.

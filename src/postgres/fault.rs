@@ -58,8 +58,19 @@ impl Fault {
         self
     }
 
-    fn of(origin: Origin, text: impl Into<String>) -> Self {
+    pub(crate) fn of(origin: Origin, text: impl Into<String>) -> Self {
         Self { origin, at_commit: false, constraint: None, text: text.into() }
+    }
+
+    /// The answer to a start-up packet, which may quote the options that a URL holds.
+    pub(super) fn at_startup(error: &sqlx::Error) -> Self {
+        let fault = Self::from(error);
+        match fault.sqlstate() {
+            Some(code) if code.starts_with("42") || code.starts_with("22") => {
+                Self { text: format!("the server refuses an option of the URL (SQLSTATE {code})"), ..fault }
+            }
+            _ => fault,
+        }
     }
 
     /// The SQLSTATE, when a server answered.
@@ -152,6 +163,9 @@ impl From<&sqlx::Error> for Fault {
             }
             sqlx::Error::Io(error) => Self::of(Origin::Io, describe_io(error)),
             sqlx::Error::Tls(error) => Self::of(Origin::Tls, error.to_string()),
+            // The byte that the driver makes of an answer that did not come; what forwards a port does that when
+            // nothing listens behind it.
+            sqlx::Error::Protocol(text) if text.starts_with(NO_ANSWER) => Self::of(Origin::Io, CLOSED),
             sqlx::Error::Protocol(text) if text.contains("SSL") || text.contains("TLS") => {
                 Self::of(Origin::Tls, text)
             }
@@ -166,15 +180,17 @@ impl From<&sqlx::Error> for Fault {
     }
 }
 
+const CLOSED: &str = "the server closed the connection";
+
+const NO_ANSWER: &str = "unexpected response from SSLRequest: 0x00";
+
 /// The operating system's words, without the number that they end with.
 fn describe_io(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     match text.strip_prefix("failed to lookup address information: ") {
         Some(why) => format!("unknown host: {why}"),
-        None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            "the server closed the connection".into()
-        }
+        None if error.kind() == std::io::ErrorKind::UnexpectedEof => CLOSED.into(),
         None => text.to_lowercase(),
     }
 }
@@ -194,6 +210,78 @@ impl From<DbErr> for Fault {
             DbErr::Custom(text) | DbErr::Exec(RuntimeErr::Internal(text)) => Self::client(text),
             DbErr::Type(_) | DbErr::TryIntoErr { .. } => Self::client("a value could not be decoded"),
             other => Self::client(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn server(sqlstate: &str) -> Fault {
+        Fault::of(Origin::Server { sqlstate: sqlstate.to_owned(), fatal: true }, "why")
+    }
+
+    #[test]
+    fn a_server_out_of_reach_is_told_from_a_statement_that_failed() {
+        for sqlstate in ["08000", "08006", "53300", "57P01", "57P02", "57P03"] {
+            assert_eq!(server(sqlstate).kind(), Kind::Unreachable, "{sqlstate}");
+        }
+        for sqlstate in ["40001", "55P03", "57014", "23505", "42501", "XX000"] {
+            assert_eq!(server(sqlstate).kind(), Kind::NotCompleted, "{sqlstate}");
+        }
+        for (origin, kind) in [
+            (Origin::Io, Kind::Unreachable),
+            (Origin::Deadline, Kind::Unreachable),
+            (Origin::Tls, Kind::NotCompleted),
+            (Origin::Client, Kind::NotCompleted),
+        ] {
+            assert_eq!(Fault::of(origin.clone(), "why").kind(), kind, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn before_the_first_write_a_wrong_name_or_right_is_the_calls_fault() {
+        for sqlstate in ["08P01", "28P01", "28000", "3D000", "3F000", "42501", "42P01"] {
+            assert_eq!(server(sqlstate).kind_at_start(), Kind::Usage, "{sqlstate}");
+        }
+        assert_eq!(Fault::of(Origin::Tls, "why").kind_at_start(), Kind::Usage);
+        for sqlstate in ["08006", "53300", "57P03"] {
+            assert_eq!(server(sqlstate).kind_at_start(), Kind::Unreachable, "{sqlstate}");
+        }
+    }
+
+    #[test]
+    fn what_the_driver_says_keeps_its_origin_and_loses_its_values() {
+        let decode = || Box::<dyn std::error::Error + Send + Sync>::from("`a title` is no number");
+        let column = sqlx::Error::ColumnDecode { index: "pageCount".into(), source: decode() };
+        for (error, origin, text) in [
+            (
+                sqlx::Error::Io(io::ErrorKind::UnexpectedEof.into()),
+                Origin::Io,
+                "the server closed the connection",
+            ),
+            (sqlx::Error::Io(io::Error::from_raw_os_error(111)), Origin::Io, "connection refused"),
+            (
+                sqlx::Error::Io(io::Error::other("failed to lookup address information: Name not known")),
+                Origin::Io,
+                "unknown host: Name not known",
+            ),
+            (sqlx::Error::Protocol(format!("{NO_ANSWER} (tls:95)")), Origin::Io, CLOSED),
+            (
+                sqlx::Error::Protocol("server does not support SSL".into()),
+                Origin::Tls,
+                "server does not support SSL",
+            ),
+            (column, Origin::Client, "a value of column `pageCount` could not be decoded"),
+            (sqlx::Error::Decode(decode()), Origin::Client, "a value could not be decoded"),
+            (sqlx::Error::Encode(decode()), Origin::Client, "a value could not be encoded"),
+        ] {
+            let fault = Fault::from(error);
+            assert_eq!((&fault.origin, fault.to_string().as_str()), (&origin, text));
+            assert!(!fault.at_commit);
         }
     }
 }
