@@ -74,7 +74,7 @@ impl Facts {
      'columns', (SELECT json_agg(format('%I', attname) ORDER BY place) FROM unnest(conkey) WITH ORDINALITY
         AS key (number, place) JOIN pg_attribute ON attrelid = conrelid AND attnum = number),
      'references', format('%I.%I', rn.nspname, r.relname),
-     'references_book', confrelid = book.oid,
+     'references_book', coalesce(confrelid = book.oid, false),
      'referenced_columns', (SELECT json_agg(format('%I', attname) ORDER BY place) FROM unnest(confkey)
         WITH ORDINALITY AS key (number, place) JOIN pg_attribute ON attrelid = confrelid AND attnum = number),
      'on_delete', confdeltype))
