@@ -97,14 +97,21 @@ fn finish(error: &Error, colored: bool) -> u8 {
 
 /// A call that could not be parsed, or asked for help.
 fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
-    drop(error.print());
+    let words: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
+    let told = error.render().to_string();
+    let shown = without_urls(&told, &words);
+    if shown == told {
+        drop(error.print());
+    } else {
+        say(shown.trim_end());
+    }
     if !error.use_stderr() {
         return 0;
     }
-    let words: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
     if words.contains(&"--output=json") || words.windows(2).any(|pair| pair == ["--output", "json"]) {
         let kind = Kind::Usage;
-        let error = Error::new(kind, "could not understand the call").because(error.kind().to_string());
+        let message = shown.lines().next().unwrap_or_default();
+        let error = Error::new(kind, message.strip_prefix("error: ").unwrap_or(message));
         print_json(&json!({
             "event": "end",
             "outcome": kind.outcome(),
@@ -113,6 +120,13 @@ fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
         }));
     }
     Kind::Usage.exit_code()
+}
+
+/// `text` without what follows `://` in a word of the call: a URL does not belong there, and may hold a password.
+fn without_urls(text: &str, words: &[&str]) -> String {
+    let rests =
+        words.iter().filter_map(|word| Some(word.split_once("://")?.1)).filter(|rest| !rest.is_empty());
+    rests.fold(text.to_owned(), |text, rest| text.replace(rest, "…"))
 }
 
 /// Our own records only: those of the driver may hold values.
