@@ -122,9 +122,12 @@ fn endpoint(side: Side, locations: &Locations, environment: &Environment) -> Res
     }
     let path = locations.env_file(side);
     let file = EnvFile::read(&path).map_err(|cause| {
-        Error::new(Kind::Usage, format!("could not read `{}`", path.display()))
-            .because(cause)
-            .hint(line_to_add(side, &path))
+        let error = Error::new(Kind::Usage, format!("could not read `{}`", path.display()));
+        let error = match cause.kind() {
+            std::io::ErrorKind::NotFound => error.because("there is no such file"),
+            _ => error.because(cause),
+        };
+        error.hint(line_to_add(side, &path))
     })?;
     let missing = |cause: String| {
         let doing = format!("could not read the {side}'s URL from `{}`", path.display());
@@ -332,7 +335,7 @@ mod tests {
         let error = target(&locations, &environment).unwrap_err();
         insta::assert_snapshot!(shown(&error, dir.path()), @r"
     error: could not read `DIR/.env`
-    caused by: No such file or directory (os error 2)
+    caused by: there is no such file
     hint: add `DEWEY_DB_DATABASE_URL=postgres://USER:PASSWORD@HOST:5432/DATABASE` to `DIR/.env`, or set `DEWEY_TARGET_DATABASE_URL`
     ");
     }

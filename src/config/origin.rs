@@ -20,7 +20,7 @@ pub(super) enum Place {
 
 impl Origin {
     /// As it stands in a sentence: with backticks round the literals.
-    pub(super) fn quoted(&self) -> String {
+    pub(crate) fn quoted(&self) -> String {
         self.text("`")
     }
 

@@ -15,7 +15,7 @@ use super::guard::schema::SideFacts;
 use super::guard::target_identity::{self, Marking};
 use super::guard::{same_database, schema, swapped};
 use crate::book::{CopiedColumns, OWNER_TABLE, TABLE};
-use crate::config::Endpoint;
+use crate::config::{Endpoint, Side};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Fault, Identity, Origin, Server, Source, SourceTx, Target, Tx, literal};
 use crate::progress::{Event, Phase, Progress};
@@ -151,17 +151,18 @@ pub async fn reach(server: &Server) -> Result<()> {
 }
 
 fn unreached(fault: Fault, endpoint: &Endpoint) -> Error {
+    let origin = endpoint.origin.quoted();
     let hint = match fault.sqlstate() {
-        _ if fault.origin == Origin::Tls => format!(
-            "check `sslmode` and `sslrootcert` in {}; `sslmode=disable` does without encryption",
-            endpoint.origin
-        ),
-        Some("28P01" | "28000") => format!("check user and password in {}", endpoint.origin),
-        Some("3D000") => format!("check the database's name in {}, or create it", endpoint.origin),
-        Some(_) => format!("check the URL in {}", endpoint.origin),
-        None => {
-            format!("check host and port in {}, and that the server runs and is reachable", endpoint.origin)
+        _ if fault.origin == Origin::Tls => {
+            format!("check `sslmode` and `sslrootcert` in {origin}; `sslmode=disable` does without encryption")
         }
+        Some("28P01" | "28000") => format!("check user and password in {origin}"),
+        Some("3D000") if endpoint.side == Side::Target => {
+            format!("check the database's name in {origin}, or create it")
+        }
+        Some("3D000") => format!("check the database's name in {origin}"),
+        Some(_) => format!("check the URL in {origin}"),
+        None => format!("check host and port in {origin}, and that the server runs and is reachable"),
     };
     let kind = fault.kind_at_start();
     Error::new(kind, format!("could not connect to the {}, {endpoint}", endpoint.side))
@@ -281,9 +282,23 @@ async fn open_target<'s>(target: &'s Target, lock: &str) -> Result<Opened<Tx<'s>
     Ok((tx, facts))
 }
 
-fn asking(endpoint: &Endpoint) -> impl Fn(Fault) -> Error {
-    let text = format!("could not look at the {}, {endpoint}", endpoint.side);
-    move |fault| Error::new(fault.kind_at_start(), text.clone()).because(fault)
+fn asking(endpoint: &Endpoint) -> impl Fn(Fault) -> Error + '_ {
+    move |fault| {
+        let doing = format!("could not look at the {}, {endpoint}", endpoint.side);
+        let lacks_right = fault.sqlstate() == Some("42501");
+        let error = Error::new(fault.kind_at_start(), doing).because(fault);
+        match endpoint.side {
+            Side::Source if lacks_right => error.hint(format!(
+                "grant the role `{}` SELECT on `{TABLE}`; the README has the SQL for a role that may only that",
+                endpoint.user
+            )),
+            Side::Target if lacks_right => error.hint(format!(
+                "use the application's own role in {}, which may read and write its tables",
+                endpoint.origin.quoted()
+            )),
+            _ => error,
+        }
+    }
 }
 
 fn notice_rights(source: &Facts, progress: &dyn Progress) {

@@ -58,8 +58,8 @@ pub enum Found {
 /// [`Kind::Usage`] when there is none.
 pub fn find(wanted: &Wanted, candidates: &[User]) -> Result<Found> {
     let missing = |who: String| {
-        Error::new(Kind::Usage, format!("could not find {who} in the target"))
-            .because("no user has it")
+        Error::new(Kind::Usage, format!("could not give the books to {who}"))
+            .because("the target has no such user")
             .hint("`dewey-sync users` lists the users, `dewey-sync users add` creates one")
     };
     let owner = |how| {

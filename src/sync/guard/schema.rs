@@ -60,7 +60,7 @@ fn missing_table(endpoint: &Endpoint, table: &str) -> Error {
         Side::Source => {
             error.hint("check that the URL names production's database, and its `schema` parameter")
         }
-        Side::Target => error.hint(
+        Side::Target => error.state("nothing was written").hint(
             "create the tables with the application (`prisma migrate deploy`) or with `dewey-sync migrate up`",
         ),
     }
