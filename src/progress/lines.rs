@@ -65,6 +65,7 @@ pub(super) fn line_of(event: &Event) -> Option<String> {
         Event::Repaired { deleted, inserted, .. } => {
             Some(format!("replaced {deleted} books by {inserted} that changed in the source meanwhile"))
         }
+        Event::RolledBack => Some("rolled back: the old books are still there".into()),
         Event::Deleted { books } => Some(format!("removed {books} old books")),
         Event::BatchFailed { batch, batches, cause, .. } => {
             Some(format!("batch {batch} of {batches} failed: {cause}"))

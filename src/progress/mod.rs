@@ -67,6 +67,8 @@ pub enum Event {
         /// Why.
         cause: String,
     },
+    /// What was deleted and inserted was rolled back; the target is as it was.
+    RolledBack,
     /// Something is tried again after a delay.
     Retry {
         /// What failed.

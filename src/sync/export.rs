@@ -14,10 +14,30 @@ use crate::postgres::fingerprint::bucket;
 use crate::postgres::{Fault, SourceTx};
 
 /// PostgreSQL takes at most 65,535 parameters a statement and a book has 20.
-pub const CHUNK_ROWS_MAX: usize = 3_000;
+pub const CHUNK_ROWS_MAX: u64 = 3_000;
 
 /// Text of a chunk, in bytes. A chunk ends with the book that reaches it.
 const CHUNK_BYTES: usize = 8 << 20;
+
+/// Where a chunk ends at the latest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkSize {
+    rows: u64,
+    bytes: usize,
+}
+
+impl ChunkSize {
+    /// For a batch of `books`.
+    pub fn of(books: u64) -> Self {
+        Self { rows: Ord::clamp(books, 1, CHUNK_ROWS_MAX), bytes: CHUNK_BYTES }
+    }
+
+    /// Half of it, `times` over; whatever bounds the chunks becomes less.
+    #[must_use]
+    pub fn halved(self, times: u32) -> Self {
+        Self { rows: Ord::max(self.rows >> times, 1), bytes: self.bytes >> times }
+    }
+}
 
 /// Books that are inserted by one statement; never empty.
 #[derive(Debug)]
@@ -55,12 +75,12 @@ fn all(columns: &CopiedColumns) -> Select<book::Entity> {
     select
 }
 
-/// The books of `select` in chunks of at most `rows_max` rows and about 8 MiB. Rows are read from the wire only as
+/// The books of `select` in chunks of at most `size`. Rows are read from the wire only as
 /// chunks are taken.
 pub fn chunks<'tx>(
     source: &'tx SourceTx<'_>,
     select: Select<book::Entity>,
-    rows_max: usize,
+    size: ChunkSize,
 ) -> impl Stream<Item = Result<Chunk, Fault>> + 'tx {
     async_stream::try_stream! {
         let books = source.books(select).await?;
@@ -69,9 +89,9 @@ pub fn chunks<'tx>(
         let mut bytes = 0;
         while let Some(book) = books.next().await {
             let book = book?;
-            bytes += size(&book);
+            bytes += bytes_of(&book);
             chunk.push(SourceBook(book));
-            if chunk.len() >= rows_max || bytes >= CHUNK_BYTES {
+            if chunk.len() as u64 >= size.rows || bytes >= size.bytes {
                 bytes = 0;
                 yield Chunk(std::mem::take(&mut chunk));
             }
@@ -83,7 +103,7 @@ pub fn chunks<'tx>(
 }
 
 /// The bytes of the columns that can be long.
-fn size(book: &Model) -> usize {
+fn bytes_of(book: &Model) -> usize {
     let arrays =
         [&book.authors, &book.subjects, &book.edition].map(|text| text.as_ref().map_or(0, String::len));
     let texts =

@@ -154,7 +154,9 @@ fn unreached(fault: Fault, endpoint: &Endpoint) -> Error {
     let origin = endpoint.origin.quoted();
     let hint = match fault.sqlstate() {
         _ if fault.origin == Origin::Tls => {
-            format!("check `sslmode` and `sslrootcert` in {origin}; `sslmode=disable` does without encryption")
+            format!(
+                "check `sslmode` and `sslrootcert` in {origin}; `sslmode=disable` does without encryption"
+            )
         }
         Some("28P01" | "28000") => format!("check user and password in {origin}"),
         Some("3D000") if endpoint.side == Side::Target => {

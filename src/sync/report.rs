@@ -67,6 +67,10 @@ impl Summary {
                 *counts = Counts::default();
                 *batches = Batches { total: *total, ..Batches::default() };
             }
+            Event::RolledBack => {
+                *counts = Counts::default();
+                *batches = Batches { total: batches.total, ..Batches::default() };
+            }
             Event::Deleted { books } => counts.deleted += books,
             Event::Batch { books, inserted, .. } => {
                 batches.done += 1;

@@ -5,7 +5,7 @@ use sqlx::Row;
 
 use super::{Job, SNAPSHOT_TIME, UNCHANGED, Verified, WHOLE_TABLE, explain_duplicates, owner_is_gone};
 use crate::error::{Error, Result};
-use crate::ledger::run::{Claim, RunEnd, claim_sql, claim_whole, end_sql};
+use crate::ledger::run::{Claim, Counts, RunEnd, claim_sql, claim_whole, end_sql};
 use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Fault, Tx};
 use crate::progress::{Event, Phase, Progress};
@@ -45,7 +45,15 @@ pub async fn run(job: &Job<'_>) -> Result<Verified> {
         }
     })
     .await;
-    done.map_err(|error| error.state(if sent.is_some() { UNKNOWN } else { UNCHANGED }))
+    done.map_err(|error| {
+        if sent.is_some() {
+            return error.state(UNKNOWN);
+        }
+        if progress.summary().counts != Counts::default() {
+            progress.event(&Event::RolledBack);
+        }
+        error.state(UNCHANGED)
+    })
 }
 
 enum Written<'server> {
@@ -65,9 +73,6 @@ async fn write<'a>(job: &Job<'a>, attempt: Attempt) -> Result<Written<'a>> {
     let (time, ranges) = rows.split_first().ok_or_else(|| planning(Fault::client("no plan")))?;
     let snapshot_at = time.try_get(0).map_err(|error| planning(error.into()))?;
     let plan = Plan::from_rows(ranges).map_err(planning)?;
-    progress.event(&Event::Planned { batches: plan.ranges.len(), books: plan.books });
-
-    progress.event(&Event::Phase { phase: Phase::Deleting });
     let first = format!("{}; {}", claim_sql(job.run_id), owner_sql(remap.owner));
     let began = sides.target.write(WHOLE_TABLE, &first).await;
     let (target, rows) = began.map_err(|fault| fault.error("could not begin on the target"))?;
@@ -79,6 +84,10 @@ async fn write<'a>(job: &Job<'a>, attempt: Attempt) -> Result<Written<'a>> {
     if rows.len() < 2 {
         return Err(owner_is_gone());
     }
+    // Only now, because the counts of an attempt that was committed after all have to stay.
+    progress.event(&Event::Planned { batches: plan.ranges.len(), books: plan.books });
+
+    progress.event(&Event::Phase { phase: Phase::Deleting });
     let deleted = delete_all(&target).await;
     let books = deleted.map_err(|fault| fault.error("could not remove the old books"))?;
     progress.event(&Event::Deleted { books });
@@ -86,7 +95,7 @@ async fn write<'a>(job: &Job<'a>, attempt: Attempt) -> Result<Written<'a>> {
     progress.event(&Event::Phase { phase: Phase::Copying });
     for range in &plan.ranges {
         let books = export::of_range(&remap.columns, range);
-        match job.copy(&source, &target, books, attempt).await {
+        match job.copy(&source, &target, books, range.books, attempt).await {
             Ok(copied) => job.announce(range, plan.ranges.len(), copied),
             Err(error) => {
                 let batch = format!("batch {} of {}: {}", range.batch, plan.ranges.len(), error.doing);

@@ -36,13 +36,15 @@ pub async fn run(job: &Job<'_>) -> Result<Verified> {
     job.progress.event(&Event::Phase { phase: Phase::Deleting });
     // Whether a COMMIT had no definite answer.
     let mut lost = false;
+    let mut books = 0;
     let deleted = retry(job.tuning.retry, "the deletion", job.cancel, job.progress, async |_| {
-        let deleted = delete(job).await;
+        let deleted = delete(job, &mut books).await;
         lost |= deleted.as_ref().is_err_and(|error| classify_error(error) == Class::Ambiguous);
         deleted
     });
     let deleted = deleted.await;
     deleted.map_err(|error| error.state(if lost { UNKNOWN } else { UNCHANGED }))?;
+    job.progress.event(&Event::Deleted { books });
 
     copy_and_verify(job, &plan).await.map_err(|error| {
         let done = job.progress.summary();
@@ -94,20 +96,16 @@ async fn plan(job: &Job<'_>) -> Result<Plan> {
     Ok(plan)
 }
 
-/// Batch 0. A signal stops it until its COMMIT is sent.
-async fn delete(job: &Job<'_>) -> Result<()> {
+/// Batch 0. A signal stops it until its COMMIT is sent; `books` tells how many there were, also when this attempt only
+/// finds that an earlier one was committed.
+async fn delete(job: &Job<'_>, books: &mut u64) -> Result<()> {
     let deleted = tokio::select! {
         deleted = delete_uncommitted(job) => deleted?,
         () = job.cancel.cancelled() => return Err(interrupted("the deletion")),
     };
-    if let Some((target, books)) = deleted {
-        target
-            .commit()
-            .await
-            .map_err(|fault| fault.error("could not commit the removal of the old books"))?;
-        job.progress.event(&Event::Deleted { books });
-    }
-    Ok(())
+    let Some((target, count)) = deleted else { return Ok(()) };
+    *books = count;
+    target.commit().await.map_err(|fault| fault.error("could not commit the removal of the old books"))
 }
 
 /// `None` when an earlier attempt was committed, though its answer was lost.
@@ -140,6 +138,11 @@ async fn copy_all(job: &Job<'_>, plan: &Plan) -> Result<Vec<(Range, Error)>> {
     let mut failed = Vec::new();
     while let Some((range, result)) = results.next().await {
         let Err(error) = result else { continue };
+        let cause = std::iter::once(error.doing.clone()).chain(error.causes()).collect::<Vec<_>>().join(": ");
+        let error = match error.kind {
+            Kind::Interrupted => error,
+            _ => Error { doing: format!("batch {} of {batches}: {}", range.batch, error.doing), ..error },
+        };
         if matches!(error.kind, Kind::Unreachable | Kind::Busy | Kind::Interrupted) {
             return Err(error);
         }
@@ -162,8 +165,7 @@ async fn copy_all(job: &Job<'_>, plan: &Plan) -> Result<Vec<(Range, Error)>> {
 async fn copy_one(job: &Job<'_>, range: &Range, batches: usize) -> Result<()> {
     let what = format!("batch {} of {batches}", range.batch);
     let copied = retry(job.tuning.retry, &what, job.cancel, job.progress, async |attempt| {
-        let copied = write(job, range, attempt).await;
-        copied.map_err(|error| Error { doing: format!("{what}: {}", error.doing), ..error })
+        write(job, range, attempt).await
     })
     .await?;
     job.announce(range, batches, copied);
@@ -188,7 +190,7 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt) -> Result<Copied>
         Claim::Lost => return Err(job.lost_run()),
     }
     let books = export::of_range(&job.remap.columns, range);
-    let copied = match job.copy(&source, &target, books, attempt).await {
+    let copied = match job.copy(&source, &target, books, range.books, attempt).await {
         Ok(copied) => copied,
         Err(error) => return Err(explain_duplicates(error, &source).await),
     };
@@ -228,7 +230,7 @@ async fn repair(job: &Job<'_>, source: &SourceTx<'_>, buckets: &[i32], attempt: 
     let delete = format!("DELETE FROM {TABLE} WHERE {} IN ({})", bucket(), list.join(", "));
     let deleted = target.execute_simple(&delete).await.map_err(repairing)?;
     let books = export::of_buckets(&job.remap.columns, buckets);
-    let copied = match job.copy(source, &target, books, attempt).await {
+    let copied = match job.copy(source, &target, books, job.tuning.batch_size.into(), attempt).await {
         Ok(copied) => copied,
         Err(error) => return Err(explain_duplicates(error, source).await),
     };

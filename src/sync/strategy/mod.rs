@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::export::{self, Chunk};
+use super::export::{self, Chunk, ChunkSize};
 use super::import::import;
 use super::plan::Range;
 use super::preflight::Sides;
@@ -94,17 +94,18 @@ struct Copied {
 }
 
 impl Job<'_> {
-    /// Copies the books of `select` from an open snapshot into an open transaction, chunk by chunk.
+    /// Copies the books of `select`, of which the plan saw `books`, from an open snapshot into an open transaction,
+    /// chunk by chunk.
     async fn copy(
         &self,
         source: &SourceTx<'_>,
         target: &Tx<'_>,
         select: sea_orm::Select<book::Entity>,
+        books: u64,
         attempt: Attempt,
     ) -> Result<Copied> {
-        let rows_max =
-            (export::CHUNK_ROWS_MAX.min(self.tuning.batch_size as usize) >> attempt.shrinks).max(1);
-        let mut chunks = std::pin::pin!(export::chunks(source, select, rows_max));
+        let size = ChunkSize::of(books).halved(attempt.shrinks);
+        let mut chunks = std::pin::pin!(export::chunks(source, select, size));
         let mut copied = Copied::default();
         loop {
             let chunk = chunks.try_next().await;
