@@ -2,5 +2,6 @@
 
 pub(crate) mod inspect;
 pub(crate) mod proxy;
+pub(crate) mod redact;
 pub(crate) mod sandbox;
 pub(crate) mod servers;

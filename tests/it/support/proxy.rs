@@ -16,6 +16,9 @@ use tokio::task::{JoinHandle, JoinSet};
 const SSL_REQUEST: u32 = 80_877_103;
 const GSS_REQUEST: u32 = 80_877_104;
 
+/// The text of a query that does nothing else.
+const COMMIT: &[u8] = b"COMMIT\0";
+
 /// Ends with its connections when it is dropped.
 pub(crate) struct Proxy {
     port: u16,
@@ -30,6 +33,11 @@ struct Counters {
     turns: AtomicU64,
     /// The number of the message to cut at; 0 for none.
     cut_at: AtomicU64,
+    /// Whether every message after that one is cut as well.
+    gone: AtomicBool,
+    commits: AtomicU64,
+    /// The number of the COMMIT whose answer is lost; 0 for none.
+    lost_commit: AtomicU64,
 }
 
 impl Proxy {
@@ -69,6 +77,23 @@ impl Proxy {
     pub(crate) fn cut_at(&self, number: u64) {
         self.counters.cut_at.store(number, SeqCst);
     }
+
+    /// The same, and lets no later message through: the server is gone for good.
+    pub(crate) fn gone_from(&self, number: u64) {
+        self.counters.gone.store(true, SeqCst);
+        self.cut_at(number);
+    }
+
+    /// Ends the connection that carries COMMIT `number` (from 1, of those that are queries of their own) when the
+    /// server has answered it, in place of the answer.
+    pub(crate) fn lose_answer_to_commit(&self, number: u64) {
+        self.counters.lost_commit.store(number, SeqCst);
+    }
+
+    /// COMMITs that were queries of their own.
+    pub(crate) fn commits(&self) -> u64 {
+        self.counters.commits.load(SeqCst)
+    }
 }
 
 impl Drop for Proxy {
@@ -94,8 +119,12 @@ async fn forward(client: TcpStream, server_port: u16, counters: &Counters) -> io
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let exchange =
-        Exchange { counters, client_spoke_last: AtomicBool::new(false), byte_due: AtomicBool::new(false) };
+    let exchange = Exchange {
+        counters,
+        client_spoke_last: AtomicBool::new(false),
+        byte_due: AtomicBool::new(false),
+        answer_is_lost: AtomicBool::new(false),
+    };
     tokio::select! {
         ended = exchange.pump(from_client, to_server, Side::Client { starting: true }) => ended,
         ended = exchange.pump(from_server, to_client, Side::Server) => ended,
@@ -114,6 +143,8 @@ struct Exchange<'a> {
     client_spoke_last: AtomicBool,
     /// The server's next message is the bare byte that answers a request for encryption.
     byte_due: AtomicBool,
+    /// The server's next message does not arrive, and nothing after it.
+    answer_is_lost: AtomicBool,
 }
 
 impl Exchange<'_> {
@@ -122,7 +153,7 @@ impl Exchange<'_> {
         while from.read_buf(&mut bytes).await? > 0 {
             let mut whole = 0;
             while let Some(length) = self.message(&bytes[whole..], &mut side) {
-                if self.counters.messages.fetch_add(1, SeqCst) + 1 == self.counters.cut_at.load(SeqCst) {
+                if self.is_cut(&bytes[whole..whole + length], &side) {
                     return to.write_all(&bytes[..whole]).await;
                 }
                 let answered = self.client_spoke_last.swap(matches!(side, Side::Client { .. }), SeqCst);
@@ -135,6 +166,29 @@ impl Exchange<'_> {
             bytes.drain(..whole);
         }
         Ok(())
+    }
+
+    /// Counts a message; whether the connection ends in its place.
+    fn is_cut(&self, message: &[u8], side: &Side) -> bool {
+        let Counters { messages, cut_at, gone, commits, lost_commit, .. } = self.counters;
+        let number = messages.fetch_add(1, SeqCst) + 1;
+        let cut_at = cut_at.load(SeqCst);
+        if number == cut_at || (gone.load(SeqCst) && number > cut_at) {
+            return true;
+        }
+        match side {
+            Side::Server => self.answer_is_lost.load(SeqCst),
+            Side::Client { .. } => {
+                if message.first() == Some(&b'Q')
+                    && message.ends_with(COMMIT)
+                    && message.len() == 5 + COMMIT.len()
+                {
+                    let number = commits.fetch_add(1, SeqCst) + 1;
+                    self.answer_is_lost.store(number == lost_commit.load(SeqCst), SeqCst);
+                }
+                false
+            }
+        }
     }
 
     /// The length of the message at the start of `bytes`, if all of it is there.

@@ -1,0 +1,161 @@
+//! Whatever a secret looks like, wherever in a URL it stands and however a run ends: it is in no output and not in the
+//! ledger. What needs no server has its own property test in `src/config/secrets.rs`.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::support::inspect::psql;
+use crate::support::sandbox::{Run, Sandbox};
+use crate::support::servers::{SERVERS, execute};
+
+const ROUNDS: usize = 3;
+
+/// Shorter pieces are in ordinary words.
+const PIECE_CHARS: usize = 6;
+
+fn secret(random: &mut StdRng) -> String {
+    let letters: Vec<char> = r#"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@:/?#%&=+$'"\ äß日"#.chars().collect();
+    (0..random.random_range(10..24)).map(|_| letters[random.random_range(0..letters.len())]).collect()
+}
+
+fn percent_encoded(secret: &str) -> String {
+    secret.bytes().fold(String::new(), |mut text, byte| {
+        write!(text, "%{byte:02X}").unwrap();
+        text
+    })
+}
+
+/// How a run ends with a URL of each shape: `SECRET` stands for the secret, `AT` for `host:port/database` of the side,
+/// `ROLE` for a role whose password the secret is.
+const SOURCES: [(&str, &[i32]); 16] = [
+    ("postgres://ROLE:SECRET@AT", &[0, 2]),
+    ("postgres://ROLE:SECRET@AT?application_name=SECRET&x=SECRET", &[0, 2]),
+    ("postgres://ROLE:SECRET@AT?options=SECRET", &[2]),
+    ("postgres://ROLE:SECRET@AT?schema=none", &[2]),
+    ("postgres://reader:SECRET@AT", &[2]),
+    ("postgres://ROLE:SECRET@ATnot", &[2]),
+    ("postgres://ROLE:SECRET@no-such-host.invalid/db", &[2, 6]),
+    ("postgres://ROLE:SECRET@127.0.0.1:1/db", &[2, 6]),
+    ("postgres://ROLE:SECRET@AT?sslmode=require", &[2]),
+    ("postgres://ROLE@AT?password=SECRET", &[2]),
+    ("postgres://ROLE:p@AT?sslmode=SECRET", &[2]),
+    ("prisma://accelerate.prisma-data.net/?api_key=SECRET", &[2]),
+    ("prisma+postgres://accelerate.prisma-data.net/?api_key=SECRET", &[2]),
+    ("http://ROLE:SECRET@AT", &[2]),
+    ("ROLE:SECRET@AT", &[2]),
+    ("SECRET", &[2]),
+];
+
+struct Checked {
+    secret: String,
+    encoded: String,
+    seed: u64,
+}
+
+impl Checked {
+    fn not_in(&self, what: &str, shown: &str) {
+        let Self { secret, encoded, seed } = self;
+        for text in [secret, encoded] {
+            let chars: Vec<char> = text.chars().collect();
+            for piece in chars.windows(PIECE_CHARS) {
+                let piece = String::from_iter(piece);
+                let escaped = piece.escape_debug().to_string();
+                let found = [piece, escaped].into_iter().find(|piece| shown.contains(piece.as_str()));
+                assert_eq!(found, None, "seed {seed}: {what} shows a piece of {secret}: {shown}");
+            }
+        }
+    }
+
+    fn not_in_run(&self, what: &str, run: &Run) {
+        self.not_in(what, &run.stdout);
+        self.not_in(what, &run.stderr);
+    }
+}
+
+/// Every row of the ledger as text.
+fn ledger(sandbox: &Sandbox) -> String {
+    let everything = psql(
+        &sandbox.target_admin_url(),
+        "SELECT query_to_xml(format('SELECT * FROM %s', oid::regclass), true, false, '') FROM pg_class
+         WHERE relnamespace = to_regnamespace('dewey_sync') AND relkind = 'r'",
+    );
+    String::from_utf8(everything).unwrap()
+}
+
+#[tokio::test]
+async fn no_output_and_no_ledger_holds_a_piece_of_a_secret() {
+    let seed = rand::random();
+    writeln!(std::io::stdout(), "seed {seed}").unwrap();
+    let mut random = StdRng::seed_from_u64(seed);
+    let sandbox = Sandbox::with_books(1).await;
+    let role = format!("{}_secret", sandbox.database);
+    for (url, grants) in [
+        (sandbox.source_admin_url(), r#"GRANT SELECT ON "Book" TO"#),
+        (sandbox.target_admin_url(), "GRANT developer TO"),
+    ] {
+        execute(&url, &format!("CREATE ROLE {role} LOGIN; {grants} {role}")).await;
+    }
+    let at = |port| format!("127.0.0.1:{port}/{}", sandbox.database);
+    let (source_at, target_at) = (at(SERVERS.source.port()), at(SERVERS.target.port()));
+    let mut endings = std::collections::BTreeMap::<i32, usize>::new();
+    for round in 0..ROUNDS {
+        let secret = secret(&mut random);
+        let checked = Checked { encoded: percent_encoded(&secret), secret, seed };
+        let password = checked.secret.replace('\'', "''");
+        for url in [sandbox.source_admin_url(), sandbox.target_admin_url()] {
+            execute(&url, &format!("ALTER ROLE {role} PASSWORD '{password}'")).await;
+        }
+        let target = format!("postgres://{role}:{}@{target_at}", checked.encoded);
+        for (number, (shape, codes)) in SOURCES.into_iter().enumerate() {
+            let raw = (round + number) % 2 == 1;
+            let text = if raw { &checked.secret } else { &checked.encoded };
+            let source = shape.replace("SECRET", text).replace("ROLE", &role).replace("AT", &source_at);
+            sandbox.set_urls(&source, &target);
+            let output = if random.random() { "human" } else { "json" };
+            let strategy = if random.random() { "atomic" } else { "batched" };
+            let run =
+                sandbox.run(&["sync", "--yes", "-vv", "--output", output, "--strategy", strategy]).await;
+            let code = run.code.unwrap();
+            // A raw secret may be refused for its characters; a run that ends otherwise would look at another path.
+            assert!(
+                codes.contains(&code) || (raw && code == 2),
+                "seed {seed}: {shape} ended with {code}: {run:?}"
+            );
+            *endings.entry(code).or_default() += 1;
+            checked.not_in_run(shape, &run);
+        }
+        // The same role on the way to a statement that fails, and to a target that refuses.
+        let source = format!("postgres://{role}:{}@{source_at}", checked.encoded);
+        execute(
+            &sandbox.target_admin_url(),
+            r#"ALTER TABLE "Book" ADD CONSTRAINT no CHECK (id < 0) NOT VALID"#,
+        )
+        .await;
+        sandbox.set_urls(&source, &target);
+        for (what, arguments) in [
+            ("a batch", &["sync", "--yes", "-vv", "--strategy", "batched"][..]),
+            ("a transaction", &["sync", "--yes", "-vv"]),
+            ("a question", &["sync", "-vv"]),
+            ("a comparison", &["verify", "-vv"]),
+            ("the history", &["history", "-vv"]),
+            ("the users", &["users", "-vv"]),
+        ] {
+            let run = sandbox.run(arguments).await;
+            *endings.entry(run.code.unwrap()).or_default() += 1;
+            checked.not_in_run(what, &run);
+        }
+        execute(&sandbox.target_admin_url(), r#"ALTER TABLE "Book" DROP CONSTRAINT no"#).await;
+        sandbox.set_urls(&source, &target.replace(&role, "developer"));
+        let run = sandbox.run(&["sync", "--yes", "-vv"]).await;
+        assert_eq!(run.code, Some(2), "seed {seed}: {run:?}");
+        checked.not_in_run("a wrong password", &run);
+        checked.not_in("the ledger", &ledger(&sandbox));
+    }
+    assert!(ledger(&sandbox).contains("verified") && endings.contains_key(&0), "{endings:?}");
+    for code in [2, 5, 6, 8] {
+        assert!(endings.contains_key(&code), "no run ended with {code}: {endings:?}");
+    }
+}
