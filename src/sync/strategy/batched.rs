@@ -138,7 +138,6 @@ async fn copy_all(job: &Job<'_>, plan: &Plan) -> Result<Vec<(Range, Error)>> {
     let mut failed = Vec::new();
     while let Some((range, result)) = results.next().await {
         let Err(error) = result else { continue };
-        let cause = std::iter::once(error.doing.clone()).chain(error.causes()).collect::<Vec<_>>().join(": ");
         let error = match error.kind {
             Kind::Interrupted => error,
             _ => Error { doing: format!("batch {} of {batches}: {}", range.batch, error.doing), ..error },
