@@ -97,6 +97,11 @@ impl<'server> Tx<'server> {
         }
     }
 
+    /// Runs the last query and rolls back, in one round trip; its rows.
+    pub async fn last(self, sql: &str) -> Result<Vec<PgRow>, Fault> {
+        self.end(&format!("{sql}; ROLLBACK")).await
+    }
+
     /// Sends the last statements, the one that ends the transaction among them; their rows.
     pub(super) async fn end(self, sql: &str) -> Result<Vec<PgRow>, Fault> {
         let rows = self.simple(sql).await?;

@@ -99,7 +99,10 @@ pub async fn run(
         Strategy::Atomic => Box::pin(atomic::run(&job)).await,
         Strategy::Batched => Box::pin(batched::run(&job)).await,
     };
-    record(sides, id, &done, progress).await;
+    // A verified `atomic` has recorded it in the transaction of the books.
+    if done.is_err() || request.strategy != Strategy::Atomic {
+        record(sides, id, &done, progress).await;
+    }
     Ok(Synced { owner, verified: done? })
 }
 
@@ -183,7 +186,7 @@ async fn prepare_ledger(target: &Target, found: &Preflight) -> Result<(), Fault>
         .await
 }
 
-/// Writes how the run ended, unless the strategy already did. Failing to is not the run's failure.
+/// Writes how the run ended. Failing to is not the run's failure.
 async fn record(sides: &Sides, run_id: i64, done: &Result<Verified>, progress: &Tally<'_>) {
     let summary = progress.summary();
     let verified = done.as_ref().ok();

@@ -219,10 +219,9 @@ pub async fn look(sides: &Sides, wanted: &Wanted, progress: &dyn Progress) -> Re
         SideFacts { endpoint: at_source, facts: &source },
         SideFacts { endpoint: at_target, facts: &target },
     )?;
-    let rows = target_tx.simple(&target_books_query(&target, wanted)).await.map_err(asking(at_target))?;
+    let rows = target_tx.last(&target_books_query(&target, wanted)).await.map_err(asking(at_target))?;
     let target_books = from_json(&rows).map_err(asking(at_target))?;
     source_tx.finish().await.map_err(asking(at_source))?;
-    target_tx.rollback().await;
     Ok(Looked { source, source_books, target, target_books, columns })
 }
 
@@ -254,9 +253,8 @@ pub async fn check_target(
     let marked = if facts.ledger { MARKED } else { "NULL" };
     let books = if facts.columns.is_some() { format!("(SELECT count(*) FROM {TABLE})") } else { "0".into() };
     let query = format!("SELECT json_build_array({marked}, {books})::text");
-    let rows = target_tx.simple(&query).await.map_err(asking(at_target))?;
+    let rows = target_tx.last(&query).await.map_err(asking(at_target))?;
     let (marked, books): (Option<Identity>, u64) = from_json(&rows).map_err(asking(at_target))?;
-    target_tx.rollback().await;
     let marking = target_identity::check(at_target, &facts, marked.as_ref(), books, name)?;
     Ok((facts, marking))
 }
