@@ -4,16 +4,13 @@
 
 mod copying;
 mod entities;
+mod errors;
+mod failures;
 mod live_source;
 mod migrate;
 mod migrations;
-mod errors;
-mod failures;
-mod migrations;
 mod retries;
 mod round_trips;
-#[path = "support/scratch_server.rs"]
-mod scratch_server;
 mod secrets;
 mod servers;
 mod support;
