@@ -76,10 +76,7 @@ impl Summary {
                 batches.done += 1;
                 counts.copied(*books, *inserted);
             }
-            // It made good what had failed.
             Event::Repaired { deleted, books, inserted } => {
-                counts.failed = 0;
-                batches.done += std::mem::take(&mut batches.failed);
                 counts.deleted += deleted;
                 counts.copied(*books, *inserted);
             }
@@ -104,29 +101,6 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_was_copied_again_has_not_failed() {
-        let mut summary = Summary::default();
-        summary.add(&Event::Planned { batches: 2, books: 10 });
-        summary.add(&Event::Batch { batch: 1, batches: 2, books: 5, inserted: 5 });
-        summary.add(&Event::BatchFailed { batch: 2, batches: 2, books: 5, cause: String::new() });
-        assert_eq!((summary.counts.failed, summary.batches.failed), (5, 1));
-        summary.add(&Event::Repaired { deleted: 1, books: 6, inserted: 6 });
-        assert_eq!((summary.counts.failed, summary.counts.inserted, summary.counts.deleted), (0, 11, 1));
-        assert_eq!(summary.batches, Batches { total: 2, done: 2, failed: 0 });
-    }
-
-    #[test]
-    fn what_was_rolled_back_is_not_counted() {
-        let mut summary = Summary::default();
-        summary.add(&Event::Planned { batches: 2, books: 10 });
-        summary.add(&Event::Deleted { books: 3 });
-        summary.add(&Event::Batch { batch: 1, batches: 2, books: 5, inserted: 5 });
-        summary.add(&Event::RolledBack);
-        assert_eq!(summary.counts, Counts::default());
-        assert_eq!(summary.batches, Batches { total: 2, done: 0, failed: 0 });
-    }
 
     #[test]
     fn a_new_plan_forgets_what_was_rolled_back_but_not_the_retries() {
