@@ -3,7 +3,9 @@
 
 use sqlx::Row;
 
-use super::{Job, SNAPSHOT_TIME, UNCHANGED, Verified, WHOLE_TABLE, explain_duplicates, owner_is_gone};
+use super::{
+    Job, OTHER_WRITER, SNAPSHOT_TIME, UNCHANGED, Verified, WHOLE_TABLE, explain_duplicates, owner_is_gone,
+};
 use crate::error::{Error, Result};
 use crate::ledger::run::{Claim, Counts, RunEnd, claim_sql, claim_whole, end_sql};
 use crate::postgres::fingerprint::Fingerprint;
@@ -124,9 +126,7 @@ async fn equal(pair: Pair<'_, '_>) -> Result<Fingerprint> {
         return Ok(source);
     }
     let buckets = pair.differing_buckets().await?;
-    let hint =
-        "look for triggers or rules on the target's `\"Book\"`, and for another program that writes to it";
-    Err(pair.difference(&buckets).await?.error().hint(hint))
+    Err(pair.difference(&buckets).await?.error().hint(OTHER_WRITER))
 }
 
 /// Writes the outcome into the same transaction, so that it is true exactly when the books are there.

@@ -5,7 +5,8 @@ use futures_util::{StreamExt, stream};
 use sqlx::Row;
 
 use super::{
-    Copied, Job, SNAPSHOT_TIME, UNCHANGED, Verified, WHOLE_TABLE, explain_duplicates, owner_is_gone,
+    Copied, Job, OTHER_WRITER, SNAPSHOT_TIME, UNCHANGED, Verified, WHOLE_TABLE, explain_duplicates,
+    owner_is_gone,
 };
 use crate::book::TABLE;
 use crate::error::{Error, Kind, Result};
@@ -64,9 +65,11 @@ async fn copy_and_verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
     if failed.iter().any(|(_, error)| !is_duplicate_key(error)) {
         return Err(not_completed(job, failed, plan));
     }
+    // A repair that may have been committed: from then on the target holds other rows than the batches wrote.
+    let mut repaired = false;
     let verified = retry(job.tuning.retry, "the verification", job.cancel, job.progress, async |attempt| {
         tokio::select! {
-            verified = verify(job, attempt) => verified,
+            verified = verify(job, attempt, &mut repaired) => verified,
             () = job.cancel.cancelled() => Err(interrupted("the verification")),
         }
     })
@@ -81,7 +84,11 @@ async fn copy_and_verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
                 job.announce(range, plan.ranges.len(), Copied::default());
             }
         }
-        Err(_) => {}
+        Err(_) => {
+            for (range, error) in &failed {
+                announce_failed(job, range, plan.ranges.len(), error);
+            }
+        }
     }
     verified
 }
@@ -138,12 +145,10 @@ async fn copy_all(job: &Job<'_>, plan: &Plan) -> Result<Vec<(Range, Error)>> {
     let mut failed = Vec::new();
     while let Some((range, result)) = results.next().await {
         let Err(error) = result else { continue };
-        let error = match error.kind {
-            Kind::Interrupted => error,
-            _ => Error { doing: format!("batch {} of {batches}: {}", range.batch, error.doing), ..error },
-        };
-        if matches!(error.kind, Kind::Unreachable | Kind::Busy | Kind::Interrupted) {
-            return Err(error);
+        match error.kind {
+            Kind::Interrupted => return Err(error),
+            Kind::Unreachable | Kind::Busy => return Err(of_batch(error, &range, batches)),
+            _ => {}
         }
         if is_duplicate_key(&error) {
             let batch = range.batch;
@@ -163,8 +168,10 @@ async fn copy_all(job: &Job<'_>, plan: &Plan) -> Result<Vec<(Range, Error)>> {
 
 async fn copy_one(job: &Job<'_>, range: &Range, batches: usize) -> Result<()> {
     let what = format!("batch {} of {batches}", range.batch);
+    // What a COMMIT without an answer was to commit.
+    let mut sent = None;
     let copied = retry(job.tuning.retry, &what, job.cancel, job.progress, async |attempt| {
-        write(job, range, attempt).await
+        write(job, range, attempt, &mut sent).await
     })
     .await?;
     job.announce(range, batches, copied);
@@ -172,7 +179,7 @@ async fn copy_one(job: &Job<'_>, range: &Range, batches: usize) -> Result<()> {
 }
 
 /// One batch: its claim, its books, its COMMIT.
-async fn write(job: &Job<'_>, range: &Range, attempt: Attempt) -> Result<Copied> {
+async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, sent: &mut Option<Copied>) -> Result<Copied> {
     let timeout = job.tuning.batch_timeout;
     let owner = owner_sql(job.remap.owner);
     let (target, source) =
@@ -185,7 +192,7 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt) -> Result<Copied>
     let claim = checkpoint::claim(&target, range.checkpoint(job.run_id)).await;
     match claim.map_err(|fault| fault.error("could not claim the batch"))? {
         Claim::Ours => {}
-        Claim::AlreadyDone => return Ok(Copied { exported: range.books, inserted: range.books }),
+        Claim::AlreadyDone => return sent.ok_or_else(|| job.lost_run()),
         Claim::Lost => return Err(job.lost_run()),
     }
     let books = export::of_range(&job.remap.columns, range);
@@ -194,12 +201,17 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt) -> Result<Copied>
         Err(error) => return Err(explain_duplicates(error, &source).await),
     };
     source.finish().await.map_err(|fault| fault.error("could not end the source's snapshot"))?;
+    *sent = Some(copied);
     target.commit().await.map_err(|fault| fault.error("could not commit the batch"))?;
     Ok(copied)
 }
 
 /// Compares both sides as one snapshot of the source has them; what differs is copied again in that snapshot, once.
-async fn verify(job: &Job<'_>, attempt: Attempt) -> Result<Verified> {
+///
+/// # Errors
+/// [`Kind::Differs`] also when the target holds other rows than the batches inserted: then it is not the source that
+/// changed, and a row that somebody added in development is not removed without a word.
+async fn verify(job: &Job<'_>, attempt: Attempt, repaired: &mut bool) -> Result<Verified> {
     job.progress.event(&Event::Phase { phase: Phase::Verifying });
     let verifying = |fault: Fault| fault.error("could not verify");
     let (source, time) = job.sides.source.snapshot(WHOLE_TABLE, SNAPSHOT_TIME).await.map_err(verifying)?;
@@ -210,9 +222,13 @@ async fn verify(job: &Job<'_>, attempt: Attempt) -> Result<Verified> {
     let pair = Pair { source: &source, target: &target, columns, owner: job.remap.owner };
     let (expected, found) = pair.fingerprints().await?;
     let buckets = if expected == found { Vec::new() } else { pair.differing_buckets().await? };
+    let written = job.progress.summary().counts.inserted;
+    if !buckets.is_empty() && !*repaired && found.rows.unsigned_abs() != written {
+        return Err(pair.difference(&buckets).await?.error().hint(OTHER_WRITER));
+    }
     target.rollback().await;
     if !buckets.is_empty() {
-        repair(job, &source, &buckets, attempt).await?;
+        repair(job, &source, &buckets, attempt, repaired).await?;
     }
     source.finish().await.map_err(verifying)?;
     job.progress.event(&Event::Verified { rows: expected.rows, digest: expected.digest_hex() });
@@ -220,7 +236,13 @@ async fn verify(job: &Job<'_>, attempt: Attempt) -> Result<Verified> {
 }
 
 /// Replaces the books of `buckets` by those of the snapshot, and compares again before the COMMIT.
-async fn repair(job: &Job<'_>, source: &SourceTx<'_>, buckets: &[i32], attempt: Attempt) -> Result<()> {
+async fn repair(
+    job: &Job<'_>,
+    source: &SourceTx<'_>,
+    buckets: &[i32],
+    attempt: Attempt,
+    repaired: &mut bool,
+) -> Result<()> {
     job.progress.event(&Event::Phase { phase: Phase::Repairing });
     let repairing = |fault: Fault| fault.error("could not copy again what differs");
     let lock = format!("LOCK TABLE {TABLE} IN SHARE ROW EXCLUSIVE MODE");
@@ -237,8 +259,9 @@ async fn repair(job: &Job<'_>, source: &SourceTx<'_>, buckets: &[i32], attempt: 
     let (expected, found) = pair.fingerprints().await?;
     if expected != found {
         let differing = pair.differing_buckets().await?;
-        return Err(pair.difference(&differing).await?.error());
+        return Err(pair.difference(&differing).await?.error().hint(OTHER_WRITER));
     }
+    *repaired = true;
     target.commit().await.map_err(repairing)?;
     job.progress.event(&Event::Repaired { deleted, books: copied.exported, inserted: copied.inserted });
     Ok(())
@@ -246,6 +269,11 @@ async fn repair(job: &Job<'_>, source: &SourceTx<'_>, buckets: &[i32], attempt: 
 
 fn is_duplicate_key(error: &Error) -> bool {
     fault_of(error).is_some_and(|fault| fault.sqlstate() == Some("23505"))
+}
+
+/// `error` with the batch that it ended.
+fn of_batch(error: Error, range: &Range, batches: usize) -> Error {
+    Error { doing: format!("batch {} of {batches}: {}", range.batch, error.doing), ..error }
 }
 
 fn announce_failed(job: &Job<'_>, range: &Range, batches: usize, error: &Error) {
@@ -267,9 +295,9 @@ fn not_completed(job: &Job<'_>, failed: Vec<(Range, Error)>, plan: &Plan) -> Err
     let numbers: Vec<String> = failed.iter().map(|(range, _)| range.batch.to_string()).collect();
     let doing = format!("{} of {} batches failed: {}", failed.len(), plan.ranges.len(), numbers.join(", "));
     let mut error = Error::new(Kind::NotCompleted, doing);
-    if let Some((_, first)) = failed.into_iter().next() {
+    if let Some((range, first)) = failed.into_iter().next() {
         error.hint.clone_from(&first.hint);
-        error = error.because(first);
+        error = error.because(of_batch(first, &range, plan.ranges.len()));
     }
     error
 }

@@ -131,6 +131,10 @@ impl Job<'_> {
     }
 }
 
+/// What to do when it was not the source that made a difference.
+const OTHER_WRITER: &str =
+    "look for triggers or rules on the target's `\"Book\"`, and for another program that writes to it";
+
 /// The state when nothing was committed.
 const UNCHANGED: &str = "`\"Book\"` is unchanged";
 
