@@ -5,6 +5,7 @@
 mod copying;
 mod entities;
 mod errors;
+mod exit_codes;
 mod failures;
 mod live_source;
 mod migrate;
