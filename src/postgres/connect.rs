@@ -109,7 +109,7 @@ impl Server {
     fn options_for(&self, reduced: bool) -> PgConnectOptions {
         let options = self.endpoint.connect_options(&self.application_name);
         if reduced {
-            return options.extra_float_digits(None).statement_cache_capacity(0);
+            return options.extra_float_digits(None);
         }
         match self.endpoint.side {
             Side::Source => options.options([("default_transaction_read_only", "on")]),

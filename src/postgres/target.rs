@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr, SqlxPostgresConnector, TransactionTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqlxPostgresConnector, TransactionTrait,
+};
 use sqlx::postgres::{PgPoolOptions, PgRow};
 
 use super::connect::Server;
@@ -60,6 +62,9 @@ impl Target {
             .connect_lazy_with(self.0.options());
         let connection: DatabaseConnection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
         let transaction = connection.begin().await?;
+        // SeaORM names its prepared statements as every client of its driver does, also those that a pooler lent this
+        // session to before.
+        transaction.execute_unprepared("DEALLOCATE ALL").await?;
         let migrated = migrate(&transaction).await;
         let ended = match &migrated {
             Ok(_) => transaction.commit().await,

@@ -148,9 +148,11 @@ fn settings(schema: &str, statement_timeout: Duration, version: Option<u32>) -> 
     settings
 }
 
+/// Prepared without a name: a pooler lends the server's session to other clients, whose statements have the driver's
+/// names too, and does not always show that it is one. Preparing again costs a round trip a batch.
 fn query(statement: &Statement) -> Query<'_, Postgres, SqlxValues> {
     let values = statement.values.clone().unwrap_or(sea_orm::Values(Vec::new()));
-    sqlx::query_with(AssertSqlSafe(statement.sql.as_str()), SqlxValues(values))
+    sqlx::query_with(AssertSqlSafe(statement.sql.as_str()), SqlxValues(values)).persistent(false)
 }
 
 fn executing(error: sqlx::Error) -> DbErr {
