@@ -168,7 +168,7 @@ async fn wait(delay: Duration) {
 
 /// The ending of work that a signal stopped; the command line knows which signal it was.
 pub fn interrupted(what: &str) -> Error {
-    Error::new(Kind::Interrupted, format!("{what} was interrupted"))
+    Error::new(Kind::Interrupted, format!("{what} was interrupted")).hint("run `dewey-sync sync` again")
 }
 
 fn given_up(mut error: Error, last: Attempt, waited: Duration) -> Error {

@@ -19,7 +19,7 @@ use crate::retry::{Attempt, Class, classify_error, fault_of, interrupted, retry}
 use crate::sync::import::delete_all;
 use crate::sync::plan::{Plan, Range};
 use crate::sync::verify::Pair;
-use crate::sync::{export, owner_sql};
+use crate::sync::{export, owner_sql, unless_cancelled};
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or empty: the answer to COMMIT was lost";
 
@@ -30,7 +30,9 @@ const UNKNOWN: &str = "`\"Book\"` is either unchanged or empty: the answer to CO
 /// state then says what the target holds.
 pub async fn run(job: &Job<'_>) -> Result<Verified> {
     job.progress.event(&Event::Phase { phase: Phase::Planning });
-    let plan = retry(job.tuning.retry, "the plan", job.cancel, job.progress, async |_| plan(job).await);
+    let plan = retry(job.tuning.retry, "the plan", job.cancel, job.progress, async |_| {
+        unless_cancelled(job.cancel, plan(job)).await
+    });
     let plan = plan.await.map_err(|error| error.state(UNCHANGED))?;
     job.progress.event(&Event::Planned { batches: plan.ranges.len(), books: plan.books });
 
@@ -106,10 +108,7 @@ async fn plan(job: &Job<'_>) -> Result<Plan> {
 /// Batch 0. A signal stops it until its COMMIT is sent; `books` tells how many there were, also when this attempt only
 /// finds that an earlier one was committed.
 async fn delete(job: &Job<'_>, books: &mut u64) -> Result<()> {
-    let deleted = tokio::select! {
-        deleted = delete_uncommitted(job) => deleted?,
-        () = job.cancel.cancelled() => return Err(interrupted("the deletion")),
-    };
+    let deleted = unless_cancelled(job.cancel, delete_uncommitted(job)).await?;
     let Some((target, count)) = deleted else { return Ok(()) };
     *books = count;
     target.commit().await.map_err(|fault| fault.error("could not commit the removal of the old books"))
