@@ -88,7 +88,8 @@ async fn confirm(session: &Session, what: &str) -> Result<()> {
             .because("there is no terminal to ask on")
             .hint("add `--yes` to answer beforehand"));
     }
-    session.screen.still(|| super::output::ask(&format!("{what} Go on? [y/N] ")));
+    session.screen.clear();
+    super::output::ask(&format!("{what} Go on? [y/N] "));
     if is_yes(&read_line().await?) { Ok(()) } else { Err(declined("the removal was declined")) }
 }
 

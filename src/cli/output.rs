@@ -40,18 +40,10 @@ impl Screen {
         }
     }
 
-    /// Runs `question` with nothing moving on the terminal.
-    pub(super) fn still<T>(&self, question: impl FnOnce() -> T) -> T {
-        match self {
-            Self::Bars(bars) => bars.suspend(question),
-            _ => question(),
-        }
-    }
-
-    /// Takes the bars away, so that results stand alone.
+    /// Takes the bars away until the next phase, so that a question or a result stands alone.
     pub(super) fn clear(&self) {
         if let Self::Bars(bars) = self {
-            bars.clear();
+            bars.rest();
         }
     }
 }

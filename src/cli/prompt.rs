@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use async_trait::async_trait;
 
-use super::output::{Screen, ask, grouped};
+use super::output::{Screen, ask, grouped, say};
 use crate::config::Endpoint;
 use crate::error::{Error, Kind, Result};
 use crate::sync::Ask;
@@ -39,7 +39,8 @@ impl Prompt<'_> {
     async fn line(&self, question: String) -> Result<String> {
         self.sides.source.server().close().await;
         self.sides.target.server().close().await;
-        self.screen.still(|| ask(&question));
+        self.screen.clear();
+        ask(&question);
         read_line().await
     }
 }
@@ -81,7 +82,8 @@ impl Ask for Prompt<'_> {
             let mark = if Some(user.id) == preselected { '*' } else { ' ' };
             format!("{mark} {:>width$}  {}", user.id, user.email)
         });
-        self.screen.still(|| super::output::say(&listed.collect::<Vec<_>>().join("\n")));
+        self.screen.clear();
+        say(&listed.collect::<Vec<_>>().join("\n"));
         let offer = preselected.map_or_else(String::new, |id| format!(" [{id}]"));
         for _ in 0..TRIES {
             let answer = self.line(format!("Who shall own the books? Id or e-mail{offer}: ")).await?;
@@ -138,12 +140,18 @@ fn header(sides: &Sides, found: &Preflight, owner: &Owner) -> String {
     let endpoints = [sides.source.server().endpoint(), sides.target.server().endpoint()];
     let names = endpoints.map(ToString::to_string);
     let width = names.iter().map(String::len).max().unwrap_or_default();
+    let encrypted = [&found.source, &found.target].map(|facts| facts.tls == Some(true));
     let side = |index: usize, facts: &Facts, read_only: &str| {
         let Endpoint { side, origin, .. } = endpoints[index];
         let name = &names[index];
         let version = facts.major_version();
-        let tls = if facts.tls == Some(true) { "TLS" } else { "" };
-        let line = format!("{side}  {name:width$}  PostgreSQL {version}  {tls:3}  {read_only:9}  {origin}");
+        // Without a column for what neither side has, the line fits a terminal of 80.
+        let tls = match encrypted {
+            [false, false] => "",
+            _ if encrypted[index] => "  TLS",
+            _ => "     ",
+        };
+        let line = format!("{side}  {name:width$}  PostgreSQL {version}{tls}  {read_only:9}  {origin}");
         line.trim_end().to_owned()
     };
     let User { id, email, .. } = &owner.user;
@@ -161,9 +169,8 @@ fn question(sides: &Sides, found: &Preflight, owner: &Owner) -> String {
     let mut lines = vec![
         replaced(found),
         format!(
-            "In their place come {} books of {}, owned by {}.",
+            "In their place come {} books of production, owned by {}.",
             grouped(found.source_books.books),
-            sides.source.server().endpoint(),
             owner.user.email
         ),
     ];

@@ -1,16 +1,17 @@
 //! A bar on the terminal: done/total, books a second, time left, retries.
 
+use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::lines::line_of;
 use super::{Event, Phase, Progress};
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// One bar whose message is the phase.
+/// One bar whose message is the phase. It is on the screen from a phase on until it rests.
 #[derive(Debug)]
 pub struct Bars {
     bar: ProgressBar,
@@ -20,20 +21,20 @@ pub struct Bars {
 impl Default for Bars {
     fn default() -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        bar.set_style(waiting());
-        bar.enable_steady_tick(TICK);
+        bar.finish_and_clear();
         Self { bar, retries: AtomicU64::new(0) }
     }
 }
 
 impl Bars {
-    /// Takes the bar off the screen while `show` writes to it, and for good when nothing follows.
+    /// Takes the bar off the screen while `show` writes to it.
     pub fn suspend<T>(&self, show: impl FnOnce() -> T) -> T {
         self.bar.suspend(show)
     }
 
-    /// Removes the bar.
-    pub fn clear(&self) {
+    /// Takes the bar off the screen until the next phase, if there is one.
+    pub fn rest(&self) {
+        self.bar.disable_steady_tick();
         self.bar.finish_and_clear();
     }
 }
@@ -45,16 +46,19 @@ impl Progress for Bars {
             Event::Planned { books, .. } => {
                 self.bar.reset();
                 self.bar.set_length(*books);
-                self.bar.set_style(counting());
             }
             Event::Batch { books, .. } => self.bar.inc(*books),
             Event::Retry { .. } => {
                 let retries = self.retries.fetch_add(1, Ordering::Relaxed) + 1;
-                self.bar.set_prefix(format!("  {retries} retries"));
+                let noun = if retries == 1 { "retry" } else { "retries" };
+                self.bar.set_prefix(format!("  {retries} {noun}"));
             }
             _ => {}
         }
-        if let Some(line) = line_of(event) {
+        // The final report says it, and nobody reads it in between.
+        if !matches!(event, Event::Deleted { .. })
+            && let Some(line) = line_of(event)
+        {
             self.bar.println(line);
         }
     }
@@ -73,11 +77,26 @@ impl Bars {
         });
         let style = if phase == Phase::Copying { counting() } else { waiting() };
         self.bar.set_style(style);
+        if self.bar.is_finished() {
+            self.bar.reset();
+            self.bar.enable_steady_tick(TICK);
+        }
     }
 }
 
+/// As wide as the terminal, whatever the numbers are.
 fn counting() -> ProgressStyle {
-    style("{msg} [{bar:30}] {human_pos}/{human_len}  {per_sec:.0} books/s  {eta} left{prefix}", "=> ")
+    style("{msg} [{wide_bar}] {human_pos}/{human_len}{speed}{prefix}", "=> ").with_key("speed", speed)
+}
+
+/// Books a second and the time left, once there is something to tell them by.
+fn speed(state: &ProgressState, text: &mut dyn Write) {
+    if state.pos() > 0 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shown without digits")]
+        let per_second = HumanCount(state.per_sec() as u64);
+        // Writing to a string does not fail.
+        let _ = write!(text, "  {per_second} books/s  {:#} left", HumanDuration(state.eta()));
+    }
 }
 
 fn waiting() -> ProgressStyle {
