@@ -4,7 +4,7 @@ use dewey_sync_migration::{Object, State, Status};
 use serde_json::json;
 
 use super::args::{MarkArgs, MigrateAction};
-use super::output::print;
+use super::output::{print, print_json};
 use super::prompt::{is_yes, on_terminal, read_line};
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
@@ -19,7 +19,11 @@ pub(super) async fn run(session: &Session, action: MigrateAction) -> Result<()> 
     session.introduce(target.server().endpoint());
     let work = async {
         match action {
-            MigrateAction::Up { mark } => up(session, &target, &mark).await,
+            MigrateAction::Up { mark } => {
+                let objects = up(session, &target, &mark).await?;
+                show(session, "migrated", &objects);
+                Ok(())
+            }
             MigrateAction::Down { yes } => down(session, &target, yes).await,
             MigrateAction::Status => status(session, &target).await,
         }
@@ -29,8 +33,8 @@ pub(super) async fn run(session: &Session, action: MigrateAction) -> Result<()> 
     done
 }
 
-/// Brings the target up to date, having passed its guards.
-pub(super) async fn up(session: &Session, target: &Target, mark: &MarkArgs) -> Result<()> {
+/// Brings the target up to date, having passed its guards; the application's objects.
+pub(super) async fn up(session: &Session, target: &Target, mark: &MarkArgs) -> Result<Vec<Object>> {
     let (facts, _) = guarded(session, target, mark.mark_development.as_deref()).await?;
     let endpoint = target.server().endpoint();
     let objects = target
@@ -48,8 +52,7 @@ pub(super) async fn up(session: &Session, target: &Target, mark: &MarkArgs) -> R
              it knows all of the application's tables",
         );
     }
-    show(session, "migrated", &objects);
-    Ok(())
+    Ok(objects)
 }
 
 async fn down(session: &Session, target: &Target, yes: bool) -> Result<()> {
@@ -122,21 +125,39 @@ async fn read_status(target: &Target) -> Result<Status> {
 fn show(session: &Session, outcome: &str, objects: &[Object]) {
     session.screen.clear();
     if session.screen.is_json() {
-        let listed = objects.iter().map(|object| {
-            json!({
-                "kind": object.kind.to_string(),
-                "name": object.name,
-                "state": object.state.to_string(),
-                "changed": object.changed,
-            })
-        });
-        let listed: Vec<_> = listed.collect();
-        session.end(&json!({ "event": "end", "outcome": outcome, "exit_code": 0, "objects": listed }));
-        return;
+        let objects = objects_json(objects);
+        session.end(&json!({ "event": "end", "outcome": outcome, "exit_code": 0, "objects": objects }));
+    } else {
+        list(objects);
     }
+}
+
+/// Shows what [`up`] found or made as one step of a longer command.
+pub(super) fn show_step(session: &Session, objects: &[Object]) {
+    session.screen.clear();
+    if session.screen.is_json() {
+        print_json(&json!({ "event": "migrated", "objects": objects_json(objects) }));
+    } else {
+        list(objects);
+    }
+}
+
+fn list(objects: &[Object]) {
     for object in objects {
         print(&format!("{:8}  {}  {}", object.state.to_string(), object.kind, object.name));
     }
+}
+
+fn objects_json(objects: &[Object]) -> Vec<serde_json::Value> {
+    let object = |object: &Object| {
+        json!({
+            "kind": object.kind.to_string(),
+            "name": object.name,
+            "state": object.state.to_string(),
+            "changed": object.changed,
+        })
+    };
+    objects.iter().map(object).collect()
 }
 
 fn failed(fault: Fault, doing: &str) -> Error {

@@ -1,6 +1,9 @@
 //! `setup`: migrate, a user if there is none, sync.
 
+use serde_json::json;
+
 use super::args::SyncArgs;
+use super::output::{print, print_json};
 use super::session::Session;
 use super::{migrate, sync, users};
 use crate::error::Result;
@@ -10,9 +13,15 @@ pub(super) async fn run(session: &Session, args: &SyncArgs, email: &str) -> Resu
         let target = session.target()?;
         let prepared = session
             .unless_interrupted(async {
-                migrate::up(session, &target, &args.tuning.mark).await?;
+                let objects = migrate::up(session, &target, &args.tuning.mark).await?;
+                migrate::show_step(session, &objects);
                 if users::all(&target).await?.is_empty() {
-                    users::add(session, &target, email, None, None).await?;
+                    let added = users::add(&target, email.to_owned(), None, None).await?;
+                    if session.screen.is_json() {
+                        print_json(&json!({ "event": "user_added", "user": added.json() }));
+                    } else {
+                        print(&added.text());
+                    }
                 }
                 Ok(())
             })

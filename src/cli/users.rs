@@ -21,7 +21,15 @@ pub(super) async fn run(session: &Session, action: Option<UsersAction>) -> Resul
             None => list(session, &target).await,
             Some(UsersAction::Add { email, clerk_id, name, mark }) => {
                 guarded(session, &target, mark.mark_development.as_deref()).await?;
-                add(session, &target, &email, clerk_id, name).await
+                let added = add(&target, email, clerk_id, name).await?;
+                session.screen.clear();
+                if session.screen.is_json() {
+                    let user = added.json();
+                    session.end(&json!({ "event": "end", "outcome": "added", "exit_code": 0, "user": user }));
+                } else {
+                    print(&added.text());
+                }
+                Ok(())
             }
         }
     };
@@ -39,7 +47,7 @@ async fn list(session: &Session, target: &Target) -> Result<()> {
         if session.screen.is_json() {
             print_json(&json!({ "event": "user", "id": id, "email": email, "name": name }));
         } else {
-            print(&format!("{id:>6}  {email}  {}", name.as_deref().unwrap_or_default()));
+            print(format!("{id:>6}  {email}  {}", name.as_deref().unwrap_or_default()).trim_end());
         }
     }
     if session.screen.is_json() {
@@ -73,14 +81,22 @@ pub(super) async fn all(target: &Target) -> Result<Vec<User>> {
     Ok(rows.into_iter().map(|(id, email, name)| User { id, email, name }).collect())
 }
 
+/// A new user of the target.
+pub(super) struct Added {
+    id: i32,
+    email: String,
+    clerk_id: String,
+    /// Whether the clerk id is made up.
+    generated: bool,
+}
+
 /// Adds a user to a target that has passed its guards.
 pub(super) async fn add(
-    session: &Session,
     target: &Target,
-    email: &str,
+    email: String,
     clerk_id: Option<String>,
     name: Option<String>,
-) -> Result<()> {
+) -> Result<Added> {
     let adding = |fault: Fault| {
         let taken = fault.sqlstate() == Some("23505");
         let kind = if taken { Kind::Usage } else { fault.kind_at_start() };
@@ -91,7 +107,7 @@ pub(super) async fn add(
     let model = user::ActiveModel {
         id: NotSet,
         clerk_id: Set(clerk_id.clone()),
-        email: Set(email.to_owned()),
+        email: Set(email.clone()),
         name: Set(name),
         // The server reads this word as its own time.
         updated_at: Set("now".into()),
@@ -100,14 +116,18 @@ pub(super) async fn add(
     let (tx, _) = target.write(QUICK, "").await.map_err(adding)?;
     let added = user::Entity::insert(model).exec(&tx).await.map_err(|error| adding(error.into()))?;
     tx.commit().await.map_err(adding)?;
-    let id = added.last_insert_id;
-    session.screen.clear();
-    if session.screen.is_json() {
-        let user = json!({ "id": id, "email": email, "clerk_id": clerk_id, "clerk_id_generated": generated });
-        session.end(&json!({ "event": "end", "outcome": "added", "exit_code": 0, "user": user }));
-    } else {
-        let made_up = if generated { ", a made-up one: nobody can log in with it" } else { "" };
-        print(&format!("added user {id}, {email}, clerk id {clerk_id}{made_up}"));
+    Ok(Added { id: added.last_insert_id, email, clerk_id, generated })
+}
+
+impl Added {
+    pub(super) fn text(&self) -> String {
+        let Self { id, email, clerk_id, generated } = self;
+        let made_up = if *generated { ", a made-up one: nobody can log in with it" } else { "" };
+        format!("added user {id}, {email}, clerk id {clerk_id}{made_up}")
     }
-    Ok(())
+
+    pub(super) fn json(&self) -> serde_json::Value {
+        let Self { id, email, clerk_id, generated } = self;
+        json!({ "id": id, "email": email, "clerk_id": clerk_id, "clerk_id_generated": generated })
+    }
 }
