@@ -68,7 +68,7 @@ async fn preview(
     let looked = sync::preview(sides, request, prompt, cancel, tally);
     let (found, owner) = Box::pin(looked).await?;
     if found.marking == Marking::MustBeTyped && prompt.yes {
-        return Err(unmarked(sides.target.server().endpoint()));
+        return Err(unmarked(sides.target.server().endpoint()).state("`\"Book\"` is unchanged"));
     }
     Ok(Done::DryRun(Box::new(found), owner))
 }
