@@ -9,6 +9,7 @@ mod exit_codes;
 mod failures;
 mod live_source;
 mod migrate;
+mod guards;
 mod migrations;
 mod retries;
 mod round_trips;
