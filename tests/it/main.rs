@@ -15,6 +15,7 @@ mod retries;
 mod round_trips;
 mod secrets;
 mod servers;
+mod signals;
 mod support;
 mod tls;
 mod verification;

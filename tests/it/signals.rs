@@ -1,0 +1,271 @@
+//! A signal at any moment: the right exit code, the target in a state that its strategy allows, no session left.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::Value;
+use sqlx::Row;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, ChildStdout};
+
+use crate::support::inspect::{BOOKS, dump, no_session_left};
+use crate::support::sandbox::Sandbox;
+use crate::support::servers::{connect, execute};
+
+const BOOKS_MANY: u32 = 10_000;
+const BATCH_SIZE: &str = "500";
+const BATCHES: u64 = 20;
+
+/// Signals come after fewer batches than this: in time also where a loaded machine sends them late.
+const AFTER_MAX: u64 = 10;
+
+/// Of each strategy; even ones send SIGINT, odd ones SIGTERM.
+const SEEDS: u64 = 20;
+
+/// Runs at the same time, each on a pair of databases that it uses again and again.
+const LANES: u64 = 4;
+
+/// A run of the tool with `--output json`, followed line by line.
+struct Running {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: Lines<BufReader<ChildStderr>>,
+}
+
+impl Running {
+    fn start(sandbox: &Sandbox, call: &[&str]) -> Self {
+        let mut command = sandbox.command();
+        let command = command.args(["--output", "json"]).args(call);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, stdout, stderr }
+    }
+
+    async fn event(&mut self) -> Option<Value> {
+        let line = self.stdout.next_line().await.unwrap()?;
+        Some(serde_json::from_str(&line).unwrap())
+    }
+
+    /// Reads on until `wanted` is true of an event.
+    async fn until(&mut self, wanted: impl Fn(&Value) -> bool) {
+        while !wanted(&self.event().await.expect("the run ended early")) {}
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// The exit code, the last line of stdout, and what stderr said.
+    async fn end(mut self) -> (Option<i32>, Value, String) {
+        let mut last = Value::Null;
+        while let Some(event) = self.event().await {
+            last = event;
+        }
+        let mut said = Vec::new();
+        while let Some(line) = self.stderr.next_line().await.unwrap() {
+            said.push(line);
+        }
+        (self.child.wait().await.unwrap().code(), last, said.join("\n"))
+    }
+}
+
+fn is_phase(event: &Value, phase: &str) -> bool {
+    event["event"] == "phase" && event["phase"] == phase
+}
+
+async fn many_books() -> Sandbox {
+    let sandbox = Sandbox::with_books(BOOKS_MANY).await;
+    let old = r#"INSERT INTO "Book" (isbn10, isbn13, title, "titleLong", language, synopsis, image, "imageOriginal",
+                   publisher, "datePublished", binding, "pageCount", "ownerId", "updatedAt")
+                 SELECT n, n, 'My own', '', '', '', '', '', '', '', '', 1, u.id, now()
+                 FROM "User" u, generate_series(1, 100) n"#;
+    execute(&sandbox.target_admin_url(), old).await;
+    sandbox
+}
+
+/// Sends a signal after a batch that the seed names; how many batches were done when the run had ended.
+async fn check(sandbox: &Sandbox, strategy: &str, seed: u64) -> u64 {
+    let after = StdRng::seed_from_u64(seed).random_range(1..AFTER_MAX);
+    let (name, code) = if seed.is_multiple_of(2) { ("INT", 130) } else { ("TERM", 143) };
+    let what = format!("seed {seed}: SIG{name} after batch event {after} of `{strategy}`");
+    let old = rows_with_their_places(sandbox);
+    let marking = ["--mark-development", &sandbox.database];
+    let call = ["sync", "--yes", "--strategy", strategy, "--batch-size", BATCH_SIZE];
+    let mut running = Running::start(sandbox, &[&call[..], &marking].concat());
+    for _ in 0..after {
+        running.until(|event| event["event"] == "batch").await;
+    }
+    running.signal(name);
+    let (exit_code, end, said) = running.end().await;
+
+    no_session_left(&sandbox.source_admin_url()).await;
+    no_session_left(&sandbox.target_admin_url()).await;
+    if end["outcome"] == "verified" {
+        // The signal came too late.
+        assert_eq!(exit_code, Some(0), "{what}");
+        assert!(
+            dump(&sandbox.target_admin_url(), BOOKS) == dump(&sandbox.source_admin_url(), BOOKS),
+            "{what}"
+        );
+        return BATCHES;
+    }
+    assert_eq!(exit_code, Some(code), "{what}: {end} {said}");
+    assert_eq!((&end["outcome"], &end["exit_code"]), (&"interrupted".into(), &code.into()), "{what}: {end}");
+    for label in ["error: ", "state: ", "hint: "] {
+        assert!(said.lines().any(|line| line.starts_with(label)), "{what}: {said}");
+    }
+    let done = end["batches"]["done"].as_u64().unwrap();
+    let state = format!("SELECT state FROM dewey_sync.run WHERE run_id = {}", end["run_id"]);
+    assert_eq!(dump(&sandbox.target_admin_url(), &state), b"interrupted\n", "{what}");
+    match strategy {
+        "atomic" => assert_eq!(rows_with_their_places(sandbox), old, "{what}"),
+        _ => assert_whole_batches(sandbox, &end, &what).await,
+    }
+    done
+}
+
+fn rows_with_their_places(sandbox: &Sandbox) -> Vec<u8> {
+    dump(&sandbox.target_admin_url(), r#"SELECT ctid, xmin, b.* FROM "Book" b ORDER BY ctid"#)
+}
+
+/// The target holds the books of those ranges that have a checkpoint, and no others.
+async fn assert_whole_batches(sandbox: &Sandbox, end: &Value, what: &str) {
+    let target = sandbox.target_admin_url();
+    let mut connection = connect(&target).await;
+    let sql = format!(
+        "SELECT coalesce(string_agg(format('(id > %s AND id <= %s)', coalesce(after_id, -2147483648),
+           coalesce(through_id, 2147483647)), ' OR '), 'false'), count(*), coalesce(sum(rows), 0)::bigint
+         FROM dewey_sync.checkpoint WHERE batch > 0 AND run_id = {}",
+        end["run_id"]
+    );
+    let row = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).fetch_one(&mut connection).await.unwrap();
+    let (ranges, checkpoints, rows): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
+    assert_eq!(end["batches"]["done"], checkpoints, "{what}: {end}");
+    assert_eq!(end["counts"]["inserted"], rows, "{what}: {end}");
+    let expected = BOOKS.replace("ORDER BY", &format!("WHERE {ranges} ORDER BY"));
+    let found = dump(&target, BOOKS);
+    assert_eq!(i64::try_from(found.split(|byte| *byte == b'\n').count() - 1).unwrap(), rows, "{what}");
+    assert!(found == dump(&sandbox.source_admin_url(), &expected), "{what}: the ranges are not whole");
+}
+
+#[expect(clippy::print_stdout, reason = "the histogram, for `--nocapture`")]
+fn check_all(strategy: &str) {
+    let started = Instant::now();
+    let lane = |lane| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let sandbox = many_books().await;
+            let mut done = Vec::new();
+            for seed in (lane..SEEDS).step_by(usize::try_from(LANES).unwrap()) {
+                done.push(check(&sandbox, strategy, seed).await);
+            }
+            done
+        })
+    };
+    // Threads, because a lane that looks at a database must not keep another one from its signal.
+    let mut done: Vec<u64> = std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES).map(|number| scope.spawn(move || lane(number))).collect();
+        lanes.into_iter().flat_map(|lane| lane.join().unwrap()).collect()
+    });
+    done.sort_unstable();
+    let between = done.iter().filter(|done| (1..BATCHES).contains(done)).count();
+    println!("`{strategy}`, {SEEDS} signals in {:?}: batches done of {BATCHES}: {done:?}", started.elapsed());
+    assert!(between >= 15, "{between} of {SEEDS} were in between");
+}
+
+#[test]
+fn an_interrupted_atomic_run_leaves_the_old_books_where_they_were() {
+    check_all("atomic");
+}
+
+#[test]
+fn an_interrupted_batched_run_leaves_whole_batches() {
+    check_all("batched");
+}
+
+#[tokio::test]
+async fn a_hangup_counts_as_sigterm() {
+    let sandbox = many_books().await;
+    let call = ["sync", "--yes", "--batch-size", BATCH_SIZE, "--mark-development", &sandbox.database];
+    let mut running = Running::start(&sandbox, &call);
+    running.until(|event| event["event"] == "batch").await;
+    running.signal("HUP");
+    let (code, end, said) = running.end().await;
+    assert_eq!((code, &end["outcome"]), (Some(143), &"interrupted".into()), "{end} {said}");
+}
+
+/// Makes each insert wait for a lock, which the returned session holds.
+async fn hold_inserts(sandbox: &Sandbox) -> sqlx::PgConnection {
+    let waiting = r#"CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END $$;
+                     CREATE TRIGGER wait BEFORE INSERT ON "Book" FOR EACH STATEMENT EXECUTE FUNCTION wait()"#;
+    execute(&sandbox.target_admin_url(), waiting).await;
+    let mut holder = connect(&sandbox.target_admin_url()).await;
+    sqlx::raw_sql("SELECT pg_advisory_lock(1)").execute(&mut holder).await.unwrap();
+    holder
+}
+
+/// Until a session of the tool waits for a lock in the target.
+fn until_it_waits(sandbox: &Sandbox) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                   AND application_name LIKE 'dewey-sync%' AND wait_event_type = 'Lock'";
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while dump(&sandbox.target_admin_url(), waiting) == b"0\n" {
+        assert!(Instant::now() < deadline, "nothing waits");
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let sandbox = Sandbox::new().await;
+    let holder = hold_inserts(&sandbox).await;
+    let mut running = Running::start(&sandbox, &["sync", "--yes", "--strategy", "batched"]);
+    until_it_waits(&sandbox);
+    running.signal("INT");
+    let said = running.stderr.next_line().await.unwrap();
+    assert_eq!(said.as_deref(), Some("stopping; once more stops at once"));
+    assert_eq!(running.child.try_wait().unwrap(), None);
+    running.signal("INT");
+    let (code, ..) = running.end().await;
+    assert_eq!(code, Some(130));
+    // Though the lock is still held.
+    no_session_left(&sandbox.target_admin_url()).await;
+    assert_eq!(dump(&sandbox.target_admin_url(), BOOKS), b"");
+    drop(holder);
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_removal_that_waits_for_a_lock() {
+    let sandbox = Sandbox::new().await;
+    // Reading goes on, as the guards need it; deleting waits.
+    let mut holder = connect(&sandbox.target_admin_url()).await;
+    let lock = r#"BEGIN; LOCK TABLE "Book" IN SHARE MODE"#;
+    sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
+    for strategy in ["atomic", "batched"] {
+        let running = Running::start(&sandbox, &["sync", "--yes", "--strategy", strategy]);
+        until_it_waits(&sandbox);
+        running.signal("TERM");
+        let ended = tokio::time::timeout(Duration::from_secs(10), running.end()).await;
+        let (code, end, said) = ended.unwrap_or_else(|_| panic!("`{strategy}` goes on"));
+        assert_eq!(code, Some(143), "{strategy}: {end} {said}");
+        no_session_left(&sandbox.target_admin_url()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_closed_stdout_does_not_end_the_run() {
+    let sandbox = Sandbox::new().await;
+    let mut running = Running::start(&sandbox, &["sync", "--yes", "--batch-size", "20"]);
+    running.until(|event| is_phase(event, "checking")).await;
+    let Running { mut child, stdout, stderr: _stderr } = running;
+    drop(stdout);
+    assert_eq!(child.wait().await.unwrap().code(), Some(0));
+    assert_eq!(dump(&sandbox.target_url(), BOOKS), dump(&sandbox.source_url(), BOOKS));
+    let state = dump(&sandbox.target_admin_url(), "SELECT state FROM dewey_sync.run");
+    assert_eq!(state, b"verified\n");
+}
