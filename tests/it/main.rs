@@ -14,6 +14,9 @@ mod migrations;
 mod retries;
 mod round_trips;
 mod secrets;
+mod prompts;
+#[path = "support/scratch_server.rs"]
+mod scratch_server;
 mod servers;
 mod signals;
 mod support;

@@ -1,0 +1,247 @@
+//! The questions, asked on a terminal.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use pty_process::{Pty, Size};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Child;
+
+use crate::support::inspect::{BOOKS, dump, no_session_left, tuples};
+use crate::support::redact::redacted;
+use crate::support::sandbox::Sandbox;
+use crate::support::servers::execute;
+
+/// How Linux tells that the last process has closed a terminal.
+const EIO: i32 = 5;
+
+/// The tool on a terminal of 80 columns.
+struct Terminal {
+    pty: Pty,
+    child: Child,
+    seen: String,
+}
+
+impl Terminal {
+    fn start(sandbox: &Sandbox, call: &[&str]) -> Self {
+        let command = sandbox.command();
+        let program = command.as_std().get_program().to_owned();
+        let arguments: Vec<_> = command.as_std().get_args().map(ToOwned::to_owned).collect();
+        Self::of(sandbox, pty_process::Command::new(program).args(arguments).args(call))
+    }
+
+    fn of(sandbox: &Sandbox, command: pty_process::Command) -> Self {
+        let environment = sandbox.command();
+        let environment = environment.as_std().get_envs().filter_map(|(key, value)| Some((key, value?)));
+        let (pty, terminal) = pty_process::open().unwrap();
+        pty.resize(Size::new(24, 80)).unwrap();
+        let command = command.env_clear().envs(environment).env("TERM", "xterm").current_dir("/");
+        let child = command.kill_on_drop(true).spawn(terminal).unwrap();
+        Self { pty, child, seen: String::new() }
+    }
+
+    /// Reads on until `text` is on the screen; what came since the last call.
+    async fn until(&mut self, text: &str) -> String {
+        while !self.seen.contains(text) {
+            assert!(self.read().await, "`{text}` did not come: {}", self.seen);
+        }
+        let end = self.seen.find(text).unwrap() + text.len();
+        self.seen.drain(..end).collect()
+    }
+
+    async fn answer(&mut self, keys: &str) {
+        self.pty.write_all(keys.as_bytes()).await.unwrap();
+    }
+
+    /// The exit code and all that was not read before.
+    async fn end(mut self) -> (ExitStatus, String) {
+        while self.read().await {}
+        (self.child.wait().await.unwrap(), self.seen)
+    }
+
+    /// False when the other end is closed.
+    async fn read(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        let read = tokio::time::timeout(Duration::from_mins(1), self.pty.read(&mut bytes)).await;
+        let length = match read.unwrap_or_else(|_| panic!("nothing came: {}", self.seen)) {
+            Ok(length) => length,
+            Err(error) if error.raw_os_error() == Some(EIO) => 0,
+            Err(error) => panic!("{error}"),
+        };
+        self.seen.push_str(&String::from_utf8_lossy(&bytes[..length]));
+        length > 0
+    }
+}
+
+/// What a terminal shows of `text` that never moves its cursor up: its lines, without their colours and bars.
+fn shown(text: &str) -> String {
+    let text = text.replace("\r\n", "\n");
+    let lines = text.split('\n').map(|line| line.rsplit(['\r', '\u{1b}']).next().unwrap());
+    let lines = lines.map(|line| line.strip_prefix("[2K").or(line.strip_prefix("[K")).unwrap_or(line));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+const QUESTION: &str = "? [y/N] ";
+
+/// A sandbox whose target is marked and has books of two users, the second of whom owned the last sync's.
+async fn two_users() -> Sandbox {
+    let sandbox = Sandbox::new().await;
+    let second =
+        r#"INSERT INTO "User" ("clerkId", email, "updatedAt") VALUES ('b', 'bob@example.org', now())"#;
+    execute(&sandbox.target_admin_url(), second).await;
+    let run = sandbox.run(&["sync", "--yes", "--user-email", "bob@example.org"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    sandbox
+}
+
+fn owners(sandbox: &Sandbox) -> String {
+    let owners = r#"SELECT DISTINCT email FROM "Book" b JOIN "User" u ON u.id = b."ownerId""#;
+    String::from_utf8(dump(&sandbox.target_admin_url(), owners)).unwrap()
+}
+
+#[tokio::test]
+async fn yes_replaces_the_books_and_no_session_waits_for_it() {
+    let sandbox = Sandbox::new().await;
+    let mut terminal = Terminal::start(&sandbox, &["sync"]);
+    let asked = terminal.until(QUESTION).await;
+    insta::assert_snapshot!(shown(&redacted(&sandbox, &asked)), @"
+    source  penumbra at 127.0.0.1:SOURCE  PostgreSQL 15  read-only  DIR/.env.production
+    target  penumbra at 127.0.0.1:TARGET  PostgreSQL 15             DIR/.env
+    owner   ada@example.org (user 1, the only one)
+    0 books are removed.
+    In their place come 357 books of production, owned by ada@example.org.
+    Replace the books of penumbra at 127.0.0.1:TARGET? [y/N]
+    ");
+    no_session_left(&sandbox.source_admin_url()).await;
+    no_session_left(&sandbox.target_admin_url()).await;
+    terminal.answer("y\n").await;
+    let (status, said) = terminal.end().await;
+    assert_eq!(status.code(), Some(0), "{said}");
+    // Nothing was drawn over the question meanwhile.
+    assert!(said.starts_with("y\r\n"), "{said:?}");
+    assert_eq!(dump(&sandbox.target_url(), BOOKS), dump(&sandbox.source_url(), BOOKS));
+}
+
+#[tokio::test]
+async fn any_other_answer_declines() {
+    let sandbox = two_users().await;
+    let before = tuples(&sandbox.target_admin_url()).await;
+    for answer in ["n\n", "\n", "yesterday\n", "\u{4}"] {
+        let mut terminal = Terminal::start(&sandbox, &["sync", "--user-id", "1"]);
+        terminal.until(QUESTION).await;
+        terminal.answer(answer).await;
+        let (status, said) = terminal.end().await;
+        assert_eq!(status.code(), Some(8), "{answer:?}: {said}");
+        assert!(said.contains("state: `\"Book\"` is unchanged"), "{answer:?}: {said}");
+    }
+    assert_eq!(tuples(&sandbox.target_admin_url()).await, before);
+}
+
+#[tokio::test]
+async fn ctrl_c_at_the_question_leaves_a_usable_terminal() {
+    let sandbox = Sandbox::new().await;
+    let script = r#"trap : INT; "$@"; echo "exit $?"; stty -a"#;
+    let tool = sandbox.command();
+    let shell = pty_process::Command::new("/bin/sh").args(["-c", script, "sh"]);
+    let call = shell.arg(tool.as_std().get_program()).args(tool.as_std().get_args()).arg("sync");
+    let mut terminal = Terminal::of(&sandbox, call);
+    terminal.until(QUESTION).await;
+    terminal.answer("\u{3}").await;
+    let (_, said) = terminal.end().await;
+    assert!(said.contains("exit 130"), "{said}");
+    for mode in ["icanon", "echo", "isig"] {
+        assert!(said.split_whitespace().any(|word| word == mode), "{mode}: {said}");
+    }
+    assert!(!said.contains("\u{1b}[?25l"), "the cursor is hidden: {said:?}");
+    no_session_left(&sandbox.target_admin_url()).await;
+}
+
+#[tokio::test]
+async fn a_signal_while_a_question_waits_ends_with_its_code() {
+    let sandbox = Sandbox::new().await;
+    let mut terminal = Terminal::start(&sandbox, &["sync"]);
+    terminal.until(QUESTION).await;
+    let pid = terminal.child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let (status, said) = terminal.end().await;
+    assert_eq!(status.code(), Some(143), "{said}");
+    assert_eq!(dump(&sandbox.target_url(), BOOKS), b"");
+}
+
+#[tokio::test]
+async fn one_of_several_users_is_chosen_by_id_by_email_or_as_last_time() {
+    let sandbox = two_users().await;
+    for (answer, owner) in [
+        ("\n", "bob@example.org\n"),
+        ("1\n", "ada@example.org\n"),
+        ("bob@example.org\n", "bob@example.org\n"),
+        ("3\nada@example.org\n", "ada@example.org\n"),
+    ] {
+        let mut terminal = Terminal::start(&sandbox, &["sync", "--yes"]);
+        let menu = terminal.until("Id or e-mail").await;
+        no_session_left(&sandbox.source_admin_url()).await;
+        no_session_left(&sandbox.target_admin_url()).await;
+        if answer == "\n" {
+            insta::assert_snapshot!(shown(&menu), @"
+              1  ada@example.org
+            * 2  bob@example.org
+            Who shall own the books? Id or e-mail
+            ");
+        }
+        for line in answer.split_inclusive('\n') {
+            terminal.until("]: ").await;
+            terminal.answer(line).await;
+        }
+        let (status, said) = terminal.end().await;
+        assert_eq!(status.code(), Some(0), "{answer:?}: {said}");
+        assert_eq!(owners(&sandbox), owner, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn three_answers_that_name_nobody_decline() {
+    let sandbox = two_users().await;
+    let mut terminal = Terminal::start(&sandbox, &["sync", "--yes"]);
+    for _ in 0..3 {
+        terminal.until("]: ").await;
+        terminal.answer("eve@example.org\n").await;
+    }
+    let (status, said) = terminal.end().await;
+    assert_eq!(status.code(), Some(8), "{said}");
+    assert_eq!(owners(&sandbox), "bob@example.org\n");
+}
+
+#[tokio::test]
+async fn an_unmarked_target_is_marked_by_typing_its_name() {
+    let sandbox = two_users().await;
+    execute(&sandbox.target_admin_url(), "DROP SCHEMA dewey_sync CASCADE").await;
+    let before = tuples(&sandbox.target_admin_url()).await;
+    let typing = "type its name: ";
+    for wrong in ["y\n", "\n"] {
+        let mut terminal = Terminal::start(&sandbox, &["sync", "--user-id", "1"]);
+        let asked = terminal.until(typing).await;
+        if wrong == "y\n" {
+            insta::assert_snapshot!(shown(&redacted(&sandbox, &asked)), @"
+            source  penumbra at 127.0.0.1:SOURCE  PostgreSQL 15  read-only  DIR/.env.production
+            target  penumbra at 127.0.0.1:TARGET  PostgreSQL 15             DIR/.env
+            owner   ada@example.org (user 1, --user-id)
+            penumbra at 127.0.0.1:TARGET was never marked as a development database. Its server is at 127.0.0.1 and it holds 357 books and 2 users.
+            If it is a development database, type its name:
+            ");
+        }
+        terminal.answer(wrong).await;
+        let (status, said) = terminal.end().await;
+        assert_eq!(status.code(), Some(8), "{wrong:?}: {said}");
+    }
+    assert_eq!(tuples(&sandbox.target_admin_url()).await, before);
+
+    let mut terminal = Terminal::start(&sandbox, &["sync", "--user-id", "1"]);
+    terminal.until(typing).await;
+    terminal.answer(&format!("{}\n", sandbox.database)).await;
+    terminal.until(QUESTION).await;
+    terminal.answer("yes\n").await;
+    let (status, said) = terminal.end().await;
+    assert_eq!(status.code(), Some(0), "{said}");
+    let run = sandbox.run(&["sync", "--yes", "--user-id", "1"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+}
