@@ -14,6 +14,7 @@ mod migrations;
 mod retries;
 mod round_trips;
 mod secrets;
+mod pooler;
 mod prompts;
 #[path = "support/scratch_server.rs"]
 mod scratch_server;
