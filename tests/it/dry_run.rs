@@ -1,0 +1,149 @@
+//! A dry run says what a run would do, refuses what a run would refuse, and writes nothing anywhere.
+
+use serde_json::Value;
+
+use crate::support::inspect::tuples;
+use crate::support::redact::redacted;
+use crate::support::sandbox::{Run, Sandbox};
+use crate::support::servers::execute;
+
+/// Runs the tool, which must leave both databases as they are.
+async fn check(sandbox: &Sandbox, call: &[&str]) -> Run {
+    let (source, target) = (sandbox.source_admin_url(), sandbox.target_admin_url());
+    let before = tokio::join!(tuples(&source), tuples(&target));
+    let run = sandbox.run(call).await;
+    assert_eq!(tokio::join!(tuples(&source), tuples(&target)), before, "{call:?}");
+    run
+}
+
+/// A marked target with all books, three of which are in a reading list.
+async fn in_use() -> Sandbox {
+    let sandbox = Sandbox::new().await;
+    let run = sandbox.run(&["sync", "--yes"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let list = r#"
+        INSERT INTO "ReadingList" ("ownerId", title, "updatedAt") SELECT id, 'mine', now() FROM "User";
+        INSERT INTO "BookInReadingList" ("bookId", "readingListId")
+            SELECT b.id, l.id FROM (SELECT id FROM "Book" ORDER BY id LIMIT 3) b, "ReadingList" l"#;
+    execute(&sandbox.target_url(), list).await;
+    sandbox
+}
+
+#[tokio::test]
+async fn a_target_without_a_ledger_stays_without_one() {
+    let sandbox = Sandbox::new().await;
+    let run = check(&sandbox, &["sync", "--dry-run", "--batch-size", "100"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    insta::assert_snapshot!(redacted(&sandbox, &run.stderr), @"
+    source  penumbra at 127.0.0.1:SOURCE  PostgreSQL 15  read-only  DIR/.env.production
+    target  penumbra at 127.0.0.1:TARGET  PostgreSQL 15             DIR/.env
+    owner   ada@example.org (user 1, the only one)
+    ");
+    insta::assert_snapshot!(run.stdout, @r#"
+    0 books would be removed.
+    357 books of 7 owners would be copied in 4 batches, all owned by ada@example.org.
+    90 of them are PRIVATE in production.
+      Beyond Light without End
+      O'Reilly's "Quoted" `Title` “and” «others»
+      back\slash, \N, \., \\x41, \t and a last one\
+    Nothing was written.
+    "#);
+}
+
+#[tokio::test]
+async fn losses_are_shown() {
+    let sandbox = in_use().await;
+    for strategy in ["atomic", "batched"] {
+        let run = check(&sandbox, &["sync", "--dry-run", "--strategy", strategy]).await;
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let lost = r#"Lost with the old ones: 3 rows of `public."BookInReadingList"`."#;
+        assert!(run.stdout.lines().any(|line| line == lost), "{run:?}");
+    }
+}
+
+#[tokio::test]
+async fn json_is_a_preview_and_an_end() {
+    let sandbox = in_use().await;
+    let run = check(&sandbox, &["sync", "--dry-run", "--output", "json"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let lines: Vec<Value> = run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<&Value> = lines.iter().map(|line| &line["event"]).collect();
+    assert_eq!(events, ["phase", "preview", "end"]);
+    insta::assert_json_snapshot!(lines[1], @r#"
+    {
+      "batches": 1,
+      "dependents": [
+        {
+          "fate": "removed",
+          "rows": 3,
+          "table": "public.\"BookInReadingList\""
+        }
+      ],
+      "event": "preview",
+      "marked": true,
+      "owner": {
+        "email": "ada@example.org",
+        "id": 1,
+        "name": null
+      },
+      "owners_remapped": 7,
+      "source_books": 357,
+      "source_private_books": 90,
+      "target_books": 357,
+      "titles": [
+        "Beyond Light without End",
+        "O'Reilly's \"Quoted\" `Title` “and” «others»",
+        "back\\slash, \\N, \\., \\\\x41, \\t and a last one\\"
+      ]
+    }
+    "#);
+    let mut end = run.json_end();
+    end.as_object_mut().unwrap().remove("duration_ms").unwrap();
+    insta::assert_json_snapshot!(end, @r#"
+    {
+      "batches": {
+        "done": 0,
+        "failed": 0,
+        "total": 0
+      },
+      "counts": {
+        "deleted": 0,
+        "exported": 0,
+        "failed": 0,
+        "inserted": 0,
+        "skipped": 0,
+        "unchanged": 0,
+        "updated": 0
+      },
+      "engine": "insert",
+      "error": null,
+      "event": "end",
+      "exit_code": 0,
+      "fingerprint": null,
+      "mode": "full",
+      "outcome": "dry_run",
+      "retries": 0,
+      "run_id": null,
+      "strategy": "atomic"
+    }
+    "#);
+}
+
+#[tokio::test]
+async fn with_yes_it_refuses_what_a_run_would_refuse() {
+    let unmarked = Sandbox::new().await;
+    let book = r#"INSERT INTO "Book" (isbn10, isbn13, title, "titleLong", language, synopsis, image, "imageOriginal",
+                    publisher, "datePublished", binding, "pageCount", "ownerId", "updatedAt")
+                  SELECT '', '', '', '', '', '', '', '', '', '', '', 1, id, now() FROM "User""#;
+    execute(&unmarked.target_admin_url(), book).await;
+    let losing = in_use().await;
+    for sandbox in [&unmarked, &losing] {
+        let real = check(sandbox, &["sync", "--yes"]).await;
+        let dry = check(sandbox, &["sync", "--yes", "--dry-run"]).await;
+        assert_eq!((real.code, dry.code), (Some(3), Some(3)), "{dry:?}");
+        assert_eq!(real.stderr, dry.stderr);
+    }
+    let run = check(&unmarked, &["sync", "--dry-run"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.stdout.contains("its name would have to be typed"), "{run:?}");
+}
