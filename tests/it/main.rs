@@ -24,3 +24,4 @@ mod signals;
 mod support;
 mod tls;
 mod verification;
+mod users;
