@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "support code panics for the test that called it")]
 
 mod copying;
+mod demo;
 mod dry_run;
 mod entities;
 mod errors;
