@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::inspect::tuples;
-use crate::support::redact::redacted;
+
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::execute;
 
@@ -34,9 +34,9 @@ async fn a_target_without_a_ledger_stays_without_one() {
     let sandbox = Sandbox::new().await;
     let run = check(&sandbox, &["sync", "--dry-run", "--batch-size", "100"]).await;
     assert_eq!(run.code, Some(0), "{run:?}");
-    insta::assert_snapshot!(redacted(&sandbox, &run.stderr), @"
-    source  penumbra at 127.0.0.1:SOURCE  PostgreSQL 15  read-only  DIR/.env.production
-    target  penumbra at 127.0.0.1:TARGET  PostgreSQL 15             DIR/.env
+    insta::assert_snapshot!(sandbox.redacted(&run.stderr), @"
+    source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
+    target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
     owner   ada@example.org (user 1, the only one)
     ");
     insta::assert_snapshot!(run.stdout, @r#"

@@ -290,8 +290,8 @@ async fn several_users_and_nobody_to_ask() {
 async fn a_question_and_nobody_to_ask() {
     let sandbox = Sandbox::with_books(1).await;
     insta::assert_snapshot!(check(&sandbox, &[], 8).await, @r#"
-    source  DB at 127.0.0.1:SOURCE  PostgreSQL N       read-only  DIR/.env.production
-    target  DB at 127.0.0.1:TARGET  PostgreSQL N                  DIR/.env
+    source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
+    target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
     owner   ada@example.org (user 1, the only one)
     error: could not ask whether to replace the target's books
     caused by: there is no terminal to ask on

@@ -70,8 +70,8 @@ async fn batched_leaves_out_the_batch_that_fails_for_good_and_names_it() {
     let run = sync(&sandbox, "batched", &[]).await;
     assert_eq!((run.code, run.stdout.as_str()), (Some(5), ""), "{run:?}");
     insta::assert_snapshot!(said(&sandbox, &run), @r#"
-    source  DB at 127.0.0.1:SOURCE  PostgreSQL N       read-only  DIR/.env.production
-    target  DB at 127.0.0.1:TARGET  PostgreSQL N                  DIR/.env
+    source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
+    target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
     owner   ada@example.org (user 1, the only one)
     removed 357 old books
     batch 4 of 8 failed: could not insert books: new row for relation "Book" violates check constraint "no_such_book" (SQLSTATE 23514)
@@ -128,8 +128,8 @@ async fn atomic_changes_nothing_when_a_batch_fails_for_good() {
     let run = sync(&sandbox, "atomic", &[]).await;
     assert_eq!((run.code, run.stdout.as_str()), (Some(5), ""), "{run:?}");
     insta::assert_snapshot!(said(&sandbox, &run), @r#"
-    source  DB at 127.0.0.1:SOURCE  PostgreSQL N       read-only  DIR/.env.production
-    target  DB at 127.0.0.1:TARGET  PostgreSQL N                  DIR/.env
+    source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
+    target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
     owner   ada@example.org (user 1, the only one)
     removed 357 old books
     rolled back: the old books are still there

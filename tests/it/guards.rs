@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sqlx::Row;
 
 use crate::support::inspect::{BOOKS, dump, statements, tuples};
-use crate::support::redact::redacted;
+
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::{SERVERS, connect, execute};
 
@@ -22,7 +22,7 @@ async fn check_with(sandbox: &Sandbox, call: &[&str], environment: &[(&str, &str
     assert_eq!(output.status.code(), Some(3), "{call:?}: {output:?}");
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "", "{call:?}");
     assert_eq!(both(sandbox).await, before, "{call:?}");
-    redacted(sandbox, &String::from_utf8(output.stderr).unwrap())
+    sandbox.redacted(&String::from_utf8(output.stderr).unwrap())
 }
 
 async fn both(sandbox: &Sandbox) -> [BTreeMap<String, String>; 2] {
@@ -168,19 +168,19 @@ async fn a_target_with_books_is_written_only_when_its_own_name_marks_it() {
     let sandbox = Sandbox::new().await;
     add_a_book(&sandbox).await;
     insta::assert_snapshot!(check(&sandbox, &["sync", "--yes"]).await, @r#"
-    source  penumbra at 127.0.0.1:SOURCE  PostgreSQL 15  read-only  DIR/.env.production
-    target  penumbra at 127.0.0.1:TARGET  PostgreSQL 15             DIR/.env
+    source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
+    target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
     owner   ada@example.org (user 1, the only one)
-    error: could not take penumbra at 127.0.0.1:TARGET for a development database
+    error: could not take DB at 127.0.0.1:TARGET for a development database
     caused by: it was never marked as a development database, and `--yes` does not do that
 
     state: `"Book"` is unchanged
-    hint: if it really is one, run once with `--mark-development penumbra`, or on a terminal without `--yes`
+    hint: if it really is one, run once with `--mark-development DB`, or on a terminal without `--yes`
     "#);
     let wrong = check(&sandbox, &["sync", "--yes", "--mark-development", "production"]).await;
     insta::assert_snapshot!(wrong, @r#"
-    error: could not take penumbra at 127.0.0.1:TARGET for a development database
-    caused by: `--mark-development` names another database than `penumbra`
+    error: could not take DB at 127.0.0.1:TARGET for a development database
+    caused by: `--mark-development` names another database than `DB`
 
     state: `"Book"` is unchanged
     hint: give the name of the target's database, if it really is a development database

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 
 use crate::support::inspect::{BOOKS, dump, no_session_left, tuples};
-use crate::support::redact::redacted;
+
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::execute;
 
@@ -104,13 +104,13 @@ async fn yes_replaces_the_books_and_no_session_waits_for_it() {
     let sandbox = Sandbox::new().await;
     let mut terminal = Terminal::start(&sandbox, &["sync"]);
     let asked = terminal.until(QUESTION).await;
-    insta::assert_snapshot!(shown(&redacted(&sandbox, &asked)), @"
-    source  penumbra at 127.0.0.1:SOURCE  PostgreSQL 15  read-only  DIR/.env.production
-    target  penumbra at 127.0.0.1:TARGET  PostgreSQL 15             DIR/.env
+    insta::assert_snapshot!(shown(&sandbox.redacted(&asked)), @"
+    source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
+    target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
     owner   ada@example.org (user 1, the only one)
     0 books are removed.
     In their place come 357 books of production, owned by ada@example.org.
-    Replace the books of penumbra at 127.0.0.1:TARGET? [y/N]
+    Replace the books of DB at 127.0.0.1:TARGET? [y/N]
     ");
     no_session_left(&sandbox.source_admin_url()).await;
     no_session_left(&sandbox.target_admin_url()).await;
@@ -221,11 +221,11 @@ async fn an_unmarked_target_is_marked_by_typing_its_name() {
         let mut terminal = Terminal::start(&sandbox, &["sync", "--user-id", "1"]);
         let asked = terminal.until(typing).await;
         if wrong == "y\n" {
-            insta::assert_snapshot!(shown(&redacted(&sandbox, &asked)), @"
-            source  penumbra at 127.0.0.1:SOURCE  PostgreSQL 15  read-only  DIR/.env.production
-            target  penumbra at 127.0.0.1:TARGET  PostgreSQL 15             DIR/.env
+            insta::assert_snapshot!(shown(&sandbox.redacted(&asked)), @"
+            source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
+            target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
             owner   ada@example.org (user 1, --user-id)
-            penumbra at 127.0.0.1:TARGET was never marked as a development database. Its server is at 127.0.0.1 and it holds 357 books and 2 users.
+            DB at 127.0.0.1:TARGET was never marked as a development database. Its server is at 127.0.0.1 and it holds 357 books and 2 users.
             If it is a development database, type its name:
             ");
         }

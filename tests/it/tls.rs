@@ -74,7 +74,7 @@ async fn the_target_is_reached_as_strictly_as_its_url_asks() {
     let known = format!("sslmode=verify-full&{authority}");
     let known_by_any_name = format!("sslmode=verify-ca&{authority}");
     for (host, parameters, code, said) in [
-        ("localhost", "sslmode=disable", 0, "PostgreSQL 15       "),
+        ("localhost", "sslmode=disable", 0, "PostgreSQL 15  read-only"),
         ("localhost", "sslmode=require", 0, "PostgreSQL 15  TLS"),
         ("127.0.0.1", "sslmode=require", 0, "PostgreSQL 15  TLS"),
         ("localhost", known.as_str(), 0, "PostgreSQL 15  TLS"),

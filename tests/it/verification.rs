@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use sea_orm::{IdenStatic, Iterable};
 use serde_json::json;
 
-use crate::support::inspect::{BOOKS, dump, tuples};
+use crate::support::inspect::{dump, tuples};
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::execute;
 
