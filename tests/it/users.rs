@@ -57,7 +57,8 @@ async fn an_email_that_is_taken_is_a_usage_error() {
     let sandbox = Sandbox::new().await;
     let before = users(&sandbox);
     let call = ["users", "add", "--email", "ada@example.org"];
-    insta::assert_snapshot!(check(&sandbox, &call, 2).await.stderr, @r#"
+    insta::assert_snapshot!(sandbox.redacted(&check(&sandbox, &call, 2).await.stderr), @r#"
+    target  DB at 127.0.0.1:TARGET  DIR/.env
     error: could not add the user
     caused by: duplicate key value violates unique constraint "User_email_key" (SQLSTATE 23505)
 
