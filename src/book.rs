@@ -19,6 +19,18 @@ pub const KEY: Column = Column::Isbn13;
 /// What else is unique.
 pub const OTHER_KEY: Column = Column::Isbn10;
 
+/// Who may see a book in the application.
+pub const VISIBILITY: Column = Column::Visibility;
+
+/// The label of [`VISIBILITY`] that hides a book from everybody but its owner.
+pub const PRIVATE: &str = "PRIVATE";
+
+/// What a dry run shows of a book.
+pub const TITLE: Column = Column::Title;
+
+/// Whose id a book refers to.
+pub const OWNER: Column = Column::OwnerId;
+
 /// NOT NULL without a default, so every insert has to give it.
 pub const UPDATED_AT: Column = Column::UpdatedAt;
 

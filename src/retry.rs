@@ -174,7 +174,8 @@ pub fn interrupted(what: &str) -> Error {
 fn given_up(mut error: Error, last: Attempt, waited: Duration) -> Error {
     if last.number > 0 {
         let seconds = waited.as_secs_f64();
-        error.doing = format!("{}, after {} retries over {seconds:.0} s", error.doing, last.number);
+        let retries = if last.number == 1 { "1 retry".into() } else { format!("{} retries", last.number) };
+        error.doing = format!("{}, after {retries} over {seconds:.0} s", error.doing);
     }
     error
 }

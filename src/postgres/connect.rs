@@ -79,6 +79,11 @@ impl Server {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 
+    /// Drops the idle connections, so that the next transaction opens one of its own.
+    pub(super) fn forget_idle(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     async fn open(&self) -> Result<PgConnection, Fault> {
         let reduced = self.is_reduced();
         match self.open_with(self.options_for(reduced)).await {

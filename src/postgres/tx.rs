@@ -5,7 +5,7 @@
 //! driver does not report it. Only a transaction that ended as it should gives its connection back.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,7 +20,7 @@ use sqlx::{AssertSqlSafe, Executor};
 use tokio::sync::Mutex;
 
 use super::connect::{Server, identifier};
-use super::fault::Fault;
+use super::fault::{Fault, Origin};
 
 /// How long the client waits beyond the server's own time-out, whose answer says more.
 const GRACE: Duration = Duration::from_secs(5);
@@ -40,8 +40,8 @@ pub struct Tx<'server> {
     server: &'server Server,
     connection: Mutex<PgConnection>,
     poisoned: AtomicBool,
-    /// For the answer to one statement.
-    deadline: Duration,
+    /// For the answer to one statement, in milliseconds.
+    deadline_ms: AtomicU64,
 }
 
 impl<'server> Tx<'server> {
@@ -60,10 +60,14 @@ impl<'server> Tx<'server> {
             server,
             connection: Mutex::new(connection),
             poisoned: AtomicBool::new(false),
-            deadline: statement_timeout + GRACE,
+            deadline_ms: AtomicU64::new(deadline_ms(statement_timeout)),
         };
-        let rows = tx.simple(&format!("BEGIN {mode}; {settings}; {first}")).await?;
-        Ok((tx, rows))
+        let begun = tx.simple(&format!("BEGIN {mode}; {settings}; {first}")).await;
+        if begun.as_ref().is_err_and(|fault| fault.origin == Origin::Io) {
+            // What ended this connection has probably ended those that wait, too.
+            server.forget_idle();
+        }
+        Ok((tx, begun?))
     }
 
     /// Runs SQL text without parameters in one round trip; the rows of all its statements.
@@ -76,6 +80,18 @@ impl<'server> Tx<'server> {
     /// Runs SQL text that changes rows, in one round trip; how many all its statements changed.
     pub async fn execute_simple(&self, sql: &str) -> Result<u64, Fault> {
         Ok(self.execute_unprepared(sql).await?.rows_affected())
+    }
+
+    /// Runs SQL text that changes rows, and from then on gives each statement `statement_timeout`; how many rows.
+    pub async fn execute_then_limit(&self, sql: &str, statement_timeout: Duration) -> Result<u64, Fault> {
+        let timeout_ms = statement_timeout.as_millis();
+        let done = self.execute_simple(&format!("{sql}; SET LOCAL statement_timeout = {timeout_ms}")).await;
+        self.deadline_ms.store(deadline_ms(statement_timeout), Ordering::Release);
+        done
+    }
+
+    fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline_ms.load(Ordering::Acquire))
     }
 
     /// Commits, and gives the connection back.
@@ -121,11 +137,15 @@ impl<'server> Tx<'server> {
     ) -> Result<T, sqlx::Error> {
         let mut connection = self.connection.lock().await;
         let failed_before = self.poisoned.swap(true, Ordering::AcqRel);
-        let answer = tokio::time::timeout(self.deadline, send(&mut connection)).await;
+        let answer = tokio::time::timeout(self.deadline(), send(&mut connection)).await;
         let answer = answer.map_err(|_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))??;
         self.poisoned.store(failed_before, Ordering::Release);
         Ok(answer)
     }
+}
+
+fn deadline_ms(statement_timeout: Duration) -> u64 {
+    u64::try_from((statement_timeout + GRACE).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What every transaction sets for itself, because a pooler may have lent the session to somebody else and a role or
@@ -212,7 +232,7 @@ impl StreamTrait for Tx<'_> {
             let failed_before = self.poisoned.swap(true, Ordering::AcqRel);
             let mut rows = query(&statement).fetch(&mut *connection);
             loop {
-                let row = tokio::time::timeout(self.deadline, rows.next()).await;
+                let row = tokio::time::timeout(self.deadline(), rows.next()).await;
                 let row = row.map_err(|_| querying(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))?;
                 match row {
                     Some(row) => yield QueryResult::from(row.map_err(querying)?),

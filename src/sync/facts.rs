@@ -5,7 +5,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::guard::dependents::ForeignKey;
-use crate::book::{Column, TABLE};
+use crate::book::{Column, TABLE, VISIBILITY};
 use crate::postgres::{Fault, Identity};
 use sea_orm::IdenStatic;
 
@@ -29,7 +29,7 @@ pub struct Facts {
     pub ledger_readable: bool,
     /// Of the book table; `None` when there is no such table in the schema.
     pub columns: Option<Vec<String>>,
-    /// Of the enum of the column `visibility`.
+    /// Of the enum of the visibility.
     pub labels: Option<Vec<String>>,
     /// Whether the role may change the book table.
     pub can_write: Option<bool>,
@@ -63,7 +63,7 @@ impl Facts {
  'columns', (SELECT json_agg(attname ORDER BY attnum) FROM pg_attribute
    WHERE attrelid = book.oid AND attnum > 0 AND NOT attisdropped),
  'labels', (SELECT json_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum JOIN pg_attribute ON atttypid = enumtypid
-   WHERE attrelid = book.oid AND attname = 'visibility'),
+   WHERE attrelid = book.oid AND attname = '{visibility}'),
  'can_write', has_table_privilege(book.oid, 'INSERT, UPDATE, DELETE, TRUNCATE'),
  'users', to_regclass('{user}') IS NOT NULL,
  'now', to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),
@@ -85,6 +85,7 @@ impl Facts {
 FROM (SELECT to_regclass('{TABLE}')::oid AS oid) book LEFT JOIN (SELECT c.oid, c.relnamespace FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'dewey_sync' AND c.relname = 'identity') ledger ON true",
             user = crate::book::OWNER_TABLE,
+            visibility = VISIBILITY.as_str(),
         )
     }
 

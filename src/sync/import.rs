@@ -1,5 +1,7 @@
 //! Writes books into the target.
 
+use std::time::Duration;
+
 use sea_orm::EntityTrait;
 
 use crate::book::{Entity, TABLE, TargetBook};
@@ -12,7 +14,7 @@ pub async fn import(tx: &Tx<'_>, books: Vec<TargetBook>) -> Result<u64, Fault> {
     Ok(Entity::insert_many(models).exec_without_returning(tx).await?)
 }
 
-/// Removes every book; how many there were.
-pub async fn delete_all(tx: &Tx<'_>) -> Result<u64, Fault> {
-    tx.execute_simple(&format!("DELETE FROM {TABLE}")).await
+/// Removes every book, and from then on gives each statement `statement_timeout`; how many there were.
+pub async fn delete_all(tx: &Tx<'_>, statement_timeout: Duration) -> Result<u64, Fault> {
+    tx.execute_then_limit(&format!("DELETE FROM {TABLE}"), statement_timeout).await
 }

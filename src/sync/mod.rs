@@ -11,6 +11,7 @@ pub mod export;
 pub mod facts;
 pub mod guard;
 pub mod import;
+pub mod inventory;
 pub mod plan;
 pub mod preflight;
 pub mod remap;

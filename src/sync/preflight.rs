@@ -5,19 +5,17 @@
 
 use std::time::Duration;
 
-use dewey_sync_migration::{LEDGER_HISTORY, LEDGER_VERSION};
-use serde::Deserialize;
-
 use super::facts::{Facts, from_json};
-use super::guard::dependents::{self, Agreement, Dependents};
-use super::guard::owner::{self, Found, User, Wanted};
+use super::guard::dependents::{self, Agreement};
+use super::guard::owner::{self, Found, Wanted};
 use super::guard::schema::SideFacts;
 use super::guard::target_identity::{self, Marking};
 use super::guard::{same_database, schema, swapped};
-use crate::book::{CopiedColumns, OWNER_TABLE, TABLE};
+use super::inventory::{MARKED, SourceBooks, TargetBooks, source_books_query, target_books_query};
+use crate::book::{CopiedColumns, TABLE};
 use crate::config::{Endpoint, Side};
-use crate::error::{Error, Kind, Result};
-use crate::postgres::{Fault, Identity, Origin, Server, Source, SourceTx, Target, Tx, literal};
+use crate::error::{Error, Result};
+use crate::postgres::{Fault, Identity, Origin, Server, Source, SourceTx, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry;
 
@@ -26,9 +24,6 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// For a query of a few rows.
 pub const QUICK: Duration = Duration::from_secs(30);
-
-/// What a menu of users may show.
-const CANDIDATES_MAX: usize = 100;
 
 /// The two databases of a sync.
 #[derive(Debug)]
@@ -67,68 +62,6 @@ pub struct Preflight {
     pub marking: Marking,
     /// Who will own the books, or that it has to be asked.
     pub owner: Found,
-}
-
-/// The source's books in numbers.
-#[derive(Debug, Clone, Deserialize)]
-pub struct SourceBooks {
-    /// Rows.
-    pub books: u64,
-    /// Different owners.
-    pub owners: u64,
-    /// Rows that only their owner may see in the application.
-    pub private: u64,
-    /// Titles of the first three.
-    pub titles: Option<Vec<String>>,
-    /// The identity in the ledger, where there is one.
-    pub marked: Option<Identity>,
-}
-
-/// The target's books, users and ledger.
-#[derive(Debug, Clone, Deserialize)]
-pub struct TargetBooks {
-    /// Rows.
-    pub books: u64,
-    /// Whose they are, the largest owners first.
-    pub owners: Option<Vec<OwnerBooks>>,
-    /// All users.
-    pub users: u64,
-    /// Those that the call allows, by id.
-    pub candidates: Option<Vec<User>>,
-    /// What hangs on the books.
-    pub dependents: Vec<Dependents>,
-    /// The identity in the ledger, where there is one.
-    pub marked: Option<Identity>,
-    /// The newest migration of the ledger.
-    pub ledger_version: Option<String>,
-    /// Who owned the books after the last verified run.
-    pub last_owner: Option<i32>,
-}
-
-/// A target user's books.
-#[derive(Debug, Clone, Deserialize)]
-pub struct OwnerBooks {
-    /// The user.
-    pub email: String,
-    /// Rows.
-    pub books: u64,
-}
-
-impl TargetBooks {
-    /// Whether the ledger has to be created or brought up to date.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`] when a newer tool made it.
-    pub fn ledger_is_old(&self) -> Result<bool> {
-        match self.ledger_version.as_deref() {
-            Some(version) if version > LEDGER_VERSION => {
-                Err(Error::new(Kind::Usage, "could not use the target's ledger")
-                    .because("a newer version of this tool made it")
-                    .hint("update `dewey-sync`"))
-            }
-            version => Ok(version != Some(LEDGER_VERSION)),
-        }
-    }
 }
 
 /// Opens a connection to both sides at once. Not retried, except for a server that is starting up or full, so that a
@@ -175,7 +108,7 @@ fn unreached(fault: Fault, endpoint: &Endpoint) -> Error {
 /// Asks both sides and lets the guards look at the answers.
 ///
 /// # Errors
-/// A guard's; or that of a query, whose kind is [`Kind::Usage`] when it misses a right or a table.
+/// A guard's; or that of a query, whose kind is [`Kind::Usage`](crate::error::Kind::Usage) when it misses a right or a table.
 pub async fn check(sides: &Sides, wishes: &Wishes, progress: &dyn Progress) -> Result<Preflight> {
     let Looked { source, source_books, target, target_books, columns } =
         look(sides, &wishes.owner, progress).await?;
@@ -307,46 +240,4 @@ fn notice_rights(source: &Facts, progress: &dyn Progress) {
                     and the README has the SQL for a role that may only SELECT";
         progress.event(&Event::Notice { text: text.into() });
     }
-}
-
-const MARKED: &str = "(SELECT json_build_object('system_identifier', system_identifier, 'database_oid', database_oid) \
-                      FROM dewey_sync.identity)";
-
-fn source_books_query(facts: &Facts) -> String {
-    let marked = if facts.ledger { MARKED } else { "NULL" };
-    format!(
-        "SELECT json_build_object('books', count(*), 'owners', count(DISTINCT \"ownerId\"),
- 'private', count(*) FILTER (WHERE visibility::text = 'PRIVATE'),
- 'titles', (SELECT json_agg(title) FROM (SELECT title FROM {TABLE} ORDER BY id LIMIT 3) first),
- 'marked', {marked})::text FROM {TABLE}"
-    )
-}
-
-/// The target's second query. The ledger's tables are read only where they are.
-fn target_books_query(facts: &Facts, wanted: &Wanted) -> String {
-    let filter = match wanted {
-        Wanted::Id(id) => format!("WHERE id = {id}"),
-        Wanted::Email(email) => format!("WHERE email = {}", literal(email)),
-        Wanted::Any => String::new(),
-    };
-    let ledger = |query: &str| if facts.ledger { query.to_owned() } else { "NULL".to_owned() };
-    let dependents = dependents::query(facts.foreign_keys.as_deref().unwrap_or_default());
-    format!(
-        "SELECT json_build_object('books', (SELECT count(*) FROM {TABLE}),
- 'owners', (SELECT json_agg(owner) FROM (SELECT email, count(*) AS books FROM {TABLE} b JOIN {OWNER_TABLE} u
-    ON u.id = b.\"ownerId\" GROUP BY u.id, email ORDER BY books DESC, u.id LIMIT 3) owner),
- 'users', (SELECT count(*) FROM {OWNER_TABLE}),
- 'candidates', (SELECT json_agg(candidate) FROM (SELECT id, email, name FROM {OWNER_TABLE} {filter}
-    ORDER BY id LIMIT {CANDIDATES_MAX}) candidate),
- 'dependents', {dependents},
- 'marked', {marked},
- 'ledger_version', {version},
- 'last_owner', {last_owner})::text",
-        dependents = dependents.as_deref().unwrap_or("json_build_array()"),
-        marked = ledger(MARKED),
-        version = ledger(&format!("(SELECT max(version) FROM {LEDGER_HISTORY})")),
-        last_owner = ledger(
-            "(SELECT owner_id FROM dewey_sync.run WHERE state = 'verified' ORDER BY run_id DESC LIMIT 1)"
-        ),
-    )
 }

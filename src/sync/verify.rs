@@ -43,7 +43,7 @@ impl Difference {
     pub fn error(self) -> Error {
         let Self { missing, extra, different } = self;
         Error::new(Kind::Differs, "the target is not equal to the source").because(format!(
-            "{missing} books are missing, {extra} are extra, {different} have another value or owner"
+            "books missing: {missing}, extra: {extra}, with another value or owner: {different}"
         ))
     }
 }

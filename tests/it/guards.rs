@@ -296,7 +296,7 @@ async fn rows_that_forbid_the_removal_stop_whatever_was_agreed() {
     assert_eq!(said.len(), 1, "{said:?}");
     insta::assert_snapshot!(said[0], @r#"
     error: could not plan the removal of the old books
-    caused by: 2 rows of `public.loan` refer to books and forbid their removal
+    caused by: 2 rows of `public.loan` forbid the removal of the books that they refer to
 
     state: `"Book"` is unchanged
     hint: remove those rows of `public.loan`, or give its foreign key an ON DELETE action

@@ -121,11 +121,14 @@ async fn a_statement_that_takes_too_long_is_halved_twice() {
         CREATE TRIGGER slow AFTER INSERT ON "Book" REFERENCING NEW TABLE AS new
         FOR EACH STATEMENT EXECUTE FUNCTION slow()"#;
     execute(&sandbox.target_url(), trigger).await;
-    let run = sync(&sandbox, "batched", &["--batch-timeout", "1s"]).await;
-    check_verified(&sandbox, &run).await;
-    let classes: Vec<_> = retries(&run).iter().map(|retry| retry["class"].clone()).collect();
-    assert_eq!(classes, ["shrink", "shrink"]);
-    assert_eq!(dump(&sandbox.target_url(), "SELECT * FROM statement"), b"50\n50\n50\n50\n");
+    for strategy in STRATEGIES {
+        execute(&sandbox.target_url(), "TRUNCATE statement").await;
+        let run = sync(&sandbox, strategy, &["--batch-timeout", "1s"]).await;
+        check_verified(&sandbox, &run).await;
+        let classes: Vec<_> = retries(&run).iter().map(|retry| retry["class"].clone()).collect();
+        assert_eq!(classes, ["shrink", "shrink"], "{strategy}");
+        assert_eq!(dump(&sandbox.target_url(), "SELECT * FROM statement"), b"50\n50\n50\n50\n", "{strategy}");
+    }
 }
 
 /// A sandbox whose target is reached through a proxy, has a ledger, and would keep a book that arrives twice.

@@ -150,7 +150,7 @@ async fn check(sandbox: &Sandbox, strategy: &str, case: &Case) {
     let end = run.json_end();
     assert_eq!((&end["outcome"], &end["fingerprint"]), (&json!("differs"), &json!(null)), "{name}");
     let counted =
-        format!("{missing} books are missing, {extra} are extra, {different} have another value or owner");
+        format!("books missing: {missing}, extra: {extra}, with another value or owner: {different}");
     assert_eq!(end["error"]["causes"], json!([counted]), "{strategy}, {name}");
     let recorded = "SELECT state, error LIKE '%' || $1 FROM dewey_sync.run ORDER BY run_id DESC LIMIT 1";
     let recorded = recorded.replace("$1", &format!("'{counted}'"));
@@ -187,7 +187,7 @@ async fn verify_counts_what_was_changed_after_a_sync_and_writes_nothing() {
     assert_eq!((run.code, run.stdout.as_str()), (Some(4), ""), "{run:?}");
     insta::assert_snapshot!(&run.stderr[run.stderr.find("error:").unwrap()..], @"
     error: the target is not equal to the source
-    caused by: 1 books are missing, 1 are extra, 2 have another value or owner
+    caused by: books missing: 1, extra: 1, with another value or owner: 2
 
     hint: run `dewey-sync sync`
     ");
@@ -202,7 +202,7 @@ async fn verify_counts_what_was_changed_after_a_sync_and_writes_nothing() {
       },
       "error": {
         "causes": [
-          "1 books are missing, 1 are extra, 2 have another value or owner"
+          "books missing: 1, extra: 1, with another value or owner: 2"
         ],
         "hint": "run `dewey-sync sync`",
         "message": "the target is not equal to the source",

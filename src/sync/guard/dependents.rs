@@ -115,9 +115,9 @@ fn follow(
 /// [`Kind::Refused`].
 pub fn check(dependents: &[Dependents], agreed: Agreement) -> Result<()> {
     if let Some(blocking) = dependents.iter().find(|found| found.fate == Fate::Blocking && found.rows > 0) {
-        let Dependents { table, rows, .. } = blocking;
+        let table = &blocking.table;
         return Err(Error::new(Kind::Refused, "could not plan the removal of the old books")
-            .because(format!("{rows} rows of `{table}` refer to books and forbid their removal"))
+            .because(format!("{} forbid the removal of the books that they refer to", describe(blocking)))
             .hint(format!("remove those rows of `{table}`, or give its foreign key an ON DELETE action")));
     }
     let lost: Vec<String> = losses(dependents).map(describe).collect();
@@ -150,9 +150,11 @@ pub fn losses(dependents: &[Dependents]) -> impl Iterator<Item = &Dependents> {
 /// `3 rows of "public"."BookInReadingList"`, or that they lose their reference.
 pub fn describe(lost: &Dependents) -> String {
     let Dependents { table, fate, rows } = lost;
+    let counted =
+        if *rows == 1 { format!("1 row of `{table}`") } else { format!("{rows} rows of `{table}`") };
     match fate {
-        Fate::Detached => format!("the reference of {rows} rows of `{table}`"),
-        Fate::Removed | Fate::Blocking => format!("{rows} rows of `{table}`"),
+        Fate::Detached => format!("the reference of {counted}"),
+        Fate::Removed | Fate::Blocking => counted,
     }
 }
 

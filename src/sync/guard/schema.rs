@@ -2,7 +2,7 @@
 
 use sea_orm::{IdenStatic, Iterable};
 
-use crate::book::{Column, CopiedColumns, OWNER_TABLE, Role, TABLE, role};
+use crate::book::{Column, CopiedColumns, OWNER_TABLE, Role, TABLE, VISIBILITY, role};
 use crate::config::{Endpoint, Side};
 use crate::error::{Error, Kind, Result};
 use crate::sync::facts::Facts;
@@ -97,6 +97,6 @@ fn labels(source: &Facts, target: SideFacts<'_>) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Kind::Refused, format!("could not use the target, {}", target.endpoint))
-        .because(format!("its enum of `visibility` lacks {}", unknown.join(", ")))
+        .because(format!("its enum of `{}` lacks {}", VISIBILITY.as_str(), unknown.join(", ")))
         .hint("run the application's migrations on the target"))
 }

@@ -90,7 +90,7 @@ async fn write<'a>(job: &Job<'a>, attempt: Attempt) -> Result<Written<'a>> {
     progress.event(&Event::Planned { batches: plan.ranges.len(), books: plan.books });
 
     progress.event(&Event::Phase { phase: Phase::Deleting });
-    let deleted = delete_all(&target).await;
+    let deleted = delete_all(&target, job.tuning.batch_timeout).await;
     let books = deleted.map_err(|fault| fault.error("could not remove the old books"))?;
     progress.event(&Event::Deleted { books });
 
@@ -107,6 +107,8 @@ async fn write<'a>(job: &Job<'a>, attempt: Attempt) -> Result<Written<'a>> {
     }
 
     progress.event(&Event::Phase { phase: Phase::Verifying });
+    let analyzed = target.execute_then_limit(&format!("ANALYZE {}", crate::book::TABLE), WHOLE_TABLE).await;
+    analyzed.map_err(|fault| fault.error("could not analyse the new books"))?;
     let pair = Pair { source: &source, target: &target, columns: &remap.columns, owner: remap.owner };
     let fingerprint = equal(pair).await?;
     source.finish().await.map_err(|fault| fault.error("could not end the source's snapshot"))?;
@@ -140,8 +142,6 @@ async fn record(job: &Job<'_>, target: &Tx<'_>, verified: &Verified) -> Result<(
         snapshot_at: Some(verified.snapshot_at.clone()),
         error: None,
     };
-    let analyze = format!("ANALYZE {}", crate::book::TABLE);
-    let sql = format!("{}; {analyze}", end_sql(job.run_id, "running", &end));
-    let recorded = target.execute_simple(&sql).await;
+    let recorded = target.execute_simple(&end_sql(job.run_id, "running", &end)).await;
     recorded.map(drop).map_err(|fault| fault.error("could not record the outcome"))
 }

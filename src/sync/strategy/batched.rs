@@ -128,7 +128,7 @@ async fn delete_uncommitted<'a>(job: &Job<'a>) -> Result<Option<(Tx<'a>, u64)>> 
         Claim::AlreadyDone => return Ok(None),
         Claim::Lost => return Err(job.lost_run()),
     }
-    let books = delete_all(&target).await.map_err(deleting)?;
+    let books = delete_all(&target, WHOLE_TABLE).await.map_err(deleting)?;
     Ok(Some((target, books)))
 }
 

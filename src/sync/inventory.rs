@@ -1,0 +1,124 @@
+//! What the second query to each side tells: books in numbers, users, the ledger's mark.
+
+use dewey_sync_migration::{LEDGER_HISTORY, LEDGER_VERSION};
+use serde::Deserialize;
+
+use super::facts::Facts;
+use super::guard::dependents::{self, Dependents};
+use super::guard::owner::{User, Wanted};
+use crate::book::{OWNER, OWNER_TABLE, PRIVATE, TABLE, TITLE, VISIBILITY, quoted};
+use crate::error::{Error, Kind, Result};
+use crate::postgres::{Identity, literal};
+
+/// What a menu of users may show.
+const CANDIDATES_MAX: usize = 100;
+
+/// The source's books in numbers.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SourceBooks {
+    /// Rows.
+    pub books: u64,
+    /// Different owners.
+    pub owners: u64,
+    /// Rows that only their owner may see in the application.
+    pub private: u64,
+    /// Titles of the first three.
+    pub titles: Option<Vec<String>>,
+    /// The identity in the ledger, where there is one.
+    pub marked: Option<Identity>,
+}
+
+/// The target's books, users and ledger.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TargetBooks {
+    /// Rows.
+    pub books: u64,
+    /// Whose they are, the largest owners first.
+    pub owners: Option<Vec<OwnerBooks>>,
+    /// All users.
+    pub users: u64,
+    /// Those that the call allows, by id.
+    pub candidates: Option<Vec<User>>,
+    /// What hangs on the books.
+    pub dependents: Vec<Dependents>,
+    /// The identity in the ledger, where there is one.
+    pub marked: Option<Identity>,
+    /// The newest migration of the ledger.
+    pub ledger_version: Option<String>,
+    /// Who owned the books after the last verified run.
+    pub last_owner: Option<i32>,
+}
+
+/// A target user's books.
+#[derive(Debug, Clone, Deserialize)]
+pub struct OwnerBooks {
+    /// The user.
+    pub email: String,
+    /// Rows.
+    pub books: u64,
+}
+
+impl TargetBooks {
+    /// Whether the ledger has to be created or brought up to date.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when a newer tool made it.
+    pub fn ledger_is_old(&self) -> Result<bool> {
+        match self.ledger_version.as_deref() {
+            Some(version) if version > LEDGER_VERSION => {
+                Err(Error::new(Kind::Usage, "could not use the target's ledger")
+                    .because("a newer version of this tool made it")
+                    .hint("update `dewey-sync`"))
+            }
+            version => Ok(version != Some(LEDGER_VERSION)),
+        }
+    }
+}
+
+/// The identity in a ledger, as a JSON expression.
+pub(super) const MARKED: &str = "(SELECT json_build_object('system_identifier', system_identifier, 'database_oid', database_oid) \
+                      FROM dewey_sync.identity)";
+
+/// The query for [`SourceBooks`].
+pub(super) fn source_books_query(facts: &Facts) -> String {
+    let marked = if facts.ledger { MARKED } else { "NULL" };
+    format!(
+        "SELECT json_build_object('books', count(*), 'owners', count(DISTINCT {owner}),
+ 'private', count(*) FILTER (WHERE {visibility}::text = '{PRIVATE}'),
+ 'titles', (SELECT json_agg(title) FROM (SELECT {title} AS title FROM {TABLE} ORDER BY id LIMIT 3) first),
+ 'marked', {marked})::text FROM {TABLE}",
+        owner = quoted(OWNER),
+        visibility = quoted(VISIBILITY),
+        title = quoted(TITLE),
+    )
+}
+
+/// The query for [`TargetBooks`]. The ledger's tables are read only where they are.
+pub(super) fn target_books_query(facts: &Facts, wanted: &Wanted) -> String {
+    let filter = match wanted {
+        Wanted::Id(id) => format!("WHERE id = {id}"),
+        Wanted::Email(email) => format!("WHERE email = {}", literal(email)),
+        Wanted::Any => String::new(),
+    };
+    let ledger = |query: &str| if facts.ledger { query.to_owned() } else { "NULL".to_owned() };
+    let dependents = dependents::query(facts.foreign_keys.as_deref().unwrap_or_default());
+    format!(
+        "SELECT json_build_object('books', (SELECT count(*) FROM {TABLE}),
+ 'owners', (SELECT json_agg(owner) FROM (SELECT email, count(*) AS books FROM {TABLE} b JOIN {OWNER_TABLE} u
+    ON u.id = b.{owner} GROUP BY u.id, email ORDER BY books DESC, u.id LIMIT 3) owner),
+ 'users', (SELECT count(*) FROM {OWNER_TABLE}),
+ 'candidates', (SELECT json_agg(candidate) FROM (SELECT id, email, name FROM {OWNER_TABLE} {filter}
+    ORDER BY id LIMIT {CANDIDATES_MAX}) candidate),
+ 'dependents', {dependents},
+ 'marked', {marked},
+ 'ledger_version', {version},
+ 'last_owner', {last_owner})::text",
+        dependents = dependents.as_deref().unwrap_or("json_build_array()"),
+        marked = ledger(MARKED),
+        owner = quoted(OWNER),
+        version = ledger(&format!("(SELECT max(version) FROM {LEDGER_HISTORY})")),
+        last_owner = ledger(
+            "(SELECT owner_id FROM dewey_sync.run WHERE state = 'verified' ORDER BY run_id DESC LIMIT 1)"
+        ),
+    )
+}
