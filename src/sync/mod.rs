@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::book::{TargetUserId, UPDATED_AT};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ledger::run::{self, NewRun, RunEnd};
 use crate::postgres::{Fault, Target};
 use crate::retry::interrupted;
@@ -89,8 +89,10 @@ pub async fn run(
     cancel: &CancellationToken,
     progress: &Tally<'_>,
 ) -> Result<Synced> {
-    let (found, owner) = Box::pin(unless_cancelled(cancel, prepare(sides, request, ask, progress))).await?;
-    let id = unless_cancelled(cancel, begin(sides, request, &found, &owner)).await?;
+    let prepared = Box::pin(unless_cancelled(cancel, prepare(sides, request, ask, progress))).await;
+    let (found, owner) = prepared.map_err(unchanged_if_interrupted)?;
+    let begun = unless_cancelled(cancel, begin(sides, request, &found, &owner)).await;
+    let id = begun.map_err(unchanged)?;
     *run_id = Some(id);
     let only_in_target = found.target.has(UPDATED_AT) && !found.columns.contains(UPDATED_AT);
     let updated_at = only_in_target.then(|| found.target.now.clone());
@@ -115,7 +117,8 @@ pub async fn preview(
     cancel: &CancellationToken,
     progress: &Tally<'_>,
 ) -> Result<(Preflight, Owner)> {
-    Box::pin(unless_cancelled(cancel, look(sides, request, ask, progress))).await
+    let looked = Box::pin(unless_cancelled(cancel, look(sides, request, ask, progress))).await;
+    looked.map_err(unchanged_if_interrupted)
 }
 
 /// Both sides reached, every guard passed, every question answered.
@@ -157,9 +160,10 @@ async fn look(
 /// The ledger brought up to date, the target marked, the run's row written.
 async fn begin(sides: &Sides, request: &Request, found: &Preflight, owner: &Owner) -> Result<i64> {
     let Sides { source, target } = sides;
-    let beginning = |fault: Fault| fault.error("could not begin the run in the ledger");
+    let failed =
+        |doing: &'static str| move |fault: Fault| Error::new(fault.kind_at_start(), doing).because(fault);
     if found.target_books.ledger_is_old()? || found.marking != Marking::Marked {
-        prepare_ledger(target, found).await.map_err(|fault| fault.error("could not prepare the ledger"))?;
+        prepare_ledger(target, found).await.map_err(failed("could not prepare the ledger"))?;
     }
     let new = NewRun {
         os_user: request.os_user.clone(),
@@ -173,7 +177,7 @@ async fn begin(sides: &Sides, request: &Request, found: &Preflight, owner: &Owne
         engine: ENGINE,
         owner: owner.id(),
     };
-    run::begin(target, &new).await.map_err(beginning).map_err(unchanged)
+    run::begin(target, &new).await.map_err(failed("could not begin the run in the ledger"))
 }
 
 async fn prepare_ledger(target: &Target, found: &Preflight) -> Result<(), Fault> {
@@ -213,8 +217,13 @@ async fn record(sides: &Sides, run_id: i64, done: &Result<Verified>, progress: &
 async fn unless_cancelled<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         done = work => done,
-        () = cancel.cancelled() => Err(unchanged(interrupted("the sync"))),
+        () = cancel.cancelled() => Err(interrupted("the sync")),
     }
+}
+
+/// A signal is the one failure that comes as well before the target was reached, and says nothing of it.
+fn unchanged_if_interrupted(error: Error) -> Error {
+    if error.kind == Kind::Interrupted { unchanged(error) } else { error }
 }
 
 fn unchanged(error: Error) -> Error {
