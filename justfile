@@ -101,7 +101,7 @@ drift: (_require "postgresql")
 
 # Every test, on throw-away servers; arguments go to `cargo test`
 [group('test')]
-test *ARGS: (_require "postgresql" "pgbouncer")
+test *ARGS: (_require "postgresql" "pgbouncer" "procps")
     cargo test --workspace --locked "$@"
 
 # Measures time and memory beside the ways this tool replaces; arguments are numbers of books
@@ -111,7 +111,7 @@ bench *BOOKS: (_require "postgresql")
 
 # Reviews the snapshots of tests that changed
 [group('test')]
-snapshots: (_require "postgresql" "pgbouncer") (_cargo "cargo-insta")
+snapshots: (_require "postgresql" "pgbouncer" "procps") (_cargo "cargo-insta")
     cargo insta test --workspace --review
 
 # Everything that decides whether work lands

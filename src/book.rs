@@ -78,7 +78,19 @@ pub const fn comparable_type(column: Column) -> &'static str {
         Column::Id | Column::OwnerId | Column::PageCount => "integer",
         Column::Authors | Column::Subjects => "text[]",
         Column::ReadDate | Column::CreatedAt | Column::UpdatedAt => "timestamp",
-        _ => "text",
+        Column::Isbn10
+        | Column::Isbn13
+        | Column::Title
+        | Column::TitleLong
+        | Column::Language
+        | Column::Synopsis
+        | Column::Image
+        | Column::Edition
+        | Column::Binding
+        | Column::DatePublished
+        | Column::ImageOriginal
+        | Column::Publisher
+        | Column::Visibility => "text",
     }
 }
 
@@ -112,10 +124,6 @@ impl CopiedColumns {
         self.0.iter().copied()
     }
 }
-
-/// A user's id in the source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SourceUserId(pub i32);
 
 /// A user's id in the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -149,21 +149,33 @@ pub(super) struct TuningArgs {
     pub(super) max_retries: u32,
     /// The first delay before a retry; each next one is twice as long
     #[arg(long, value_name = "D", default_value = "1s", hide_short_help = true)]
-    #[arg(value_parser = humantime::parse_duration)]
+    #[arg(value_parser = |text: &str| duration(text, Duration::ZERO))]
     pub(super) retry_delay: Duration,
     /// For each statement of a batch
     #[arg(long, value_name = "D", default_value = "30s", hide_short_help = true)]
-    #[arg(value_parser = humantime::parse_duration)]
+    #[arg(value_parser = |text: &str| duration(text, Duration::from_millis(100)))]
     pub(super) batch_timeout: Duration,
     /// For each connection attempt [default: the URL's `connect_timeout`, else 10s]
     #[arg(long, value_name = "D", hide_short_help = true)]
-    #[arg(value_parser = humantime::parse_duration)]
+    #[arg(value_parser = |text: &str| duration(text, Duration::from_millis(100)))]
     pub(super) connect_timeout: Option<Duration>,
     /// Agree to the loss of rows that hang on removed books, where `--yes` answers the question
     #[arg(long, hide_short_help = true)]
     pub(super) allow_cascade: bool,
     #[command(flatten)]
     pub(super) mark: MarkArgs,
+}
+
+/// Longer waits than this are mistakes, and the server's settings have limits.
+const DURATION_MAX: Duration = Duration::from_hours(1);
+
+fn duration(text: &str, min: Duration) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if (min..=DURATION_MAX).contains(&duration) {
+        return Ok(duration);
+    }
+    let [min, max] = [min, DURATION_MAX].map(humantime::format_duration);
+    Err(format!("not between {min} and {max}"))
 }
 
 impl TuningArgs {

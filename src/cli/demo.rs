@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 
 use super::args::{Cli, Command, DemoArgs, Global, OwnerArgs, SyncArgs};
 use super::output::print;
 use super::session::Session;
 use super::{sync, verify};
 use crate::book::TABLE;
+use crate::config::{self, Locations};
 use crate::demo::server::{Server, ServerOptions};
 use crate::demo::{binaries, books};
 use crate::error::{Error, Kind, Result};
@@ -71,12 +72,20 @@ async fn fill(servers: &Servers, count: u32) -> Result<()> {
 
 /// A database with the application's tables.
 async fn database(server: &Server) -> Result<PgConnection, sqlx::Error> {
-    let mut any = PgConnection::connect(&server.url("postgres")).await?;
+    let mut any = connect(server, "postgres").await?;
     any.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE DATABASE {DATABASE}")))).await?;
     any.close().await?;
-    let mut database = PgConnection::connect(&server.url(DATABASE)).await?;
+    let mut database = connect(server, DATABASE).await?;
     database.execute(sqlx::raw_sql(books::SCHEMA)).await?;
     Ok(database)
+}
+
+/// With nothing of the caller's environment in between, which the driver would read.
+async fn connect(server: &Server, database: &str) -> Result<PgConnection, sqlx::Error> {
+    let variables = [("DEWEY_TARGET_DATABASE_URL", server.url(database))];
+    let endpoint = config::target(&Locations::default(), &variables.into_iter().collect());
+    let endpoint = endpoint.map_err(|error| sqlx::Error::Configuration(error.into()))?;
+    endpoint.connect_options("dewey-sync demo").connect().await
 }
 
 fn write_env_files(directory: &Path, servers: &Servers) -> Result<()> {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::args::{MarkArgs, MigrateAction};
 use super::output::{print, print_json};
-use super::prompt::{is_yes, on_terminal, read_line};
+use super::prompt::{address, is_yes, name_is_typed, on_terminal, read_line};
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::ledger;
@@ -20,7 +20,7 @@ pub(super) async fn run(session: &Session, action: MigrateAction) -> Result<()> 
     let work = async {
         match action {
             MigrateAction::Up { mark } => {
-                let objects = up(session, &target, &mark).await?;
+                let objects = up(session, &target, &mark, Naming::Typed).await?;
                 show(session, "migrated", &objects);
                 Ok(())
             }
@@ -34,8 +34,13 @@ pub(super) async fn run(session: &Session, action: MigrateAction) -> Result<()> 
 }
 
 /// Brings the target up to date, having passed its guards; the application's objects.
-pub(super) async fn up(session: &Session, target: &Target, mark: &MarkArgs) -> Result<Vec<Object>> {
-    let (facts, _) = guarded(session, target, mark.mark_development.as_deref()).await?;
+pub(super) async fn up(
+    session: &Session,
+    target: &Target,
+    mark: &MarkArgs,
+    naming: Naming,
+) -> Result<Vec<Object>> {
+    let (facts, _) = guarded(session, target, mark.mark_development.as_deref(), naming).await?;
     let endpoint = target.server().endpoint();
     let objects = target
         .migrate(async |tx| {
@@ -56,7 +61,7 @@ pub(super) async fn up(session: &Session, target: &Target, mark: &MarkArgs) -> R
 }
 
 async fn down(session: &Session, target: &Target, yes: bool) -> Result<()> {
-    let (facts, marking) = guarded(session, target, None).await?;
+    let (_, marking) = guarded(session, target, None, Naming::ByFlag).await?;
     if marking != Marking::Marked {
         if session.screen.is_json() {
             show(session, "removed", &[]);
@@ -73,7 +78,7 @@ async fn down(session: &Session, target: &Target, yes: bool) -> Result<()> {
         .filter(|object| object.state == State::Made)
         .map(|object| object.name)
         .collect();
-    if !yes && !doomed.is_empty() && facts.columns.is_some() {
+    if !yes && !doomed.is_empty() {
         confirm(session, &format!("This drops {} of {endpoint} with all rows.", doomed.join(", "))).await?;
     }
     let objects = target
@@ -165,11 +170,21 @@ fn failed(fault: Fault, doing: &str) -> Error {
     Error::new(kind, doing).because(fault).state("the target's schema is unchanged")
 }
 
+/// How an unmarked target may come to be marked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Naming {
+    /// By typing its name on a terminal, or by the flag.
+    Typed,
+    /// By the flag only: `--yes` answers no such question.
+    ByFlag,
+}
+
 /// Reaches the target, and the source when one is configured, and passes the guards in front of every change that is no sync.
 pub(super) async fn guarded(
     session: &Session,
     target: &Target,
     name: Option<&str>,
+    naming: Naming,
 ) -> Result<(Facts, Marking)> {
     let source = session.source_if_configured()?;
     reach(target.server()).await?;
@@ -182,7 +197,16 @@ pub(super) async fn guarded(
     }
     let (facts, marking) = checked.map_err(|error| error.state("the target is unchanged"))?;
     if marking == Marking::MustBeTyped {
-        return Err(unmarked(target.server().endpoint()).state("the target is unchanged"));
+        let endpoint = target.server().endpoint();
+        let named = match naming {
+            Naming::Typed if on_terminal() => {
+                target.server().close().await;
+                session.screen.clear();
+                name_is_typed(endpoint, &format!("{}.", address(&facts))).await
+            }
+            Naming::Typed | Naming::ByFlag => Err(unmarked(endpoint)),
+        };
+        named.map_err(|error| error.state("the target is unchanged"))?;
     }
     Ok((facts, marking))
 }

@@ -40,6 +40,11 @@ impl Screen {
         }
     }
 
+    /// Whether [`Screen::note`] shows anything.
+    pub(super) fn shows_notes(&self) -> bool {
+        matches!(self, Self::Bars(_) | Self::Lines(_))
+    }
+
     /// Takes the bars away until the next phase, so that a question or a result stands alone.
     pub(super) fn clear(&self) {
         if let Self::Bars(bars) = self {

@@ -36,10 +36,14 @@ fn declined(what: &str) -> Error {
 
 impl Prompt<'_> {
     /// Closes the idle connections first, so that none waits for a person; the next transaction opens its own.
-    async fn line(&self, question: String) -> Result<String> {
+    async fn rest(&self) {
         self.sides.source.server().close().await;
         self.sides.target.server().close().await;
         self.screen.clear();
+    }
+
+    async fn line(&self, question: String) -> Result<String> {
+        self.rest().await;
         ask(&question);
         read_line().await
     }
@@ -58,6 +62,23 @@ pub(super) async fn read_line() -> Result<String> {
         Ok(Err(error)) => Err(failed(error.to_string())),
         Err(error) => Err(failed(error.to_string())),
     }
+}
+
+/// Whether the name of `endpoint`'s database is typed in answer to `question`, which says what is known of it.
+pub(super) async fn name_is_typed(endpoint: &Endpoint, known: &str) -> Result<()> {
+    ask(&format!(
+        "{endpoint} was never marked as a development database. {known}\n\
+         If it is a development database, type its name: "
+    ));
+    if read_line().await? == endpoint.database {
+        return Ok(());
+    }
+    Err(declined("the target was not marked as a development database"))
+}
+
+/// Where a server is by its own account.
+pub(super) fn address(facts: &Facts) -> String {
+    format!("Its server is at {}", facts.address.as_deref().unwrap_or("a local socket"))
 }
 
 /// Whether an answer means yes.
@@ -83,6 +104,8 @@ impl Ask for Prompt<'_> {
             format!("{mark} {:>width$}  {}", user.id, user.email)
         });
         self.screen.clear();
+        let Endpoint { origin, .. } = self.sides.target.server().endpoint();
+        say(&format!("Users of {}, from {origin}:", self.sides.target.server().endpoint()));
         say(&listed.collect::<Vec<_>>().join("\n"));
         let offer = preselected.map_or_else(String::new, |id| format!(" [{id}]"));
         for _ in 0..TRIES {
@@ -106,17 +129,10 @@ impl Ask for Prompt<'_> {
             return Err(unmarked(endpoint));
         }
         let books = &found.target_books;
-        let address = found.target.address.as_deref().unwrap_or("a local socket");
-        let question = format!(
-            "{endpoint} was never marked as a development database. Its server is at {address} and it holds \
-             {} books and {} users.\nIf it is a development database, type its name: ",
-            grouped(books.books),
-            grouped(books.users),
-        );
-        if self.line(question).await? == endpoint.database {
-            return Ok(());
-        }
-        Err(declined("the target was not marked as a development database"))
+        let (address, users) = (address(&found.target), grouped(books.users));
+        let known = format!("{address} and it holds {} books and {users} users.", grouped(books.books));
+        self.rest().await;
+        name_is_typed(endpoint, &known).await
     }
 
     async fn confirm(&self, found: &Preflight, owner: &Owner) -> Result<()> {
@@ -128,7 +144,11 @@ impl Ask for Prompt<'_> {
                 .because("there is no terminal to ask on")
                 .hint("add `--yes` to answer beforehand, or `--dry-run` to look first"));
         }
-        if is_yes(&self.line(question(self.sides, found, owner)).await?) {
+        // What a silent screen did not show belongs to the question.
+        let shown = self.screen.shows_notes();
+        let context = if shown { String::new() } else { format!("{}\n", header(self.sides, found, owner)) };
+        let question = context + &question(self.sides, found, owner);
+        if is_yes(&self.line(question).await?) {
             return Ok(());
         }
         Err(declined("the sync was declined"))

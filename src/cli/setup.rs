@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::args::SyncArgs;
+use super::migrate::Naming;
 use super::output::{print, print_json};
 use super::session::Session;
 use super::{migrate, sync, users};
@@ -11,9 +12,10 @@ use crate::error::Result;
 pub(super) async fn run(session: &Session, args: &SyncArgs, email: &str) -> Result<()> {
     if !args.dry_run {
         let target = session.target()?;
+        let naming = if args.yes { Naming::ByFlag } else { Naming::Typed };
         let prepared = session
             .unless_interrupted(async {
-                let objects = migrate::up(session, &target, &args.tuning.mark).await?;
+                let objects = migrate::up(session, &target, &args.tuning.mark, naming).await?;
                 migrate::show_step(session, &objects);
                 if users::all(&target).await?.is_empty() {
                     let added = users::add(&target, email.to_owned(), None, None).await?;

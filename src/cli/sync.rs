@@ -111,7 +111,7 @@ impl Ended<'_> {
             Err(error) => (error.kind.outcome(), error.kind.exit_code()),
         };
         let fingerprint = match done {
-            Ok(Done::Synced(synced)) => Some(synced.verified.fingerprint),
+            Ok(Done::Synced(synced)) => Some(synced.verified.fingerprint()),
             _ => None,
         };
         json!({
@@ -169,7 +169,7 @@ impl Ended<'_> {
         let per_second = (copied as f64 / self.duration.as_secs_f64()) as u64;
         let retried =
             if retries == 0 { String::new() } else { format!("  {}", plural(retries, "retry", "retries")) };
-        let time = synced.verified.snapshot_at.get(11..19).unwrap_or_default();
+        let time = synced.verified.snapshot_at().get(11..19).unwrap_or_default();
         [
             format!("removed   {} old books", grouped(counts.deleted)),
             format!(
@@ -181,7 +181,7 @@ impl Ended<'_> {
             ),
             format!(
                 "verified  {} books, every copied column and the owner, as production stood at {time} UTC",
-                grouped(synced.verified.fingerprint.rows.unsigned_abs()),
+                grouped(synced.verified.fingerprint().rows.unsigned_abs()),
             ),
         ]
         .join("\n")

@@ -5,7 +5,7 @@ use sea_orm::{EntityTrait, NotSet, QueryOrder, QuerySelect, Set};
 use serde_json::json;
 
 use super::args::UsersAction;
-use super::migrate::guarded;
+use super::migrate::{Naming, guarded};
 use super::output::{print, print_json};
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
@@ -20,7 +20,7 @@ pub(super) async fn run(session: &Session, action: Option<UsersAction>) -> Resul
         match action {
             None => list(session, &target).await,
             Some(UsersAction::Add { email, clerk_id, name, mark }) => {
-                guarded(session, &target, mark.mark_development.as_deref()).await?;
+                guarded(session, &target, mark.mark_development.as_deref(), Naming::Typed).await?;
                 let added = add(&target, email, clerk_id, name).await?;
                 session.screen.clear();
                 if session.screen.is_json() {

@@ -140,14 +140,14 @@ pub fn claim_sql(run_id: i64) -> String {
     format!("SELECT state FROM dewey_sync.run WHERE run_id = {run_id} FOR UPDATE")
 }
 
-/// Reads the first row as the answer to [`claim_sql`].
-pub fn claim_whole(rows: &[PgRow]) -> Result<Claim, Fault> {
-    let state: Option<String> = rows.first().map(|row| row.try_get(0)).transpose()?;
-    Ok(match state.as_deref() {
+/// Finds the answer to [`claim_sql`] among the rows of a query that began with it.
+pub fn claim_whole(rows: &[PgRow]) -> Claim {
+    let state = rows.iter().find_map(|row| row.try_get::<String, _>("state").ok());
+    match state.as_deref() {
         Some("running") => Claim::Ours,
         Some("verified") => Claim::AlreadyDone,
         _ => Claim::Lost,
-    })
+    }
 }
 
 /// What a claim found.

@@ -35,8 +35,6 @@ pub struct Fault {
     pub origin: Origin,
     /// Whether the request was a COMMIT, so that its effect is unknown when no answer came.
     pub at_commit: bool,
-    /// The constraint that was violated, if any.
-    pub constraint: Option<String>,
     text: String,
 }
 
@@ -59,7 +57,7 @@ impl Fault {
     }
 
     pub(crate) fn of(origin: Origin, text: impl Into<String>) -> Self {
-        Self { origin, at_commit: false, constraint: None, text: text.into() }
+        Self { origin, at_commit: false, text: text.into() }
     }
 
     /// The answer to a start-up packet, which may quote the options that a URL holds.
@@ -116,7 +114,6 @@ impl Fault {
         Self {
             origin: Origin::Server { sqlstate: error.code().to_owned(), fatal },
             at_commit: false,
-            constraint: error.constraint().map(str::to_owned),
             text: text_of(error),
         }
     }

@@ -67,6 +67,12 @@ impl SourceTx<'_> {
         Ok(select.stream(&self.0).await?)
     }
 
+    /// From now on waits this long for an answer, or for the next row of one. The server's own time-out stays: while
+    /// rows wait for the other side, it goes on.
+    pub fn limit(&self, wait: Duration) {
+        self.0.limit(wait);
+    }
+
     /// Ends the transaction, having checked that it wrote nothing.
     pub async fn finish(self) -> Result<(), Fault> {
         let rows = self.0.end("SELECT pg_current_xact_id_if_assigned() IS NULL; COMMIT").await?;

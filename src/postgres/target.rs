@@ -61,19 +61,35 @@ impl Target {
             .acquire_timeout(self.0.connect_timeout())
             .connect_lazy_with(self.0.options());
         let connection: DatabaseConnection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
-        let transaction = connection.begin().await?;
-        // SeaORM names its prepared statements as every client of its driver does, also those that a pooler lent this
-        // session to before.
-        transaction.execute_unprepared("DEALLOCATE ALL").await?;
-        let migrated = migrate(&transaction).await;
-        let ended = match &migrated {
-            Ok(_) => transaction.commit().await,
-            Err(_) => transaction.rollback().await,
-        };
-        let closed = connection.close().await;
-        let done = migrated?;
-        ended?;
-        closed?;
+        let migrated = tokio::time::timeout(MIGRATION, migrate_on(&connection, migrate)).await;
+        let done = migrated.map_err(|_| Fault::deadline(MIGRATION))??;
+        // A connection that does not answer is dropped instead.
+        let closed = tokio::time::timeout(self.0.connect_timeout(), connection.close()).await;
+        tracing::debug!(answered = closed.is_ok(), "closed the migration's connection");
         Ok(done)
     }
+}
+
+/// For all of a migration; it makes a few empty tables.
+const MIGRATION: Duration = Duration::from_mins(2);
+
+/// One transaction, whatever the role's defaults are. SeaORM names its prepared statements as every client of its driver
+/// does, also those that a pooler lent this session to before.
+const MIGRATION_SETTINGS: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE; \
+     SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '60s'; DEALLOCATE ALL";
+
+async fn migrate_on<T>(
+    connection: &DatabaseConnection,
+    migrate: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, DbErr>,
+) -> Result<T, Fault> {
+    let transaction = connection.begin().await?;
+    transaction.execute_unprepared(MIGRATION_SETTINGS).await?;
+    let migrated = migrate(&transaction).await;
+    let ended = match &migrated {
+        Ok(_) => transaction.commit().await,
+        Err(_) => transaction.rollback().await,
+    };
+    let done = migrated?;
+    ended?;
+    Ok(done)
 }

@@ -28,6 +28,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// For a lock that an application's open transaction holds; waiting for it is tried again.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// For COMMIT and ROLLBACK, whatever the statements before were given.
+const ENDING: Duration = Duration::from_mins(2);
+
 /// A side may be idle while the other one works on a few statements.
 const IDLE_FACTOR: u128 = 4;
 
@@ -86,8 +89,13 @@ impl<'server> Tx<'server> {
     pub async fn execute_then_limit(&self, sql: &str, statement_timeout: Duration) -> Result<u64, Fault> {
         let timeout_ms = statement_timeout.as_millis();
         let done = self.execute_simple(&format!("{sql}; SET LOCAL statement_timeout = {timeout_ms}")).await;
-        self.deadline_ms.store(deadline_ms(statement_timeout), Ordering::Release);
+        self.limit(statement_timeout);
         done
+    }
+
+    /// From now on waits this long, and a little more, for an answer.
+    pub(super) fn limit(&self, wait: Duration) {
+        self.deadline_ms.store(deadline_ms(wait), Ordering::Release);
     }
 
     fn deadline(&self) -> Duration {
@@ -120,6 +128,7 @@ impl<'server> Tx<'server> {
 
     /// Sends the last statements, the one that ends the transaction among them; their rows.
     pub(super) async fn end(self, sql: &str) -> Result<Vec<PgRow>, Fault> {
+        self.limit(self.deadline().min(ENDING));
         let rows = self.simple(sql).await?;
         self.ended();
         Ok(rows)
@@ -148,18 +157,19 @@ fn deadline_ms(statement_timeout: Duration) -> u64 {
     u64::try_from((statement_timeout + GRACE).as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What every transaction sets for itself, because a pooler may have lent the session to somebody else and a role or
+/// The server notices within a minute that a client vanished. What every transaction sets for itself, because a pooler may have lent the session to somebody else and a role or
 /// a database may have defaults of its own.
 fn settings(schema: &str, statement_timeout: Duration, version: Option<u32>) -> String {
     let timeout_ms = statement_timeout.as_millis();
-    let idle_ms = timeout_ms * IDLE_FACTOR;
+    let idle_ms = (timeout_ms * IDLE_FACTOR).min(i32::MAX.unsigned_abs().into());
     let lock_ms = timeout_ms.min(LOCK_TIMEOUT.as_millis());
     let schema = identifier(schema);
     let mut settings = format!(
         "SET LOCAL search_path = {schema}; SET LOCAL client_encoding = 'UTF8'; SET LOCAL DateStyle = 'ISO, MDY'; \
          SET LOCAL TimeZone = 'UTC'; SET LOCAL standard_conforming_strings = on; SET LOCAL row_security = off; \
          SET LOCAL statement_timeout = {timeout_ms}; SET LOCAL lock_timeout = {lock_ms}; \
-         SET LOCAL idle_in_transaction_session_timeout = {idle_ms}"
+         SET LOCAL idle_in_transaction_session_timeout = {idle_ms}; SET LOCAL tcp_keepalives_idle = 30; \
+         SET LOCAL tcp_keepalives_interval = 10; SET LOCAL tcp_keepalives_count = 3"
     );
     // PostgreSQL 14 and later end a statement whose client is gone; without it, it goes on to its end.
     if version.is_some_and(|version| version >= 140_000) {

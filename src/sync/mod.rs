@@ -43,7 +43,7 @@ pub const ENGINE: &str = "insert";
 /// The questions that only a person can answer. No transaction is open while one waits.
 #[async_trait]
 pub trait Ask: Sync {
-    /// Told what was found, before anything else is asked.
+    /// Told what was found and who was chosen, before the question whether to go on.
     fn show(&self, found: &Preflight, owner: &Owner);
 
     /// Which of `users` shall own the books; `preselected` is among them.
@@ -201,8 +201,8 @@ async fn record(sides: &Sides, run_id: i64, done: &Result<Verified>, progress: &
         state,
         counts: summary.counts,
         retries: summary.retries,
-        fingerprint: verified.map(|verified| verified.fingerprint),
-        snapshot_at: verified.map(|verified| verified.snapshot_at.clone()),
+        fingerprint: verified.map(Verified::fingerprint),
+        snapshot_at: verified.map(|verified| verified.snapshot_at().to_owned()),
         error: error.map(|error| {
             let said = std::iter::once(error.doing.clone()).chain(error.causes());
             said.collect::<Vec<_>>().join(": ")

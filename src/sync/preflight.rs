@@ -14,7 +14,7 @@ use super::guard::{same_database, schema, swapped};
 use super::inventory::{MARKED, SourceBooks, TargetBooks, source_books_query, target_books_query};
 use crate::book::{CopiedColumns, TABLE};
 use crate::config::{Endpoint, Side};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::postgres::{Fault, Identity, Origin, Server, Source, SourceTx, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry;
@@ -99,7 +99,11 @@ fn unreached(fault: Fault, endpoint: &Endpoint) -> Error {
         Some(_) => format!("check the URL in {origin}"),
         None => format!("check host and port in {origin}, and that the server runs and is reachable"),
     };
-    let kind = fault.kind_at_start();
+    // Whatever else a server says to a connection, the URL asked for it.
+    let kind = match fault.kind_at_start() {
+        Kind::NotCompleted => Kind::Usage,
+        kind => kind,
+    };
     Error::new(kind, format!("could not connect to the {}, {endpoint}", endpoint.side))
         .because(fault)
         .hint(hint)
@@ -108,7 +112,7 @@ fn unreached(fault: Fault, endpoint: &Endpoint) -> Error {
 /// Asks both sides and lets the guards look at the answers.
 ///
 /// # Errors
-/// A guard's; or that of a query, whose kind is [`Kind::Usage`](crate::error::Kind::Usage) when it misses a right or a table.
+/// A guard's; or that of a query, whose kind is [`Kind::Usage`] when it misses a right or a table.
 pub async fn check(sides: &Sides, wishes: &Wishes, progress: &dyn Progress) -> Result<Preflight> {
     let Looked { source, source_books, target, target_books, columns } =
         look(sides, &wishes.owner, progress).await?;

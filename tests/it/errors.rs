@@ -300,3 +300,14 @@ async fn a_question_and_nobody_to_ask() {
     hint: add `--yes` to answer beforehand, or `--dry-run` to look first
     "#);
 }
+
+#[tokio::test]
+async fn a_time_that_no_server_takes_is_refused_before_anything_is_removed() {
+    let sandbox = Sandbox::new().await;
+    for (option, time) in [("--batch-timeout", "7d"), ("--batch-timeout", "0s"), ("--connect-timeout", "1us")]
+    {
+        let run = sandbox.run(&["sync", "--yes", option, time]).await;
+        assert_eq!(run.code, Some(2), "{run:?}");
+        assert!(run.stderr.contains("not between 100ms and 1h"), "{run:?}");
+    }
+}

@@ -95,7 +95,7 @@ async fn the_same_database_is_refused_by_whatever_name_it_is_reached() {
     said.dedup();
     assert_eq!(said.len(), 1, "{said:?}");
     insta::assert_snapshot!(said[0], @r#"
-    error: could not tell production and development apart
+    error: could not take the target for a database of its own
     caused by: source and target are the same database
 
     state: `"Book"` is unchanged

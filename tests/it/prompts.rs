@@ -182,7 +182,8 @@ async fn one_of_several_users_is_chosen_by_id_by_email_or_as_last_time() {
         no_session_left(&sandbox.source_admin_url()).await;
         no_session_left(&sandbox.target_admin_url()).await;
         if answer == "\n" {
-            insta::assert_snapshot!(shown(&menu), @"
+            insta::assert_snapshot!(shown(&sandbox.redacted(&menu)), @"
+            Users of DB at 127.0.0.1:TARGET, from DIR/.env:
               1  ada@example.org
             * 2  bob@example.org
             Who shall own the books? Id or e-mail
@@ -209,6 +210,21 @@ async fn three_answers_that_name_nobody_decline() {
     let (status, said) = terminal.end().await;
     assert_eq!(status.code(), Some(8), "{said}");
     assert_eq!(owners(&sandbox), "bob@example.org\n");
+}
+
+#[tokio::test]
+async fn migrate_up_asks_for_the_name_of_an_unmarked_target() {
+    let sandbox = two_users().await;
+    execute(&sandbox.target_admin_url(), "DROP SCHEMA dewey_sync CASCADE").await;
+    for (answer, code) in [("another", 8), (sandbox.database.as_str(), 0)] {
+        let mut terminal = Terminal::start(&sandbox, &["migrate", "up"]);
+        terminal.until("type its name: ").await;
+        no_session_left(&sandbox.target_admin_url()).await;
+        terminal.answer(&format!("{answer}\n")).await;
+        let (status, said) = terminal.end().await;
+        assert_eq!(status.code(), Some(code), "{answer}: {said}");
+    }
+    assert_eq!(sandbox.run(&["sync", "--yes", "--user-id", "1"]).await.code, Some(0), "it is marked");
 }
 
 #[tokio::test]

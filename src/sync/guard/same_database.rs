@@ -19,10 +19,12 @@ pub fn check(source: &Facts, target: &Facts) -> Result<()> {
         "source and target are the same database"
     } else if source.identity == target.identity && (source.in_recovery || target.in_recovery) {
         "one of the two is a standby of the other"
+    } else if target.in_recovery {
+        "the target is a standby, which takes no writes"
     } else {
         return Ok(());
     };
-    Err(Error::new(Kind::Refused, "could not tell production and development apart")
+    Err(Error::new(Kind::Refused, "could not take the target for a database of its own")
         .because(cause)
         .hint("check `DEWEY_DB_DATABASE_URL` in `.env.production` and `.env`, and what the environment sets"))
 }

@@ -83,20 +83,18 @@ fn columns(side: SideFacts<'_>) -> Result<()> {
 }
 
 fn labels(source: &Facts, target: SideFacts<'_>) -> Result<()> {
-    let empty = Vec::new();
-    let known = target.facts.labels.as_ref().unwrap_or(&empty);
-    let unknown: Vec<String> = source
-        .labels
-        .iter()
-        .flatten()
-        .filter(|label| !known.contains(label))
-        .map(|label| format!("`{label}`"))
-        .collect();
-    // A target whose column is text takes every label.
-    if unknown.is_empty() || target.facts.labels.is_none() {
+    let refused = |cause: String| {
+        Error::new(Kind::Refused, format!("could not use the target, {}", target.endpoint))
+            .because(cause)
+            .hint("run the application's migrations on both databases")
+    };
+    let (Some(used), Some(known)) = (&source.labels, &target.facts.labels) else {
+        return Err(refused(format!("the type of `{}` is an enum on one side only", VISIBILITY.as_str())));
+    };
+    let unknown: Vec<String> =
+        used.iter().filter(|label| !known.contains(label)).map(|label| format!("`{label}`")).collect();
+    if unknown.is_empty() {
         return Ok(());
     }
-    Err(Error::new(Kind::Refused, format!("could not use the target, {}", target.endpoint))
-        .because(format!("its enum of `{}` lacks {}", VISIBILITY.as_str(), unknown.join(", ")))
-        .hint("run the application's migrations on the target"))
+    Err(refused(format!("its enum of `{}` lacks {}", VISIBILITY.as_str(), unknown.join(", "))))
 }

@@ -29,7 +29,7 @@ pub async fn run(job: &Job<'_>) -> Result<Verified> {
     let mut sent = None;
     let done = retry(tuning.retry, "the sync", cancel, *progress, async |attempt| {
         let written = tokio::select! {
-            written = write(job, attempt) => written?,
+            written = write(job, attempt, &mut sent) => written?,
             () = cancel.cancelled() => return Err(interrupted("the sync")),
         };
         match written {
@@ -66,7 +66,7 @@ enum Written<'server> {
 }
 
 /// Everything but the COMMIT.
-async fn write<'a>(job: &Job<'a>, attempt: Attempt) -> Result<Written<'a>> {
+async fn write<'a>(job: &Job<'a>, attempt: Attempt, sent: &mut Option<Verified>) -> Result<Written<'a>> {
     let Job { sides, progress, remap, .. } = job;
     progress.event(&Event::Phase { phase: Phase::Planning });
     let planning = |fault: Fault| fault.error("could not plan the batches");
@@ -78,12 +78,13 @@ async fn write<'a>(job: &Job<'a>, attempt: Attempt) -> Result<Written<'a>> {
     let first = format!("{}; {}", claim_sql(job.run_id), owner_sql(remap.owner));
     let began = sides.target.write(WHOLE_TABLE, &first).await;
     let (target, rows) = began.map_err(|fault| fault.error("could not begin on the target"))?;
-    match claim_whole(&rows).map_err(|fault| fault.error("could not claim the run"))? {
-        Claim::Ours => {}
+    match claim_whole(&rows) {
+        // Then no earlier COMMIT has happened.
+        Claim::Ours => *sent = None,
         Claim::AlreadyDone => return Ok(Written::Before),
         Claim::Lost => return Err(job.lost_run()),
     }
-    if rows.len() < 2 {
+    if !rows.iter().any(|row| row.try_get::<i32, _>("id").is_ok()) {
         return Err(owner_is_gone());
     }
     // Only now, because the counts of an attempt that was committed after all have to stay.
@@ -95,6 +96,7 @@ async fn write<'a>(job: &Job<'a>, attempt: Attempt) -> Result<Written<'a>> {
     progress.event(&Event::Deleted { books });
 
     progress.event(&Event::Phase { phase: Phase::Copying });
+    source.limit(job.tuning.batch_timeout);
     for range in &plan.ranges {
         let books = export::of_range(&remap.columns, range);
         match job.copy(&source, &target, books, range.books, attempt).await {
@@ -107,13 +109,14 @@ async fn write<'a>(job: &Job<'a>, attempt: Attempt) -> Result<Written<'a>> {
     }
 
     progress.event(&Event::Phase { phase: Phase::Verifying });
+    source.limit(WHOLE_TABLE);
     let analyzed = target.execute_then_limit(&format!("ANALYZE {}", crate::book::TABLE), WHOLE_TABLE).await;
     analyzed.map_err(|fault| fault.error("could not analyse the new books"))?;
     let pair = Pair { source: &source, target: &target, columns: &remap.columns, owner: remap.owner };
     let fingerprint = equal(pair).await?;
     source.finish().await.map_err(|fault| fault.error("could not end the source's snapshot"))?;
     progress.event(&Event::Verified { rows: fingerprint.rows, digest: fingerprint.digest_hex() });
-    let verified = Verified { fingerprint, snapshot_at };
+    let verified = Verified::new(fingerprint, snapshot_at);
     record(job, &target, &verified).await?;
     Ok(Written::Now(target, verified))
 }
@@ -138,8 +141,8 @@ async fn record(job: &Job<'_>, target: &Tx<'_>, verified: &Verified) -> Result<(
         state: "verified",
         counts: summary.counts,
         retries: summary.retries,
-        fingerprint: Some(verified.fingerprint),
-        snapshot_at: Some(verified.snapshot_at.clone()),
+        fingerprint: Some(verified.fingerprint()),
+        snapshot_at: Some(verified.snapshot_at().to_owned()),
         error: None,
     };
     let recorded = target.execute_simple(&end_sql(job.run_id, "running", &end)).await;

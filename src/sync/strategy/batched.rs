@@ -2,23 +2,17 @@
 //! one fails, and a last look at one snapshot of the source copies again what changed meanwhile.
 
 use futures_util::{StreamExt, stream};
-use sqlx::Row;
 
-use super::{
-    Copied, Job, OTHER_WRITER, SNAPSHOT_TIME, UNCHANGED, Verified, WHOLE_TABLE, explain_duplicates,
-    owner_is_gone,
-};
-use crate::book::TABLE;
+use super::reconcile::reconcile;
+use super::{Copied, Job, UNCHANGED, Verified, WHOLE_TABLE, explain_duplicates, owner_is_gone};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::{self, Checkpoint};
 use crate::ledger::run::{Claim, record_plan};
-use crate::postgres::fingerprint::bucket;
-use crate::postgres::{Fault, SourceTx, Tx};
+use crate::postgres::{Fault, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, Class, classify_error, fault_of, interrupted, retry};
 use crate::sync::import::delete_all;
 use crate::sync::plan::{Plan, Range};
-use crate::sync::verify::Pair;
 use crate::sync::{export, owner_sql, unless_cancelled};
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or empty: the answer to COMMIT was lost";
@@ -37,23 +31,21 @@ pub async fn run(job: &Job<'_>) -> Result<Verified> {
     job.progress.event(&Event::Planned { batches: plan.ranges.len(), books: plan.books });
 
     job.progress.event(&Event::Phase { phase: Phase::Deleting });
-    // Whether a COMMIT had no definite answer.
-    let mut lost = false;
-    let mut books = 0;
+    // How many books a COMMIT without a definite answer was to remove.
+    let mut sent = None;
     let deleted = retry(job.tuning.retry, "the deletion", job.cancel, job.progress, async |_| {
-        let deleted = delete(job, &mut books).await;
-        lost |= deleted.as_ref().is_err_and(|error| classify_error(error) == Class::Ambiguous);
-        deleted
+        delete(job, &mut sent).await
     });
     let deleted = deleted.await;
-    deleted.map_err(|error| error.state(if lost { UNKNOWN } else { UNCHANGED }))?;
+    let books = deleted.map_err(|error| error.state(if sent.is_some() { UNKNOWN } else { UNCHANGED }))?;
     job.progress.event(&Event::Deleted { books });
 
-    copy_and_verify(job, &plan).await.map_err(|error| {
+    Box::pin(copy_and_verify(job, &plan)).await.map_err(|error| {
         let done = job.progress.summary();
+        let at_least = if classify_error(&error) == Class::Ambiguous { "at least " } else { "" };
         error
             .state(format!(
-                "`\"Book\"` holds {} of {} books, {} of {} batches; the old books are gone",
+                "`\"Book\"` holds {at_least}{} of {} books, {} of {} batches; the old books are gone",
                 done.counts.inserted, plan.books, done.batches.done, done.batches.total
             ))
             .hint("run `dewey-sync sync` again: it replaces what is there")
@@ -67,15 +59,7 @@ async fn copy_and_verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
     if failed.iter().any(|(_, error)| !is_duplicate_key(error)) {
         return Err(not_completed(job, failed, plan));
     }
-    // A repair that may have been committed: from then on the target holds other rows than the batches wrote.
-    let mut repaired = false;
-    let verified = retry(job.tuning.retry, "the verification", job.cancel, job.progress, async |attempt| {
-        tokio::select! {
-            verified = verify(job, attempt, &mut repaired) => verified,
-            () = job.cancel.cancelled() => Err(interrupted("the verification")),
-        }
-    })
-    .await;
+    let verified = Box::pin(reconcile(job)).await;
     match &verified {
         Err(error) if is_duplicate_key(error) && !failed.is_empty() => {
             return Err(not_completed(job, failed, plan));
@@ -86,11 +70,7 @@ async fn copy_and_verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
                 job.announce(range, plan.ranges.len(), Copied::default());
             }
         }
-        Err(_) => {
-            for (range, error) in &failed {
-                announce_failed(job, range, plan.ranges.len(), error);
-            }
-        }
+        Err(_) => announce_left(job, &failed, plan.ranges.len()),
     }
     verified
 }
@@ -105,17 +85,21 @@ async fn plan(job: &Job<'_>) -> Result<Plan> {
     Ok(plan)
 }
 
-/// Batch 0. A signal stops it until its COMMIT is sent; `books` tells how many there were, also when this attempt only
-/// finds that an earlier one was committed.
-async fn delete(job: &Job<'_>, books: &mut u64) -> Result<()> {
-    let deleted = unless_cancelled(job.cancel, delete_uncommitted(job)).await?;
-    let Some((target, count)) = deleted else { return Ok(()) };
-    *books = count;
-    target.commit().await.map_err(|fault| fault.error("could not commit the removal of the old books"))
+/// Batch 0; how many books there were. A signal stops it until its COMMIT is sent; `sent` tells what was.
+async fn delete(job: &Job<'_>, sent: &mut Option<u64>) -> Result<u64> {
+    let deleted = unless_cancelled(job.cancel, delete_uncommitted(job, sent)).await?;
+    let Some((target, books)) = deleted else { return sent.ok_or_else(|| job.lost_run()) };
+    *sent = Some(books);
+    let committed = target.commit().await;
+    let committed = committed.map_err(|fault| fault.error("could not commit the removal of the old books"));
+    if committed.as_ref().is_err_and(|error| classify_error(error) != Class::Ambiguous) {
+        *sent = None;
+    }
+    committed.map(|()| books)
 }
 
-/// `None` when an earlier attempt was committed, though its answer was lost.
-async fn delete_uncommitted<'a>(job: &Job<'a>) -> Result<Option<(Tx<'a>, u64)>> {
+/// `None` when an earlier attempt was committed, though its answer was lost; a claim that is ours proves that none was.
+async fn delete_uncommitted<'a>(job: &Job<'a>, sent: &mut Option<u64>) -> Result<Option<(Tx<'a>, u64)>> {
     let deleting = |fault: Fault| fault.error("could not remove the old books");
     let began = job.sides.target.write(WHOLE_TABLE, &owner_sql(job.remap.owner)).await;
     let (target, owner) = began.map_err(deleting)?;
@@ -124,7 +108,7 @@ async fn delete_uncommitted<'a>(job: &Job<'a>) -> Result<Option<(Tx<'a>, u64)>> 
     }
     let this = Checkpoint { run_id: job.run_id, batch: 0, after_id: None, through_id: None, rows: 0 };
     match checkpoint::claim(&target, this).await.map_err(deleting)? {
-        Claim::Ours => {}
+        Claim::Ours => *sent = None,
         Claim::AlreadyDone => return Ok(None),
         Claim::Lost => return Err(job.lost_run()),
     }
@@ -132,34 +116,44 @@ async fn delete_uncommitted<'a>(job: &Job<'a>) -> Result<Option<(Tx<'a>, u64)>> 
     Ok(Some((target, books)))
 }
 
-/// Copies every range, `jobs` at a time; those that failed for good.
+/// Copies every range, `jobs` at a time; those that failed for good. What is in flight ends before this does.
 ///
 /// # Errors
 /// When going on makes no sense: a server is out of reach, the run is not ours any more, or a signal came.
 async fn copy_all(job: &Job<'_>, plan: &Plan) -> Result<Vec<(Range, Error)>> {
     let batches = plan.ranges.len();
-    let ranges = stream::iter(&plan.ranges).take_until(job.cancel.cancelled());
+    let stop = job.cancel.child_token();
+    let ranges = stream::iter(&plan.ranges).take_until(stop.cancelled());
     let copied = ranges.map(|range| async move { (*range, copy_one(job, range, batches).await) });
     let mut results = std::pin::pin!(copied.buffer_unordered(job.tuning.jobs));
     let mut failed = Vec::new();
+    let mut fatal = None;
     while let Some((range, result)) = results.next().await {
         let Err(error) = result else { continue };
-        match error.kind {
-            Kind::Interrupted => return Err(error),
-            Kind::Unreachable | Kind::Busy => return Err(of_batch(error, &range, batches)),
-            _ => {}
-        }
-        if is_duplicate_key(&error) {
-            let batch = range.batch;
-            let text = format!("batch {batch} of {batches} is left to the verification: {}", chain(&error));
-            job.progress.event(&Event::Notice { text });
-        } else {
+        if error.kind == Kind::Interrupted {
+            fatal.get_or_insert(error);
+        } else if matches!(error.kind, Kind::Unreachable | Kind::Busy) {
+            stop.cancel();
             announce_failed(job, &range, batches, &error);
+            fatal.get_or_insert(of_batch(error, &range, batches));
+        } else {
+            if is_duplicate_key(&error) {
+                let batch = range.batch;
+                let text =
+                    format!("batch {batch} of {batches} is left to the verification: {}", chain(&error));
+                job.progress.event(&Event::Notice { text });
+            } else {
+                announce_failed(job, &range, batches, &error);
+            }
+            failed.push((range, error));
         }
-        failed.push((range, error));
     }
     if job.cancel.is_cancelled() {
-        return Err(interrupted("the sync"));
+        fatal.get_or_insert(interrupted("the sync"));
+    }
+    if let Some(fatal) = fatal {
+        announce_left(job, &failed, batches);
+        return Err(fatal);
     }
     failed.sort_by_key(|(range, _)| range.batch);
     Ok(failed)
@@ -205,67 +199,6 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, sent: &mut Option
     Ok(copied)
 }
 
-/// Compares both sides as one snapshot of the source has them; what differs is copied again in that snapshot, once.
-///
-/// # Errors
-/// [`Kind::Differs`] also when the target holds other rows than the batches inserted: then it is not the source that
-/// changed, and a row that somebody added in development is not removed without a word.
-async fn verify(job: &Job<'_>, attempt: Attempt, repaired: &mut bool) -> Result<Verified> {
-    job.progress.event(&Event::Phase { phase: Phase::Verifying });
-    let verifying = |fault: Fault| fault.error("could not verify");
-    let (source, time) = job.sides.source.snapshot(WHOLE_TABLE, SNAPSHOT_TIME).await.map_err(verifying)?;
-    let time = time.first().ok_or_else(|| verifying(Fault::client("no time")))?;
-    let snapshot_at = time.try_get(0).map_err(|error| verifying(error.into()))?;
-    let (target, _) = job.sides.target.snapshot(WHOLE_TABLE, "").await.map_err(verifying)?;
-    let columns = &job.remap.columns;
-    let pair = Pair { source: &source, target: &target, columns, owner: job.remap.owner };
-    let (expected, found) = pair.fingerprints().await?;
-    let buckets = if expected == found { Vec::new() } else { pair.differing_buckets().await? };
-    let written = job.progress.summary().counts.inserted;
-    if !buckets.is_empty() && !*repaired && found.rows.unsigned_abs() != written {
-        return Err(pair.difference(&buckets).await?.error().hint(OTHER_WRITER));
-    }
-    target.rollback().await;
-    if !buckets.is_empty() {
-        repair(job, &source, &buckets, attempt, repaired).await?;
-    }
-    source.finish().await.map_err(verifying)?;
-    job.progress.event(&Event::Verified { rows: expected.rows, digest: expected.digest_hex() });
-    Ok(Verified { fingerprint: expected, snapshot_at })
-}
-
-/// Replaces the books of `buckets` by those of the snapshot, and compares again before the COMMIT.
-async fn repair(
-    job: &Job<'_>,
-    source: &SourceTx<'_>,
-    buckets: &[i32],
-    attempt: Attempt,
-    repaired: &mut bool,
-) -> Result<()> {
-    job.progress.event(&Event::Phase { phase: Phase::Repairing });
-    let repairing = |fault: Fault| fault.error("could not copy again what differs");
-    let lock = format!("LOCK TABLE {TABLE} IN SHARE ROW EXCLUSIVE MODE");
-    let (target, _) = job.sides.target.write(WHOLE_TABLE, &lock).await.map_err(repairing)?;
-    let list: Vec<String> = buckets.iter().map(i32::to_string).collect();
-    let delete = format!("DELETE FROM {TABLE} WHERE {} IN ({})", bucket(), list.join(", "));
-    let deleted = target.execute_simple(&delete).await.map_err(repairing)?;
-    let books = export::of_buckets(&job.remap.columns, buckets);
-    let copied = match job.copy(source, &target, books, job.tuning.batch_size.into(), attempt).await {
-        Ok(copied) => copied,
-        Err(error) => return Err(explain_duplicates(error, source).await),
-    };
-    let pair = Pair { source, target: &target, columns: &job.remap.columns, owner: job.remap.owner };
-    let (expected, found) = pair.fingerprints().await?;
-    if expected != found {
-        let differing = pair.differing_buckets().await?;
-        return Err(pair.difference(&differing).await?.error().hint(OTHER_WRITER));
-    }
-    *repaired = true;
-    target.commit().await.map_err(repairing)?;
-    job.progress.event(&Event::Repaired { deleted, books: copied.exported, inserted: copied.inserted });
-    Ok(())
-}
-
 fn is_duplicate_key(error: &Error) -> bool {
     fault_of(error).is_some_and(|fault| fault.sqlstate() == Some("23505"))
 }
@@ -280,6 +213,13 @@ fn announce_failed(job: &Job<'_>, range: &Range, batches: usize, error: &Error) 
     job.progress.event(&Event::BatchFailed { batch, batches, books, cause: chain(error) });
 }
 
+/// Those that were left to the verification, when it did not copy them again.
+fn announce_left(job: &Job<'_>, failed: &[(Range, Error)], batches: usize) {
+    for (range, error) in failed.iter().filter(|(_, error)| is_duplicate_key(error)) {
+        announce_failed(job, range, batches, error);
+    }
+}
+
 /// What failed and why, in one line.
 fn chain(error: &Error) -> String {
     std::iter::once(error.doing.clone()).chain(error.causes()).collect::<Vec<_>>().join(": ")
@@ -288,9 +228,7 @@ fn chain(error: &Error) -> String {
 /// The error of a run some of whose batches failed for good: the first one's cause, all their numbers. Those that were
 /// left to the verification are told now.
 fn not_completed(job: &Job<'_>, failed: Vec<(Range, Error)>, plan: &Plan) -> Error {
-    for (range, error) in failed.iter().filter(|(_, error)| is_duplicate_key(error)) {
-        announce_failed(job, range, plan.ranges.len(), error);
-    }
+    announce_left(job, &failed, plan.ranges.len());
     let numbers: Vec<String> = failed.iter().map(|(range, _)| range.batch.to_string()).collect();
     let doing = format!("{} of {} batches failed: {}", failed.len(), plan.ranges.len(), numbers.join(", "));
     let mut error = Error::new(Kind::NotCompleted, doing);

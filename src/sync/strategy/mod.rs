@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod batched;
+mod reconcile;
 
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::progress::{Event, Progress};
 use crate::retry::{Attempt, Policy, fault_of};
 
 /// For one statement on the whole table; a million books take tens of seconds.
-pub(crate) const WHOLE_TABLE: Duration = Duration::from_hours(1);
+pub(crate) const WHOLE_TABLE: Duration = Duration::from_mins(15);
 
 /// The strategies, by their names on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -77,10 +78,24 @@ pub struct Job<'a> {
 /// Source and target were found equal; the proof that a strategy ends with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
+    fingerprint: Fingerprint,
+    snapshot_at: String,
+}
+
+impl Verified {
+    fn new(fingerprint: Fingerprint, snapshot_at: String) -> Self {
+        Self { fingerprint, snapshot_at }
+    }
+
     /// Of both sides.
-    pub fingerprint: Fingerprint,
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
     /// The source's clock at the snapshot that was compared, RFC 3339.
-    pub snapshot_at: String,
+    pub fn snapshot_at(&self) -> &str {
+        &self.snapshot_at
+    }
 }
 
 /// The source's clock, as the first row of a snapshot's first query.

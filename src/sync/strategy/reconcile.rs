@@ -1,0 +1,106 @@
+//! The last look of `batched`: both sides compared as one snapshot of the source has them. What changed in production
+//! since its range was read is copied again in that snapshot, once, and compared before the COMMIT.
+
+use sqlx::Row;
+
+use super::{Job, OTHER_WRITER, SNAPSHOT_TIME, Verified, WHOLE_TABLE, explain_duplicates};
+use crate::book::TABLE;
+use crate::error::Result;
+use crate::postgres::fingerprint::bucket;
+use crate::postgres::{Fault, SourceTx, Tx};
+use crate::progress::{Event, Phase, Progress};
+use crate::retry::{Attempt, retry};
+use crate::sync::verify::Pair;
+use crate::sync::{export, unless_cancelled};
+
+/// Books copied again, waiting for their COMMIT.
+struct Repair<'server> {
+    target: Tx<'server>,
+    done: Event,
+}
+
+/// Compares, and copies again what differs.
+///
+/// # Errors
+/// [`Kind::Differs`](crate::error::Kind::Differs) also when the target holds other rows than the batches inserted: then
+/// it is not the source that changed, and a row that somebody added in development is not removed without a word.
+pub(super) async fn reconcile(job: &Job<'_>) -> Result<Verified> {
+    // From a repair's COMMIT on, the target may hold other rows than the batches wrote.
+    let mut repaired = false;
+    let verified = retry(job.tuning.retry, "the verification", job.cancel, job.progress, async |attempt| {
+        let (verified, repair) =
+            unless_cancelled(job.cancel, Box::pin(compare(job, attempt, repaired))).await?;
+        if let Some(Repair { target, done }) = repair {
+            repaired = true;
+            let committed = target.commit().await;
+            committed.map_err(|fault| fault.error("could not commit what was copied again"))?;
+            job.progress.event(&done);
+        }
+        Ok(verified)
+    })
+    .await?;
+    let digest = verified.fingerprint().digest_hex();
+    job.progress.event(&Event::Verified { rows: verified.fingerprint().rows, digest });
+    Ok(verified)
+}
+
+/// Everything but the COMMIT.
+async fn compare<'a>(
+    job: &Job<'a>,
+    attempt: Attempt,
+    repaired: bool,
+) -> Result<(Verified, Option<Repair<'a>>)> {
+    job.progress.event(&Event::Phase { phase: Phase::Verifying });
+    let verifying = |fault: Fault| fault.error("could not verify");
+    let (source, time) = job.sides.source.snapshot(WHOLE_TABLE, SNAPSHOT_TIME).await.map_err(verifying)?;
+    let time = time.first().ok_or_else(|| verifying(Fault::client("no time")))?;
+    let snapshot_at = time.try_get(0).map_err(|error| verifying(error.into()))?;
+    let (target, _) = job.sides.target.snapshot(WHOLE_TABLE, "").await.map_err(verifying)?;
+    let columns = &job.remap.columns;
+    let pair = Pair { source: &source, target: &target, columns, owner: job.remap.owner };
+    let (expected, found) = pair.fingerprints().await?;
+    let verified = Verified::new(expected, snapshot_at);
+    if expected == found {
+        target.rollback().await;
+        source.finish().await.map_err(verifying)?;
+        return Ok((verified, None));
+    }
+    let buckets = pair.differing_buckets().await?;
+    let written = job.progress.summary().counts.inserted;
+    if !repaired && found.rows.unsigned_abs() != written {
+        return Err(pair.difference(&buckets).await?.error().hint(OTHER_WRITER));
+    }
+    target.rollback().await;
+    let repair = repair(job, &source, &buckets, attempt).await?;
+    source.finish().await.map_err(verifying)?;
+    Ok((verified, Some(repair)))
+}
+
+/// Replaces the books of `buckets` by those of the snapshot, and compares the whole again.
+async fn repair<'a>(
+    job: &Job<'a>,
+    source: &SourceTx<'_>,
+    buckets: &[i32],
+    attempt: Attempt,
+) -> Result<Repair<'a>> {
+    job.progress.event(&Event::Phase { phase: Phase::Repairing });
+    let repairing = |fault: Fault| fault.error("could not copy again what differs");
+    let lock = format!("LOCK TABLE {TABLE} IN SHARE ROW EXCLUSIVE MODE");
+    let (target, _) = job.sides.target.write(WHOLE_TABLE, &lock).await.map_err(repairing)?;
+    let list: Vec<String> = buckets.iter().map(i32::to_string).collect();
+    let delete = format!("DELETE FROM {TABLE} WHERE {} IN ({})", bucket(), list.join(", "));
+    let deleted = target.execute_simple(&delete).await.map_err(repairing)?;
+    let books = export::of_buckets(&job.remap.columns, buckets);
+    let copied = match job.copy(source, &target, books, job.tuning.batch_size.into(), attempt).await {
+        Ok(copied) => copied,
+        Err(error) => return Err(explain_duplicates(error, source).await),
+    };
+    let pair = Pair { source, target: &target, columns: &job.remap.columns, owner: job.remap.owner };
+    let (expected, found) = pair.fingerprints().await?;
+    if expected != found {
+        let differing = pair.differing_buckets().await?;
+        return Err(pair.difference(&differing).await?.error().hint(OTHER_WRITER));
+    }
+    let done = Event::Repaired { deleted, books: copied.exported, inserted: copied.inserted };
+    Ok(Repair { target, done })
+}
