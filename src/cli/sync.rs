@@ -158,7 +158,7 @@ impl Ended<'_> {
     }
 
     fn synced_text(&self, synced: &Synced) -> String {
-        let Summary { counts, batches, retries } = self.summary;
+        let Summary { counts, batches, retries, .. } = self.summary;
         let copied = counts.inserted;
         #[expect(
             clippy::cast_precision_loss,
@@ -166,7 +166,7 @@ impl Ended<'_> {
             clippy::cast_sign_loss,
             reason = "shown without digits"
         )]
-        let per_second = (copied as f64 / self.duration.as_secs_f64()) as u64;
+        let per_second = (copied as f64 / self.summary.copying.as_secs_f64()) as u64;
         let retried =
             if retries == 0 { String::new() } else { format!("  {}", plural(retries, "retry", "retries")) };
         let time = synced.verified.snapshot_at().get(11..19).unwrap_or_default();

@@ -1,11 +1,12 @@
 //! What a run did, added up from its events, so that the summary is whole also when the run fails.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::ledger::run::Counts;
-use crate::progress::{Event, Progress};
+use crate::progress::{Event, Phase, Progress};
 
 /// Batches by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -27,6 +28,9 @@ pub struct Summary {
     pub batches: Batches,
     /// Repeated attempts.
     pub retries: u64,
+    /// How long books were copied, without guards, questions and verification.
+    pub copying: Duration,
+    copying_since: Option<Instant>,
 }
 
 /// Adds up the events on their way to whoever shows them.
@@ -60,8 +64,12 @@ impl Progress for Tally<'_> {
 
 impl Summary {
     fn add(&mut self, event: &Event) {
-        let Self { counts, batches, retries } = self;
+        let Self { counts, batches, retries, copying, copying_since } = self;
         match event {
+            Event::Phase { phase: Phase::Copying } => *copying_since = Some(Instant::now()),
+            Event::Phase { .. } => {
+                *copying += copying_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+            }
             // A plan comes first, or again when everything before it was rolled back.
             Event::Planned { batches: total, .. } => {
                 *counts = Counts::default();
@@ -85,7 +93,7 @@ impl Summary {
                 counts.failed += books;
             }
             Event::Retry { .. } => *retries += 1,
-            Event::Notice { .. } | Event::Phase { .. } | Event::Verified { .. } => {}
+            Event::Notice { .. } | Event::Verified { .. } => {}
         }
     }
 }
