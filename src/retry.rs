@@ -123,8 +123,7 @@ pub struct Attempt {
 /// Runs `attempt` until it succeeds, fails for good, or the retries are used up.
 ///
 /// # Errors
-/// The last attempt's error, its kind raised to [`Kind::Unreachable`] when the way to the server was the cause to the
-/// end; [`interrupted`] when `cancel` fires during a delay.
+/// The last attempt's, which says how often it was tried; [`interrupted`] when `cancel` fires during a delay.
 pub async fn retry<T>(
     policy: Policy,
     what: &str,

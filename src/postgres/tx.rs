@@ -157,8 +157,8 @@ fn deadline_ms(statement_timeout: Duration) -> u64 {
     u64::try_from((statement_timeout + GRACE).as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The server notices within a minute that a client vanished. What every transaction sets for itself, because a pooler may have lent the session to somebody else and a role or
-/// a database may have defaults of its own.
+/// What every transaction sets for itself, because a pooler may have lent the session to somebody else and a role or a
+/// database may have defaults of its own. With the keepalives the server notices within a minute that a client vanished.
 fn settings(schema: &str, statement_timeout: Duration, version: Option<u32>) -> String {
     let timeout_ms = statement_timeout.as_millis();
     let idle_ms = (timeout_ms * IDLE_FACTOR).min(i32::MAX.unsigned_abs().into());
