@@ -16,8 +16,21 @@ use crate::support::servers::SERVERS;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-const GENERATED: [&str; 6] =
-    ["book.rs", "user.rs", "ledger/mod.rs", "ledger/checkpoint.rs", "ledger/identity.rs", "ledger/run.rs"];
+const GENERATED: [&str; 10] = [
+    "book.rs",
+    "user.rs",
+    "ledger/mod.rs",
+    "ledger/checkpoint.rs",
+    "ledger/generation.rs",
+    "ledger/identity.rs",
+    "ledger/replaced.rs",
+    "ledger/run.rs",
+    "ledger/stage.rs",
+    "ledger/stage_checkpoint.rs",
+];
+
+/// Of the schema `dewey_sync`.
+const LEDGER: &str = "run,checkpoint,identity,stage,stage_checkpoint,generation,replaced";
 
 /// The type that the generator gives to a column, the one that carries all its values as text, and the SQL type to
 /// which the server casts that text.
@@ -34,8 +47,8 @@ async fn entities_are_what_the_generator_makes() {
     migrated(&url).await;
     let dir = tempfile::tempdir().unwrap();
     generate(&url, None, "Book,User", dir.path()).await;
-    generate(&url, Some("dewey_sync"), "run,checkpoint,identity", &dir.path().join("ledger")).await;
-    for name in ["book.rs", "user.rs"] {
+    generate(&url, Some("dewey_sync"), LEDGER, &dir.path().join("ledger")).await;
+    for name in ["book.rs", "user.rs", "ledger/stage.rs"] {
         let path = dir.path().join(name);
         fs::write(&path, adapted(&fs::read_to_string(&path).unwrap())).unwrap();
     }

@@ -52,17 +52,43 @@ pub struct Model {
     pub epoch: i64,
     #[sea_orm(column_type = "Text", nullable)]
     pub error: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub session: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {
     #[sea_orm(has_many = "super::checkpoint::Entity")]
     Checkpoint,
+    #[sea_orm(has_one = "super::generation::Entity")]
+    Generation,
+    #[sea_orm(has_many = "super::replaced::Entity")]
+    Replaced,
+    #[sea_orm(has_many = "super::stage_checkpoint::Entity")]
+    StageCheckpoint,
 }
 
 impl Related<super::checkpoint::Entity> for Entity {
     fn to() -> RelationDef {
         Relation::Checkpoint.def()
+    }
+}
+
+impl Related<super::generation::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::Generation.def()
+    }
+}
+
+impl Related<super::replaced::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::Replaced.def()
+    }
+}
+
+impl Related<super::stage_checkpoint::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::StageCheckpoint.def()
     }
 }
 

@@ -2,8 +2,13 @@
 
 mod application_object;
 mod checkpoint;
+mod generation;
 mod identity;
+mod replaced;
 mod run;
+mod run_session;
+mod stage;
+mod stage_checkpoint;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DatabaseTransaction;
@@ -18,7 +23,17 @@ pub const LEDGER_VERSION: &str = TABLES[TABLES.len() - 1].version;
 pub const LEDGER_HISTORY: &str = "dewey_sync.ledger_migration";
 
 /// In the order in which they are made.
-const TABLES: [Table; 4] = [identity::TABLE, application_object::TABLE, run::TABLE, checkpoint::TABLE];
+const TABLES: [Table; 9] = [
+    identity::TABLE,
+    application_object::TABLE,
+    run::TABLE,
+    checkpoint::TABLE,
+    stage::TABLE,
+    stage_checkpoint::TABLE,
+    generation::TABLE,
+    replaced::TABLE,
+    run_session::TABLE,
+];
 
 /// How the ledger of a database compares with the one that this tool makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +115,7 @@ pub(crate) async fn has_table<C: ConnectionTrait>(db: &C, name: &str) -> Result<
     Ok(db.query_one_raw(sql(text, [name.into()])).await?.is_some())
 }
 
-/// One migration: a table of the ledger.
+/// One migration: a table of the ledger, or a change to one.
 #[derive(Clone, Copy)]
 struct Table {
     version: &'static str,
