@@ -80,12 +80,12 @@ impl Session {
     }
 }
 
-/// The application name tells this process's sessions from those of any other run.
+/// The base of the application names tells this process's sessions from those of any other run.
 fn server(endpoint: Endpoint, connect_timeout: Option<Duration>) -> Server {
     let ignored = endpoint.ignored_parameters();
     if !ignored.is_empty() {
         tracing::warn!("parameters of the {}'s URL that are not used: {}", endpoint.side, ignored.join(", "));
     }
-    let name = format!("dewey-sync {}-{:08x}", std::process::id(), rand::random::<u32>());
-    Server::new(endpoint, name, connect_timeout)
+    let session_base = format!("dewey-sync {}-{:08x}", std::process::id(), rand::random::<u32>());
+    Server::new(endpoint, session_base, connect_timeout)
 }

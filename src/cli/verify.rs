@@ -1,5 +1,7 @@
 //! `verify`: compares both databases, writes nothing.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::args::OwnerArgs;
@@ -7,13 +9,15 @@ use super::output::{grouped, print};
 use super::session::Session;
 use crate::book::TargetUserId;
 use crate::error::{Error, Kind, Result};
-use crate::postgres::Fault;
 use crate::postgres::fingerprint::Fingerprint;
+use crate::postgres::{Fault, Limit};
 use crate::progress::{Event, Phase, Progress};
 use crate::sync::guard::owner::{self, Found, Wanted};
 use crate::sync::preflight::{self, Looked, Sides};
-use crate::sync::strategy::WHOLE_TABLE;
 use crate::sync::verify::{Difference, Pair};
+
+/// A million books take tens of seconds on a healthy server.
+const COMPARING: Limit = Limit::Heartbeat(Duration::from_secs(30));
 
 pub(super) async fn run(session: &Session, args: &OwnerArgs) -> Result<()> {
     let sides = session.sides(None)?;
@@ -62,8 +66,8 @@ async fn compare(session: &Session, sides: &Sides, wanted: &Wanted) -> Result<(F
     let owner = expected_owner(&looked, wanted)?;
     session.screen.event(&Event::Phase { phase: Phase::Verifying });
     let opening = |fault: Fault| fault.error("could not begin to compare");
-    let (source, _) = sides.source.snapshot(WHOLE_TABLE, "").await.map_err(opening)?;
-    let (target, _) = sides.target.snapshot(WHOLE_TABLE, "").await.map_err(opening)?;
+    let (source, _) = sides.source.snapshot(COMPARING, "").await.map_err(opening)?;
+    let (target, _) = sides.target.snapshot(COMPARING, "").await.map_err(opening)?;
     let pair = Pair { source: &source, target: &target, columns: &looked.columns, owner };
     let (expected, found) = pair.fingerprints().await?;
     let difference = if expected == found {

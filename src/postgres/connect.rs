@@ -1,14 +1,16 @@
 //! Connections to one side, kept for the next transaction when one has ended well.
 //!
 //! Not sqlx's pool: it pings on release, hides why nothing could be reached, and lends out connections that our
-//! [`Tx`](super::Tx) has to own. At most one connection a worker is ever open.
+//! [`Tx`](super::Tx) has to own. At most one connection a worker is ever open, and one for the
+//! [heartbeat](super::heartbeat).
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::fault::Fault;
 use crate::config::{Endpoint, Side};
@@ -20,20 +22,66 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Server {
     endpoint: Endpoint,
-    application_name: String,
+    session_base: String,
+    connections_opened: AtomicU64,
     connect_timeout: Duration,
     /// A pooler refused start-up options, so settings are made in each transaction only.
     reduced: AtomicBool,
-    idle: Mutex<Vec<PgConnection>>,
+    idle: Mutex<Vec<Opened>>,
+    /// The names of sessions that may go on although their client is gone.
+    abandoned: Mutex<Vec<String>>,
+}
+
+/// A connection, and the `application_name` by which `pg_stat_activity` tells its session from all others.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) connection: PgConnection,
+    pub(super) name: String,
+}
+
+/// The name of a session that is at work; dropping it says that the session was left alone with that.
+#[derive(Debug)]
+pub(super) struct Working<'server> {
+    server: &'server Server,
+    pub(super) name: String,
+}
+
+impl Working<'_> {
+    /// The session has nothing left to do; its name.
+    pub(super) fn ended(mut self) -> String {
+        std::mem::take(&mut self.name)
+    }
+}
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        // A session of the source writes nothing, and is not ours to end.
+        if !self.name.is_empty() && self.server.endpoint.side == Side::Target {
+            locked(&self.server.abandoned).push(std::mem::take(&mut self.name));
+        }
+    }
 }
 
 impl Server {
-    /// Nothing is connected yet. `application_name` is what the server's `pg_stat_activity` shows; without
-    /// `connect_timeout` the URL's counts, else 10 s.
-    pub fn new(endpoint: Endpoint, application_name: String, connect_timeout: Option<Duration>) -> Self {
+    /// Nothing is connected yet. `session_base` with `.1`, `.2`, … is what the server's `pg_stat_activity` shows as the
+    /// application; without `connect_timeout` the URL's counts, else 10 s.
+    pub fn new(endpoint: Endpoint, session_base: String, connect_timeout: Option<Duration>) -> Self {
         let connect_timeout = connect_timeout.or(endpoint.connect_timeout()).unwrap_or(CONNECT_TIMEOUT);
         let reduced = AtomicBool::new(endpoint.pooled());
-        Self { endpoint, application_name, connect_timeout, reduced, idle: Mutex::default() }
+        Self {
+            endpoint,
+            session_base,
+            connections_opened: AtomicU64::default(),
+            connect_timeout,
+            reduced,
+            idle: Mutex::default(),
+            abandoned: Mutex::default(),
+        }
+    }
+
+    /// What the application names of all sessions of this process begin with.
+    pub fn session_base(&self) -> &str {
+        &self.session_base
     }
 
     /// Where it is.
@@ -53,47 +101,80 @@ impl Server {
 
     /// Opens a connection and keeps it for the first transaction.
     pub async fn connect(&self) -> Result<(), Fault> {
-        let connection = self.open().await?;
-        self.release(connection);
+        self.release(self.open().await?);
         Ok(())
     }
 
     /// Closes what is idle, in the protocol's way, so that the server does not report a lost client.
     pub async fn close(&self) {
-        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        for connection in idle {
-            let closed = tokio::time::timeout(self.connect_timeout, connection.close()).await;
-            tracing::debug!(answered = closed.is_ok(), "closed a connection to the {}", self.endpoint.side);
-        }
+        let idle = std::mem::take(&mut *locked(&self.idle));
+        let closing = join_all(idle.into_iter().map(|opened| opened.connection.close()));
+        let closed = tokio::time::timeout(self.connect_timeout, closing).await;
+        tracing::debug!(answered = closed.is_ok(), "closed the connections to the {}", self.endpoint.side);
     }
 
-    pub(super) async fn acquire(&self) -> Result<PgConnection, Fault> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        match idle {
-            Some(connection) => Ok(connection),
+    pub(super) async fn acquire(&self) -> Result<Opened, Fault> {
+        match self.take_idle() {
+            Some(opened) => Ok(opened),
             None => self.open().await,
         }
     }
 
-    pub(super) fn release(&self, connection: PgConnection) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    pub(super) fn take_idle(&self) -> Option<Opened> {
+        locked(&self.idle).pop()
+    }
+
+    pub(super) fn release(&self, opened: Opened) {
+        locked(&self.idle).push(opened);
     }
 
     /// Drops the idle connections, so that the next transaction opens one of its own.
     pub(super) fn forget_idle(&self) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        locked(&self.idle).clear();
     }
 
-    async fn open(&self) -> Result<PgConnection, Fault> {
+    /// To be told when the session called `name` has ended its work.
+    pub(super) fn working(&self, name: String) -> Working<'_> {
+        Working { server: self, name }
+    }
+
+    /// Ends, through `connection`, the sessions that were left alone: what one of them still does would be in the way of
+    /// who does it again.
+    pub(super) async fn end_abandoned(&self, connection: &mut PgConnection) -> Result<(), Fault> {
+        let names = locked(&self.abandoned).clone();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let list: Vec<String> = names.iter().map(|name| literal(name)).collect();
+        let end = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name IN ({}) \
+             AND datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()",
+            list.join(", ")
+        );
+        let ended = sqlx::raw_sql(AssertSqlSafe(end)).fetch_all(connection);
+        let ended = tokio::time::timeout(self.connect_timeout, ended).await;
+        let ended = ended.map_err(|_| Fault::deadline(self.connect_timeout))??;
+        tracing::debug!(sessions = ended.len(), "ended sessions of ours that were left alone");
+        locked(&self.abandoned).retain(|name| !names.contains(name));
+        Ok(())
+    }
+
+    pub(super) async fn open(&self) -> Result<Opened, Fault> {
+        let name = self.next_name();
+        let connection = self.open_as(&name).await?;
+        Ok(Opened { connection, name })
+    }
+
+    async fn open_as(&self, name: &str) -> Result<PgConnection, Fault> {
         let reduced = self.is_reduced();
-        match self.open_with(self.options_for(reduced)).await {
+        match self.open_with(self.options_for(name, reduced)).await {
             Err(fault) if fault.sqlstate() == Some("08P01") && !reduced => {
                 self.reduced.store(true, Ordering::Release);
                 tracing::info!(
                     "the {} refuses start-up options: connecting without them",
                     self.endpoint.side
                 );
-                self.open_with(self.options_for(true)).await
+                self.open_with(self.options_for(name, true)).await
             }
             opened => opened,
         }
@@ -106,13 +187,18 @@ impl Server {
             .map_err(|error| Fault::at_startup(&error))
     }
 
-    /// The options of the next connection.
-    pub(super) fn options(&self) -> PgConnectOptions {
-        self.options_for(self.is_reduced())
+    /// The name of the next connection's session.
+    pub(super) fn next_name(&self) -> String {
+        format!("{}.{}", self.session_base, self.connections_opened.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    fn options_for(&self, reduced: bool) -> PgConnectOptions {
-        let options = self.endpoint.connect_options(&self.application_name);
+    /// The options of a connection whose session is called `name`.
+    pub(super) fn options(&self, name: &str) -> PgConnectOptions {
+        self.options_for(name, self.is_reduced())
+    }
+
+    fn options_for(&self, name: &str, reduced: bool) -> PgConnectOptions {
+        let options = self.endpoint.connect_options(name);
         if reduced {
             return options.extra_float_digits(None);
         }
@@ -121,6 +207,10 @@ impl Server {
             Side::Target => options,
         }
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `text` as an SQL string literal; sessions run with `standard_conforming_strings = on`.

@@ -38,6 +38,17 @@ pub struct Fault {
     text: String,
 }
 
+/// The answer that did not come in time, as the driver's errors can carry it.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {}", humantime::format_duration(*.0))]
+pub(super) struct Overdue(pub(super) std::time::Duration);
+
+impl From<Overdue> for sqlx::Error {
+    fn from(overdue: Overdue) -> Self {
+        Self::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, overdue))
+    }
+}
+
 impl Fault {
     /// A fault of the client's own.
     pub fn client(text: impl Into<String>) -> Self {
@@ -46,7 +57,7 @@ impl Fault {
 
     /// A deadline that passed; `waited` says for what.
     pub fn deadline(waited: std::time::Duration) -> Self {
-        Self::of(Origin::Deadline, format!("no answer within {}", humantime::format_duration(waited)))
+        Self::of(Origin::Deadline, Overdue(waited).to_string())
     }
 
     /// The same fault as the answer to a COMMIT.
@@ -158,7 +169,10 @@ impl From<&sqlx::Error> for Fault {
             sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                 Self::of(Origin::Tls, error.to_string())
             }
-            sqlx::Error::Io(error) => Self::of(Origin::Io, describe_io(error)),
+            sqlx::Error::Io(error) => match error.get_ref().and_then(|error| error.downcast_ref()) {
+                Some(Overdue(waited)) => Self::deadline(*waited),
+                None => Self::of(Origin::Io, describe_io(error)),
+            },
             sqlx::Error::Tls(error) => Self::of(Origin::Tls, error.to_string()),
             // The byte that the driver makes of an answer that did not come; what forwards a port does that when
             // nothing listens behind it.
@@ -261,6 +275,7 @@ mod tests {
                 "the server closed the connection",
             ),
             (sqlx::Error::Io(io::Error::from_raw_os_error(111)), Origin::Io, "connection refused"),
+            (Overdue(std::time::Duration::from_secs(7)).into(), Origin::Deadline, "no answer within 7s"),
             (
                 sqlx::Error::Io(io::Error::other("failed to lookup address information: Name not known")),
                 Origin::Io,

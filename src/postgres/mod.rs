@@ -4,6 +4,7 @@
 mod connect;
 mod fault;
 pub mod fingerprint;
+mod heartbeat;
 mod identity;
 mod source;
 mod target;
@@ -12,6 +13,7 @@ mod tx;
 pub use connect::{Server, identifier, literal};
 pub use fault::{Fault, Origin};
 pub use fingerprint::Fingerprint;
+pub use heartbeat::Limit;
 pub use identity::Identity;
 pub use source::{Source, SourceTx};
 pub use target::Target;

@@ -4,8 +4,6 @@
 //! layers, outermost first: this type, the start-up option `default_transaction_read_only`, `BEGIN … READ ONLY` checked
 //! inside, and `pg_current_xact_id_if_assigned()` at the end.
 
-use std::time::Duration;
-
 use dewey_sync_entity::book;
 use futures_util::Stream;
 use sea_orm::{EntityTrait, Select};
@@ -14,6 +12,7 @@ use sqlx::postgres::PgRow;
 
 use super::connect::Server;
 use super::fault::Fault;
+use super::heartbeat::Limit;
 use super::tx::{SNAPSHOT, Tx};
 
 /// The server that books are read from.
@@ -34,11 +33,11 @@ impl Source {
     /// Begins a transaction with one snapshot from its first query on. The rows are those of `first`.
     pub async fn snapshot(
         &self,
-        statement_timeout: Duration,
+        limit: impl Into<Limit>,
         first: &str,
     ) -> Result<(SourceTx<'_>, Vec<PgRow>), Fault> {
         let first = format!("SELECT current_setting('transaction_read_only'); {first}");
-        let (tx, mut rows) = Tx::begin(&self.0, SNAPSHOT, statement_timeout, &first).await?;
+        let (tx, mut rows) = Tx::begin(&self.0, SNAPSHOT, limit.into(), &first).await?;
         let read_only = rows.first().map(|row| row.try_get::<String, _>(0)).transpose()?;
         if read_only.as_deref() != Some("on") {
             return Err(Fault::client("the source did not begin a read-only transaction"));
@@ -69,8 +68,8 @@ impl SourceTx<'_> {
 
     /// From now on waits this long for an answer, or for the next row of one. The server's own time-out stays: while
     /// rows wait for the other side, it goes on.
-    pub fn limit(&self, wait: Duration) {
-        self.0.limit(wait);
+    pub fn limit(&self, limit: impl Into<Limit>) {
+        self.0.limit(limit);
     }
 
     /// Ends the transaction, having checked that it wrote nothing.

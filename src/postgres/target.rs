@@ -9,6 +9,7 @@ use sqlx::postgres::{PgPoolOptions, PgRow};
 
 use super::connect::Server;
 use super::fault::Fault;
+use super::heartbeat::Limit;
 use super::tx::{SNAPSHOT, Tx};
 
 /// The server that books are written to.
@@ -29,24 +30,20 @@ impl Target {
     /// Begins a READ ONLY transaction with one snapshot. The rows are those of `first`.
     pub async fn snapshot(
         &self,
-        statement_timeout: Duration,
+        limit: impl Into<Limit>,
         first: &str,
     ) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
-        Tx::begin(&self.0, SNAPSHOT, statement_timeout, first).await
+        Tx::begin(&self.0, SNAPSHOT, limit.into(), first).await
     }
 
     /// Begins a writing transaction, whatever the role's defaults are. The rows are those of `first`.
-    pub async fn write(
-        &self,
-        statement_timeout: Duration,
-        first: &str,
-    ) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
-        Tx::begin(&self.0, "ISOLATION LEVEL READ COMMITTED READ WRITE", statement_timeout, first).await
+    pub async fn write(&self, limit: impl Into<Limit>, first: &str) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
+        Tx::begin(&self.0, "ISOLATION LEVEL READ COMMITTED READ WRITE", limit.into(), first).await
     }
 
     /// Runs `sql` as a whole transaction, in one round trip; its rows.
-    pub async fn once(&self, statement_timeout: Duration, sql: &str) -> Result<Vec<PgRow>, Fault> {
-        let (tx, rows) = self.write(statement_timeout, &format!("{sql}; COMMIT")).await?;
+    pub async fn once(&self, limit: impl Into<Limit>, sql: &str) -> Result<Vec<PgRow>, Fault> {
+        let (tx, rows) = self.write(limit, &format!("{sql}; COMMIT")).await?;
         tx.ended();
         Ok(rows)
     }
@@ -56,13 +53,16 @@ impl Target {
         &self,
         migrate: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, DbErr>,
     ) -> Result<T, Fault> {
+        let name = self.0.next_name();
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(self.0.connect_timeout())
-            .connect_lazy_with(self.0.options());
+            .connect_lazy_with(self.0.options(&name));
+        let working = self.0.working(name);
         let connection: DatabaseConnection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
         let migrated = tokio::time::timeout(MIGRATION, migrate_on(&connection, migrate)).await;
         let done = migrated.map_err(|_| Fault::deadline(MIGRATION))??;
+        working.ended();
         // A connection that does not answer is dropped instead.
         let closed = tokio::time::timeout(self.0.connect_timeout(), connection.close()).await;
         tracing::debug!(answered = closed.is_ok(), "closed the migration's connection");

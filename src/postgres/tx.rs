@@ -5,7 +5,8 @@
 //! driver does not report it. Only a transaction that ended as it should gives its connection back.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,32 +20,26 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Executor};
 use tokio::sync::Mutex;
 
-use super::connect::{Server, identifier};
-use super::fault::{Fault, Origin};
-
-/// How long the client waits beyond the server's own time-out, whose answer says more.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// For a lock that an application's open transaction holds; waiting for it is tried again.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+use super::connect::{Opened, Server, Working, identifier, literal};
+use super::fault::{Fault, Origin, Overdue};
+use super::heartbeat::Limit;
 
 /// For COMMIT and ROLLBACK, whatever the statements before were given.
 const ENDING: Duration = Duration::from_mins(2);
 
-/// A side may be idle while the other one works on a few statements.
-const IDLE_FACTOR: u128 = 4;
-
 /// One snapshot from the first query on, and no writes.
 pub(super) const SNAPSHOT: &str = "ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// An open transaction; dropping it closes the connection, which rolls it back.
+/// An open transaction; dropping it closes the connection, which rolls it back. Where the server does not come to know of
+/// that, the next transaction on the target ends the session.
 #[derive(Debug)]
 pub struct Tx<'server> {
     server: &'server Server,
     connection: Mutex<PgConnection>,
+    session: Working<'server>,
     poisoned: AtomicBool,
-    /// For the answer to one statement, in milliseconds.
-    deadline_ms: AtomicU64,
+    /// For the answer to one statement.
+    limit: std::sync::Mutex<Limit>,
 }
 
 impl<'server> Tx<'server> {
@@ -53,24 +48,40 @@ impl<'server> Tx<'server> {
     pub(super) async fn begin(
         server: &'server Server,
         mode: &str,
-        statement_timeout: Duration,
+        limit: Limit,
         first: &str,
     ) -> Result<(Self, Vec<PgRow>), Fault> {
-        let connection = server.acquire().await?;
-        let settings =
-            settings(&server.endpoint().schema, statement_timeout, connection.server_version_num());
-        let tx = Self {
-            server,
-            connection: Mutex::new(connection),
-            poisoned: AtomicBool::new(false),
-            deadline_ms: AtomicU64::new(deadline_ms(statement_timeout)),
-        };
-        let begun = tx.simple(&format!("BEGIN {mode}; {settings}; {first}")).await;
-        if begun.as_ref().is_err_and(|fault| fault.origin == Origin::Io) {
+        let begun = Self::begin_on(server.acquire().await?, server, mode, limit, first).await;
+        if begun.as_ref().is_err_and(|fault| matches!(fault.origin, Origin::Io | Origin::Deadline)) {
             // What ended this connection has probably ended those that wait, too.
             server.forget_idle();
         }
-        Ok((tx, begun?))
+        begun
+    }
+
+    async fn begin_on(
+        Opened { mut connection, name }: Opened,
+        server: &'server Server,
+        mode: &str,
+        limit: Limit,
+        first: &str,
+    ) -> Result<(Self, Vec<PgRow>), Fault> {
+        server.end_abandoned(&mut connection).await?;
+        let settings = settings(&server.endpoint().schema, &name, limit, connection.server_version_num());
+        let tx = Self {
+            server,
+            connection: Mutex::new(connection),
+            session: server.working(name),
+            poisoned: AtomicBool::new(false),
+            limit: std::sync::Mutex::new(limit),
+        };
+        let rows = tx.simple(&format!("BEGIN {mode}; {settings}; {first}")).await?;
+        Ok((tx, rows))
+    }
+
+    /// The name of the session, as `pg_stat_activity` shows it.
+    pub fn session(&self) -> &str {
+        &self.session.name
     }
 
     /// Runs SQL text without parameters in one round trip; the rows of all its statements.
@@ -85,21 +96,18 @@ impl<'server> Tx<'server> {
         Ok(self.execute_unprepared(sql).await?.rows_affected())
     }
 
-    /// Runs SQL text that changes rows, and from then on gives each statement `statement_timeout`; how many rows.
-    pub async fn execute_then_limit(&self, sql: &str, statement_timeout: Duration) -> Result<u64, Fault> {
-        let timeout_ms = statement_timeout.as_millis();
+    /// Runs SQL text that changes rows, and from then on grants each statement `limit`; how many rows.
+    pub async fn execute_then_limit(&self, sql: &str, limit: impl Into<Limit>) -> Result<u64, Fault> {
+        let limit = limit.into();
+        let timeout_ms = limit.statement_timeout().as_millis();
         let done = self.execute_simple(&format!("{sql}; SET LOCAL statement_timeout = {timeout_ms}")).await;
-        self.limit(statement_timeout);
+        self.limit(limit);
         done
     }
 
-    /// From now on waits this long, and a little more, for an answer.
-    pub(super) fn limit(&self, wait: Duration) {
-        self.deadline_ms.store(deadline_ms(wait), Ordering::Release);
-    }
-
-    fn deadline(&self) -> Duration {
-        Duration::from_millis(self.deadline_ms.load(Ordering::Acquire))
+    /// From now on waits as `limit` says for an answer; the server's own time-out stays.
+    pub fn limit(&self, limit: impl Into<Limit>) {
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = limit.into();
     }
 
     /// Commits, and gives the connection back.
@@ -128,15 +136,16 @@ impl<'server> Tx<'server> {
 
     /// Sends the last statements, the one that ends the transaction among them; their rows.
     pub(super) async fn end(self, sql: &str) -> Result<Vec<PgRow>, Fault> {
-        self.limit(self.deadline().min(ENDING));
-        let rows = self.simple(sql).await?;
+        let rows = tokio::time::timeout(ENDING, self.simple(sql)).await;
+        let rows = rows.map_err(|_| Fault::deadline(ENDING))??;
         self.ended();
         Ok(rows)
     }
 
     /// Gives the connection back after the transaction was ended by the text of [`begin`](Self::begin) itself.
     pub(super) fn ended(self) {
-        self.server.release(self.connection.into_inner());
+        let Self { server, connection, session, .. } = self;
+        server.release(Opened { connection: connection.into_inner(), name: session.ended() });
     }
 
     /// One request and its answer, within the deadline, leaving the poison unless both came through.
@@ -146,30 +155,31 @@ impl<'server> Tx<'server> {
     ) -> Result<T, sqlx::Error> {
         let mut connection = self.connection.lock().await;
         let failed_before = self.poisoned.swap(true, Ordering::AcqRel);
-        let answer = tokio::time::timeout(self.deadline(), send(&mut connection)).await;
-        let answer = answer.map_err(|_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))??;
+        let answer = self.within_limit(send(&mut connection)).await??;
         self.poisoned.store(failed_before, Ordering::Release);
         Ok(answer)
     }
-}
 
-fn deadline_ms(statement_timeout: Duration) -> u64 {
-    u64::try_from((statement_timeout + GRACE).as_millis()).unwrap_or(u64::MAX)
+    async fn within_limit<T>(&self, answer: impl Future<Output = T>) -> Result<T, Overdue> {
+        let limit = *self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        limit.wait(self.server, self.session(), answer).await
+    }
 }
 
 /// What every transaction sets for itself, because a pooler may have lent the session to somebody else and a role or a
 /// database may have defaults of its own. With the keepalives the server notices within a minute that a client vanished.
-fn settings(schema: &str, statement_timeout: Duration, version: Option<u32>) -> String {
-    let timeout_ms = statement_timeout.as_millis();
-    let idle_ms = (timeout_ms * IDLE_FACTOR).min(i32::MAX.unsigned_abs().into());
-    let lock_ms = timeout_ms.min(LOCK_TIMEOUT.as_millis());
-    let schema = identifier(schema);
+fn settings(schema: &str, name: &str, limit: Limit, version: Option<u32>) -> String {
     let mut settings = format!(
         "SET LOCAL search_path = {schema}; SET LOCAL client_encoding = 'UTF8'; SET LOCAL DateStyle = 'ISO, MDY'; \
          SET LOCAL TimeZone = 'UTC'; SET LOCAL standard_conforming_strings = on; SET LOCAL row_security = off; \
-         SET LOCAL statement_timeout = {timeout_ms}; SET LOCAL lock_timeout = {lock_ms}; \
-         SET LOCAL idle_in_transaction_session_timeout = {idle_ms}; SET LOCAL tcp_keepalives_idle = 30; \
-         SET LOCAL tcp_keepalives_interval = 10; SET LOCAL tcp_keepalives_count = 3"
+         SET LOCAL application_name = {name}; SET LOCAL statement_timeout = {timeout_ms}; \
+         SET LOCAL lock_timeout = {lock_ms}; SET LOCAL idle_in_transaction_session_timeout = {idle_ms}; \
+         SET LOCAL tcp_keepalives_idle = 30; SET LOCAL tcp_keepalives_interval = 10; SET LOCAL tcp_keepalives_count = 3",
+        schema = identifier(schema),
+        name = literal(name),
+        timeout_ms = limit.statement_timeout().as_millis(),
+        lock_ms = limit.lock_timeout().as_millis(),
+        idle_ms = limit.idle_timeout().as_millis().min(i32::MAX.unsigned_abs().into()),
     );
     // PostgreSQL 14 and later end a statement whose client is gone; without it, it goes on to its end.
     if version.is_some_and(|version| version >= 140_000) {
@@ -232,7 +242,7 @@ impl StreamTrait for Tx<'_> {
         DbBackend::Postgres
     }
 
-    /// Rows as they arrive; each within the deadline. A stream dropped before its end leaves the poison.
+    /// Rows as they arrive; each within the limit. A stream dropped before its end leaves the poison.
     fn stream_raw<'a>(
         &'a self,
         statement: Statement,
@@ -241,13 +251,10 @@ impl StreamTrait for Tx<'_> {
             let mut connection = self.connection.lock().await;
             let failed_before = self.poisoned.swap(true, Ordering::AcqRel);
             let mut rows = query(&statement).fetch(&mut *connection);
-            loop {
-                let row = tokio::time::timeout(self.deadline(), rows.next()).await;
-                let row = row.map_err(|_| querying(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))?;
-                match row {
-                    Some(row) => yield QueryResult::from(row.map_err(querying)?),
-                    None => break,
-                }
+            while let Some(row) =
+                self.within_limit(rows.next()).await.map_err(|overdue| querying(overdue.into()))?
+            {
+                yield QueryResult::from(row.map_err(querying)?);
             }
             self.poisoned.store(failed_before, Ordering::Release);
         };

@@ -1,0 +1,140 @@
+//! How long an answer is waited for: never without an end.
+//!
+//! A statement on a whole table may take minutes on a healthy server, so its wait has no length; it lasts as long as the
+//! server, asked on another connection, says that it is at work for us.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Row};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+
+use super::connect::{Opened, Server, literal};
+use super::fault::{Fault, Origin, Overdue};
+
+/// How long the client waits beyond the server's own time-out, whose answer says more.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// For a lock that an application's open transaction holds; waiting for it is tried again.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A side may be idle while the other one works on a few statements.
+const IDLE_FACTOR: u32 = 4;
+
+/// A side may be idle while the other one works on a whole table.
+const IDLE_MIN: Duration = Duration::from_hours(1);
+
+/// What a transaction grants each of its statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// This long, by the server's clock.
+    Statement(Duration),
+    /// As long as it takes, while the server is not silent for this long.
+    Heartbeat(Duration),
+}
+
+impl From<Duration> for Limit {
+    fn from(statement: Duration) -> Self {
+        Self::Statement(statement)
+    }
+}
+
+impl Limit {
+    /// The server's `statement_timeout`; zero is none.
+    pub(super) fn statement_timeout(self) -> Duration {
+        match self {
+            Self::Statement(statement) => statement,
+            Self::Heartbeat(_) => Duration::ZERO,
+        }
+    }
+
+    /// The server's `lock_timeout`.
+    pub(super) fn lock_timeout(self) -> Duration {
+        let (Self::Statement(limit) | Self::Heartbeat(limit)) = self;
+        limit.min(LOCK_TIMEOUT)
+    }
+
+    /// The server's `idle_in_transaction_session_timeout`.
+    pub(super) fn idle_timeout(self) -> Duration {
+        match self {
+            Self::Statement(statement) => statement * IDLE_FACTOR,
+            Self::Heartbeat(silence) => (silence * IDLE_FACTOR).max(IDLE_MIN),
+        }
+    }
+
+    /// What `answer` brings, which the session `name` of `server` works on.
+    pub(super) async fn wait<T>(
+        self,
+        server: &Server,
+        name: &str,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, Overdue> {
+        match self {
+            Self::Statement(statement) => {
+                let patience = statement + GRACE;
+                timeout(patience, answer).await.map_err(|_| Overdue(patience))
+            }
+            Self::Heartbeat(silence) => {
+                let mut answer = pin!(answer);
+                tokio::select! {
+                    biased;
+                    answer = &mut answer => Ok(answer),
+                    () = until_silent(server, name, silence) => Err(Overdue(silence)),
+                }
+            }
+        }
+    }
+}
+
+/// Asks three times in `silence` whether the session is at work, and ends when that was not confirmed for so long.
+async fn until_silent(server: &Server, name: &str, silence: Duration) {
+    let beat = (silence / 3).max(Duration::from_millis(1));
+    let mut beats = interval_at(Instant::now() + beat, beat);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let question = is_at_work(name);
+    while timeout(silence, sign_of_life(server, &question, &mut beats)).await.is_ok() {}
+}
+
+async fn sign_of_life(server: &Server, question: &str, beats: &mut Interval) {
+    loop {
+        beats.tick().await;
+        match Box::pin(ping(server, question, beats.period())).await {
+            Ok(true) => return,
+            Ok(false) => tracing::debug!("the {} is not at work for us", server.endpoint().side),
+            Err(fault) if answers(&fault) => return,
+            Err(fault) => tracing::debug!(%fault, "the {} did not answer a ping", server.endpoint().side),
+        }
+    }
+}
+
+/// Whether a server that refuses a ping is there all the same; it may have no room for another connection.
+fn answers(fault: &Fault) -> bool {
+    matches!(&fault.origin, Origin::Server { sqlstate, fatal } if !fatal || sqlstate == "53300")
+}
+
+/// A session whose request was lost on the way there, or whose answer was on the way back, waits for its client. One that
+/// is not found has ended, unless a balancer connected us to another standby.
+fn is_at_work(name: &str) -> String {
+    format!(
+        "BEGIN READ ONLY; SELECT coalesce(bool_or(state NOT LIKE 'idle%'), pg_is_in_recovery()) \
+         FROM pg_stat_activity WHERE application_name = {}; COMMIT",
+        literal(name)
+    )
+}
+
+async fn ping(server: &Server, question: &str, patience: Duration) -> Result<bool, Fault> {
+    // A connection that nobody used for a while may be dead without a word, a new one is not.
+    if let Some(idle) = server.take_idle() {
+        if let Ok(Ok(is_at_work)) = timeout(patience, ask(server, idle, question)).await {
+            return Ok(is_at_work);
+        }
+        server.forget_idle();
+    }
+    ask(server, server.open().await?, question).await
+}
+
+async fn ask(server: &Server, mut opened: Opened, question: &str) -> Result<bool, Fault> {
+    let rows = sqlx::raw_sql(AssertSqlSafe(question)).fetch_all(&mut opened.connection).await?;
+    server.release(opened);
+    Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default())
+}
