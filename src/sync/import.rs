@@ -1,11 +1,9 @@
 //! Writes books into the target.
 
-use std::time::Duration;
-
 use sea_orm::EntityTrait;
 
 use crate::book::{Entity, TABLE, TargetBook};
-use crate::postgres::{Fault, Tx};
+use crate::postgres::{Fault, Limit, Tx};
 
 /// Inserts `books` (at least one, at most [`CHUNK_ROWS_MAX`](super::export::CHUNK_ROWS_MAX)) with one statement; how many
 /// rows the server says it inserted.
@@ -14,7 +12,7 @@ pub async fn import(tx: &Tx<'_>, books: Vec<TargetBook>) -> Result<u64, Fault> {
     Ok(Entity::insert_many(models).exec_without_returning(tx).await?)
 }
 
-/// Removes every book, and from then on gives each statement `statement_timeout`; how many there were.
-pub async fn delete_all(tx: &Tx<'_>, statement_timeout: Duration) -> Result<u64, Fault> {
-    tx.execute_then_limit(&format!("DELETE FROM {TABLE}"), statement_timeout).await
+/// Removes every book, and from then on grants each statement `limit`; how many there were.
+pub async fn delete_all(tx: &Tx<'_>, limit: impl Into<Limit>) -> Result<u64, Fault> {
+    tx.execute_then_limit(&format!("DELETE FROM {TABLE}"), limit).await
 }

@@ -3,9 +3,7 @@
 
 use sqlx::Row;
 
-use super::{
-    Job, OTHER_WRITER, SNAPSHOT_TIME, UNCHANGED, Verified, WHOLE_TABLE, explain_duplicates, owner_is_gone,
-};
+use super::{Job, OTHER_WRITER, SNAPSHOT_TIME, UNCHANGED, Verified, explain_duplicates, owner_is_gone};
 use crate::error::{Error, Result};
 use crate::ledger::run::{Claim, Counts, RunEnd, claim_sql, claim_whole, end_sql};
 use crate::postgres::fingerprint::Fingerprint;
@@ -71,12 +69,12 @@ async fn write<'a>(job: &Job<'a>, attempt: Attempt, sent: &mut Option<Verified>)
     progress.event(&Event::Phase { phase: Phase::Planning });
     let planning = |fault: Fault| fault.error("could not plan the batches");
     let first = format!("{SNAPSHOT_TIME}; {}", Plan::query(job.tuning.batch_size));
-    let (source, rows) = sides.source.snapshot(WHOLE_TABLE, &first).await.map_err(planning)?;
+    let (source, rows) = sides.source.snapshot(job.tuning.whole_table(), &first).await.map_err(planning)?;
     let (time, ranges) = rows.split_first().ok_or_else(|| planning(Fault::client("no plan")))?;
     let snapshot_at = time.try_get(0).map_err(|error| planning(error.into()))?;
     let plan = Plan::from_rows(ranges).map_err(planning)?;
     let first = format!("{}; {}", claim_sql(job.run_id), owner_sql(remap.owner));
-    let began = sides.target.write(WHOLE_TABLE, &first).await;
+    let began = sides.target.write(job.tuning.whole_table(), &first).await;
     let (target, rows) = began.map_err(|fault| fault.error("could not begin on the target"))?;
     match claim_whole(&rows) {
         // Then no earlier COMMIT has happened.
@@ -109,8 +107,9 @@ async fn write<'a>(job: &Job<'a>, attempt: Attempt, sent: &mut Option<Verified>)
     }
 
     progress.event(&Event::Phase { phase: Phase::Verifying });
-    source.limit(WHOLE_TABLE);
-    let analyzed = target.execute_then_limit(&format!("ANALYZE {}", crate::book::TABLE), WHOLE_TABLE).await;
+    source.limit(job.tuning.whole_table());
+    let analyzed =
+        target.execute_then_limit(&format!("ANALYZE {}", crate::book::TABLE), job.tuning.whole_table()).await;
     analyzed.map_err(|fault| fault.error("could not analyse the new books"))?;
     let pair = Pair { source: &source, target: &target, columns: &remap.columns, owner: remap.owner };
     let fingerprint = equal(pair).await?;

@@ -4,7 +4,7 @@
 use futures_util::{StreamExt, stream};
 
 use super::reconcile::reconcile;
-use super::{Copied, Job, UNCHANGED, Verified, WHOLE_TABLE, explain_duplicates, owner_is_gone};
+use super::{Copied, Job, UNCHANGED, Verified, explain_duplicates, owner_is_gone};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::{self, Checkpoint};
 use crate::ledger::run::{Claim, record_plan};
@@ -78,7 +78,8 @@ async fn copy_and_verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
 async fn plan(job: &Job<'_>) -> Result<Plan> {
     let planning = |fault: Fault| fault.error("could not plan the batches");
     let query = Plan::query(job.tuning.batch_size);
-    let (source, rows) = job.sides.source.snapshot(WHOLE_TABLE, &query).await.map_err(planning)?;
+    let (source, rows) =
+        job.sides.source.snapshot(job.tuning.whole_table(), &query).await.map_err(planning)?;
     let plan = Plan::from_rows(&rows).map_err(planning)?;
     source.finish().await.map_err(planning)?;
     record_plan(&job.sides.target, job.run_id, &plan).await.map_err(planning)?;
@@ -101,7 +102,7 @@ async fn delete(job: &Job<'_>, sent: &mut Option<u64>) -> Result<u64> {
 /// `None` when an earlier attempt was committed, though its answer was lost; a claim that is ours proves that none was.
 async fn delete_uncommitted<'a>(job: &Job<'a>, sent: &mut Option<u64>) -> Result<Option<(Tx<'a>, u64)>> {
     let deleting = |fault: Fault| fault.error("could not remove the old books");
-    let began = job.sides.target.write(WHOLE_TABLE, &owner_sql(job.remap.owner)).await;
+    let began = job.sides.target.write(job.tuning.whole_table(), &owner_sql(job.remap.owner)).await;
     let (target, owner) = began.map_err(deleting)?;
     if owner.is_empty() {
         return Err(owner_is_gone());
@@ -112,7 +113,7 @@ async fn delete_uncommitted<'a>(job: &Job<'a>, sent: &mut Option<u64>) -> Result
         Claim::AlreadyDone => return Ok(None),
         Claim::Lost => return Err(job.lost_run()),
     }
-    let books = delete_all(&target, WHOLE_TABLE).await.map_err(deleting)?;
+    let books = delete_all(&target, job.tuning.whole_table()).await.map_err(deleting)?;
     Ok(Some((target, books)))
 }
 

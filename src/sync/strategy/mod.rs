@@ -18,12 +18,9 @@ use super::remap::Remap;
 use crate::book::{self, TargetBook};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::fingerprint::Fingerprint;
-use crate::postgres::{SourceTx, Tx};
+use crate::postgres::{Limit, SourceTx, Tx};
 use crate::progress::{Event, Progress};
 use crate::retry::{Attempt, Policy, fault_of};
-
-/// For one statement on the whole table; a million books take tens of seconds.
-pub(crate) const WHOLE_TABLE: Duration = Duration::from_mins(15);
 
 /// The strategies, by their names on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -55,8 +52,15 @@ pub struct Tuning {
     pub jobs: usize,
     /// How often a failed attempt is repeated.
     pub retry: Policy,
-    /// For one statement of a batch.
+    /// For one statement of a batch, and for a server's silence during one on a whole table.
     pub batch_timeout: Duration,
+}
+
+impl Tuning {
+    /// For one statement on a whole table; a million books take tens of seconds.
+    pub fn whole_table(&self) -> Limit {
+        Limit::Heartbeat(self.batch_timeout)
+    }
 }
 
 /// One run past its guards and its question.

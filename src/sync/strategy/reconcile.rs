@@ -3,7 +3,7 @@
 
 use sqlx::Row;
 
-use super::{Job, OTHER_WRITER, SNAPSHOT_TIME, Verified, WHOLE_TABLE, explain_duplicates};
+use super::{Job, OTHER_WRITER, SNAPSHOT_TIME, Verified, explain_duplicates};
 use crate::book::TABLE;
 use crate::error::Result;
 use crate::postgres::fingerprint::bucket;
@@ -52,10 +52,11 @@ async fn compare<'a>(
 ) -> Result<(Verified, Option<Repair<'a>>)> {
     job.progress.event(&Event::Phase { phase: Phase::Verifying });
     let verifying = |fault: Fault| fault.error("could not verify");
-    let (source, time) = job.sides.source.snapshot(WHOLE_TABLE, SNAPSHOT_TIME).await.map_err(verifying)?;
+    let (source, time) =
+        job.sides.source.snapshot(job.tuning.whole_table(), SNAPSHOT_TIME).await.map_err(verifying)?;
     let time = time.first().ok_or_else(|| verifying(Fault::client("no time")))?;
     let snapshot_at = time.try_get(0).map_err(|error| verifying(error.into()))?;
-    let (target, _) = job.sides.target.snapshot(WHOLE_TABLE, "").await.map_err(verifying)?;
+    let (target, _) = job.sides.target.snapshot(job.tuning.whole_table(), "").await.map_err(verifying)?;
     let columns = &job.remap.columns;
     let pair = Pair { source: &source, target: &target, columns, owner: job.remap.owner };
     let (expected, found) = pair.fingerprints().await?;
@@ -86,7 +87,7 @@ async fn repair<'a>(
     job.progress.event(&Event::Phase { phase: Phase::Repairing });
     let repairing = |fault: Fault| fault.error("could not copy again what differs");
     let lock = format!("LOCK TABLE {TABLE} IN SHARE ROW EXCLUSIVE MODE");
-    let (target, _) = job.sides.target.write(WHOLE_TABLE, &lock).await.map_err(repairing)?;
+    let (target, _) = job.sides.target.write(job.tuning.whole_table(), &lock).await.map_err(repairing)?;
     let list: Vec<String> = buckets.iter().map(i32::to_string).collect();
     let delete = format!("DELETE FROM {TABLE} WHERE {} IN ({})", bucket(), list.join(", "));
     let deleted = target.execute_simple(&delete).await.map_err(repairing)?;
