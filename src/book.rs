@@ -94,6 +94,15 @@ pub const fn comparable_type(column: Column) -> &'static str {
     }
 }
 
+/// The type that a text has to be cast to before it is stored; elsewhere the assignment's own cast serves, which
+/// never cuts a value short.
+pub const fn stored_type(column: Column) -> Option<&'static str> {
+    match column {
+        Column::Visibility => Some("\"BookVisibility\""),
+        _ => None,
+    }
+}
+
 /// The column's name as an SQL identifier.
 pub fn quoted(column: Column) -> String {
     format!("\"{}\"", column.as_str())
@@ -119,6 +128,11 @@ impl CopiedColumns {
         self.iter().any(|copied| copied.as_str() == column.as_str())
     }
 
+    /// The names in order.
+    pub fn names(&self) -> Vec<String> {
+        self.iter().map(|column| column.as_str().to_owned()).collect()
+    }
+
     /// The columns in order.
     pub fn iter(&self) -> impl Iterator<Item = Column> + '_ {
         self.0.iter().copied()
@@ -133,6 +147,11 @@ pub struct TargetUserId(pub i32);
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceBook(pub Model);
 
-/// A book as the target shall have it, without an id, owned by a user of the target.
+/// A book as the target shall have it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TargetBook(pub ActiveModel);
+pub struct TargetBook {
+    /// Its id in the source.
+    pub source_id: i32,
+    /// Without an id, owned by a user of the target.
+    pub book: ActiveModel,
+}

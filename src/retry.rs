@@ -167,7 +167,7 @@ async fn wait(delay: Duration) {
 
 /// The ending of work that a signal stopped; the command line knows which signal it was.
 pub fn interrupted(what: &str) -> Error {
-    Error::new(Kind::Interrupted, format!("{what} was interrupted")).hint("run `dewey-sync sync` again")
+    Error::new(Kind::Interrupted, format!("{what} was interrupted"))
 }
 
 fn given_up(mut error: Error, last: Attempt, waited: Duration) -> Error {

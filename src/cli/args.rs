@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::retry::Policy;
 use crate::sync::guard::owner::Wanted;
+use crate::sync::resume::Resume;
 use crate::sync::strategy::{Strategy, Tuning};
 
 const EXIT_CODES: &str = "\
@@ -126,9 +127,13 @@ pub(super) struct SyncArgs {
     pub(super) yes: bool,
     #[command(flatten)]
     pub(super) owner: OwnerArgs,
-    /// Where the transactions end
-    #[arg(long, value_enum, default_value = "atomic")]
-    pub(super) strategy: Strategy,
+    /// Go on with an unfinished run; without a number, with the newest one
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "newest", conflicts_with = "dry_run")]
+    #[arg(value_parser = resume)]
+    pub(super) resume: Option<Resume>,
+    /// Where the transactions end [default: staged]
+    #[arg(long, value_enum)]
+    pub(super) strategy: Option<Strategy>,
     #[command(flatten)]
     pub(super) tuning: TuningArgs,
 }
@@ -140,7 +145,7 @@ pub(super) struct TuningArgs {
     #[arg(long, value_name = "N", default_value_t = 1000, hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) batch_size: u32,
-    /// Batches at the same time (`batched`)
+    /// Batches at the same time (not with `atomic`)
     #[arg(long, value_name = "N", default_value_t = 2, hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(super) jobs: u8,
@@ -151,7 +156,7 @@ pub(super) struct TuningArgs {
     #[arg(long, value_name = "D", default_value = "1s", hide_short_help = true)]
     #[arg(value_parser = |text: &str| duration(text, Duration::ZERO))]
     pub(super) retry_delay: Duration,
-    /// For each statement of a batch
+    /// For each statement of a batch, and for each sign of life of a server in longer ones
     #[arg(long, value_name = "D", default_value = "30s", hide_short_help = true)]
     #[arg(value_parser = |text: &str| duration(text, Duration::from_millis(100)))]
     pub(super) batch_timeout: Duration,
@@ -159,6 +164,10 @@ pub(super) struct TuningArgs {
     #[arg(long, value_name = "D", hide_short_help = true)]
     #[arg(value_parser = |text: &str| duration(text, Duration::from_millis(100)))]
     pub(super) connect_timeout: Option<Duration>,
+    /// How long to wait for another run on the target to end
+    #[arg(long, value_name = "D", default_value = "3s", hide_short_help = true)]
+    #[arg(value_parser = |text: &str| duration(text, Duration::ZERO))]
+    pub(super) lock_wait: Duration,
     /// Agree to the loss of rows that hang on removed books, where `--yes` answers the question
     #[arg(long, hide_short_help = true)]
     pub(super) allow_cascade: bool,
@@ -168,6 +177,14 @@ pub(super) struct TuningArgs {
 
 /// Longer waits than this are mistakes, and the server's settings have limits.
 const DURATION_MAX: Duration = Duration::from_hours(1);
+
+fn resume(text: &str) -> Result<Resume, String> {
+    match text.parse() {
+        _ if text == "newest" => Ok(Resume::Newest),
+        Ok(run_id) if run_id > 0 => Ok(Resume::Run(run_id)),
+        _ => Err("not the number of a run".into()),
+    }
+}
 
 fn duration(text: &str, min: Duration) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
@@ -185,6 +202,7 @@ impl TuningArgs {
             jobs: usize::from(self.jobs),
             retry: Policy { retries_max: self.max_retries, delay_first: self.retry_delay },
             batch_timeout: self.batch_timeout,
+            lock_wait: self.lock_wait,
         }
     }
 }

@@ -79,12 +79,12 @@ fn line(run: &run::Model) -> String {
         |finished| format!("{:.1} s", (finished - run.started_at).as_seconds_f64()),
     );
     format!(
-        "{:>5}  {}  {:13}  {:8}  {:>9} books  {took}",
+        "{:>5}  {}  {:13}  {:8}  {:>9} books changed  {took}",
         run.run_id,
         run.started_at.format("%Y-%m-%d %H:%M:%S UTC"),
         run.state,
-        run.strategy.as_deref().unwrap_or_default(),
-        grouped(run.inserted.unsigned_abs()),
+        run.strategy.as_deref().unwrap_or(&run.action),
+        grouped((run.inserted + run.updated + run.deleted).unsigned_abs()),
     )
 }
 
@@ -126,6 +126,7 @@ fn json(run: &run::Model) -> serde_json::Value {
         "fingerprint_rows": run.fingerprint_rows,
         "fingerprint_digest": run.fingerprint_digest,
         "snapshot_at": run.snapshot_at.map(|at| at.to_rfc3339()),
+        "apply_ms": run.apply_ms,
         "error": run.error,
     })
 }

@@ -1,6 +1,9 @@
 //! `migrate`: creates or removes what this program needs in the target.
 
+use std::time::Duration;
+
 use dewey_sync_migration::{Object, State, Status};
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use super::args::{MarkArgs, MigrateAction};
@@ -9,10 +12,14 @@ use super::prompt::{address, is_yes, name_is_typed, on_terminal, read_line};
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::ledger;
+use crate::ledger::lock::Lock;
 use crate::postgres::{Fault, Target};
 use crate::sync::facts::Facts;
 use crate::sync::guard::target_identity::{Marking, unmarked};
 use crate::sync::preflight::{self, QUICK, reach};
+
+/// A run that is about to end is waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(session: &Session, action: MigrateAction) -> Result<()> {
     let target = session.target()?;
@@ -42,14 +49,17 @@ pub(super) async fn up(
 ) -> Result<Vec<Object>> {
     let (facts, _) = guarded(session, target, mark.mark_development.as_deref(), naming).await?;
     let endpoint = target.server().endpoint();
+    let lock = Lock::acquire(target, LOCK_WAIT).await?;
     let objects = target
         .migrate(async |tx| {
             let objects = dewey_sync_migration::up(tx, &endpoint.schema).await?;
+            tx.execute_unprepared(&ledger::run::end_all()).await?;
             ledger::mark(tx, &facts.identity, &endpoint.database).await?;
             Ok(objects)
         })
         .await
         .map_err(|fault| failed(fault, "could not bring the target up to date"))?;
+    lock.release().await;
     let made = objects.iter().any(|object| object.state == State::Made && object.changed);
     if made {
         session.screen.note(
@@ -81,10 +91,12 @@ async fn down(session: &Session, target: &Target, yes: bool) -> Result<()> {
     if !yes && !doomed.is_empty() {
         confirm(session, &format!("This drops {} of {endpoint} with all rows.", doomed.join(", "))).await?;
     }
+    let lock = Lock::acquire(target, LOCK_WAIT).await?;
     let objects = target
         .migrate(async |tx| dewey_sync_migration::down(tx, &endpoint.schema).await)
         .await
         .map_err(|fault| failed(fault, "could not remove what `migrate up` created"))?;
+    lock.release().await;
     show(session, "removed", &objects);
     Ok(())
 }

@@ -8,11 +8,13 @@ use super::output::{Screen, ask, grouped, say};
 use crate::config::Endpoint;
 use crate::error::{Error, Kind, Result};
 use crate::sync::Ask;
+use crate::sync::changes::Changes;
 use crate::sync::facts::Facts;
 use crate::sync::guard::dependents::{describe, losses};
 use crate::sync::guard::owner::{Owner, User};
 use crate::sync::guard::target_identity::unmarked;
 use crate::sync::preflight::{Preflight, Sides};
+use crate::sync::resume::Unfinished;
 
 /// How many times an answer may be none of those offered.
 const TRIES: usize = 3;
@@ -92,6 +94,21 @@ impl Ask for Prompt<'_> {
         self.screen.note(&header(self.sides, found, owner));
     }
 
+    fn waits(&self) -> bool {
+        !self.yes && on_terminal()
+    }
+
+    async fn resume(&self, unfinished: &Unfinished) -> Result<bool> {
+        let Unfinished { run_id, strategy, started_at, state, .. } = unfinished;
+        let began = started_at.get(..16).unwrap_or(started_at).replace('T', " ");
+        let question = format!(
+            "Run {run_id} ({}, begun {began} UTC) did not come to its end: {state}. Go on with it? [Y/n] ",
+            strategy.name()
+        );
+        let answer = self.line(question).await?;
+        Ok(answer.is_empty() || is_yes(&answer))
+    }
+
     async fn choose_owner(&self, users: &[User], preselected: Option<i32>) -> Result<Owner> {
         if !on_terminal() {
             return Err(declined("could not choose among the target's users")
@@ -136,23 +153,49 @@ impl Ask for Prompt<'_> {
     }
 
     async fn confirm(&self, found: &Preflight, owner: &Owner) -> Result<()> {
+        self.ask(found, owner, "whether to replace the target's books", &question(self.sides, found, owner))
+            .await
+    }
+
+    async fn confirm_changes(&self, found: &Preflight, owner: &Owner, changes: &Changes) -> Result<()> {
+        let target = self.sides.target.server().endpoint();
+        let question = format!("{}\nChange the books of {target}? [y/N] ", changed(changes));
+        self.ask(found, owner, "whether to change the target's books", &question).await
+    }
+}
+
+impl Prompt<'_> {
+    /// Asks `question`, unless a flag has answered it.
+    async fn ask(&self, found: &Preflight, owner: &Owner, what: &str, question: &str) -> Result<()> {
         if self.yes {
             return Ok(());
         }
         if !on_terminal() {
-            return Err(declined("could not ask whether to replace the target's books")
+            return Err(declined(&format!("could not ask {what}"))
                 .because("there is no terminal to ask on")
                 .hint("add `--yes` to answer beforehand, or `--dry-run` to look first"));
         }
         // What a silent screen did not show belongs to the question.
         let shown = self.screen.shows_notes();
         let context = if shown { String::new() } else { format!("{}\n", header(self.sides, found, owner)) };
-        let question = context + &question(self.sides, found, owner);
-        if is_yes(&self.line(question).await?) {
+        if is_yes(&self.line(context + question).await?) {
             return Ok(());
         }
         Err(declined("the sync was declined"))
     }
+}
+
+/// What an apply changes, in numbers.
+pub(super) fn changed(changes: &Changes) -> String {
+    let Changes { new, changed, removed, unchanged, private, dependents } = changes;
+    let counted = [(*new, "new"), (*changed, "changed"), (*removed, "only in development and removed")];
+    let counted = counted.map(|(books, what)| format!("{} {what}", grouped(books)));
+    let mut lines = vec![format!("Books: {}, {} unchanged.", counted.join(", "), grouped(*unchanged))];
+    if *private > 0 {
+        lines.push(format!("{} of the new and changed ones are PRIVATE in production.", grouped(*private)));
+    }
+    lines.extend(losses(dependents).map(|lost| format!("Lost with those removed: {}.", describe(lost))));
+    lines.join("\n")
 }
 
 /// Both sides, where each URL came from, and the owner.

@@ -6,15 +6,18 @@ use serde_json::json;
 
 use super::args::SyncArgs;
 use super::output::{error_json, grouped, print, print_json};
-use super::prompt::{Prompt, replaced};
+use super::prompt::{Prompt, changed, replaced};
 use super::session::Session;
 use crate::error::Result;
+use crate::sync::changes::Changes;
+use crate::sync::compare::Compared;
 use crate::sync::guard::dependents::{Agreement, describe, losses};
-use crate::sync::guard::owner::Owner;
 use crate::sync::guard::target_identity::{Marking, unmarked};
 use crate::sync::preflight::{Preflight, Sides, Wishes};
 use crate::sync::report::{Summary, Tally};
-use crate::sync::{self, ENGINE, MODE, Request, Synced};
+use crate::sync::resume::Resume;
+use crate::sync::strategy::{Strategy, Verified};
+use crate::sync::{self, ENGINE, MODE, Prepared, Request, Synced};
 
 pub(super) async fn run(session: &Session, args: &SyncArgs) -> Result<()> {
     let started = Instant::now();
@@ -35,7 +38,7 @@ pub(super) async fn run(session: &Session, args: &SyncArgs) -> Result<()> {
 /// How a sync succeeded.
 enum Done {
     Synced(Synced),
-    DryRun(Box<Preflight>, Owner),
+    DryRun(Box<Prepared>, Compared),
 }
 
 async fn sync(
@@ -66,11 +69,11 @@ async fn preview(
     tally: &Tally<'_>,
 ) -> Result<Done> {
     let looked = sync::preview(sides, request, prompt, cancel, tally);
-    let (found, owner) = Box::pin(looked).await?;
-    if found.marking == Marking::MustBeTyped && prompt.yes {
+    let (prepared, compared) = Box::pin(looked).await?;
+    if prepared.found.marking == Marking::MustBeTyped && prompt.yes {
         return Err(unmarked(sides.target.server().endpoint()).state("`\"Book\"` is unchanged"));
     }
-    Ok(Done::DryRun(Box::new(found), owner))
+    Ok(Done::DryRun(Box::new(prepared), compared))
 }
 
 fn request(args: &SyncArgs) -> Request {
@@ -86,6 +89,7 @@ fn request(args: &SyncArgs) -> Request {
             agreement,
         },
         strategy: args.strategy,
+        resume: args.resume.unwrap_or(Resume::Offer),
         tuning: args.tuning.tuning(),
         os_user: whoami::username().unwrap_or_default(),
         host: whoami::hostname().unwrap_or_default(),
@@ -102,10 +106,11 @@ struct Ended<'a> {
 
 impl Ended<'_> {
     fn json(&self, done: &Result<Done>) -> serde_json::Value {
-        if let Ok(Done::DryRun(found, owner)) = done {
-            print_json(&self.preview_json(found, owner));
+        if let Ok(Done::DryRun(prepared, compared)) = done {
+            print_json(&self.preview_json(prepared, compared));
         }
         let (outcome, exit_code) = match done {
+            Ok(Done::Synced(Synced { nothing_to_do: true, .. })) => ("unchanged", 0),
             Ok(Done::Synced(_)) => ("verified", 0),
             Ok(Done::DryRun(..)) => ("dry_run", 0),
             Err(error) => (error.kind.outcome(), error.kind.exit_code()),
@@ -119,24 +124,32 @@ impl Ended<'_> {
             "run_id": self.run_id,
             "outcome": outcome,
             "exit_code": exit_code,
-            "strategy": self.args.strategy,
+            "strategy": self.strategy(),
             "mode": MODE,
             "engine": ENGINE,
             "counts": self.summary.counts,
             "batches": self.summary.batches,
             "retries": self.summary.retries,
+            "apply_ms": self.summary.apply_ms,
             "duration_ms": u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
             "fingerprint": fingerprint.map(|print| json!({ "rows": print.rows, "digest": print.digest_hex() })),
             "error": done.as_ref().err().map(error_json),
         })
     }
 
-    fn preview_json(&self, found: &Preflight, owner: &Owner) -> serde_json::Value {
+    /// That of the call; a run that is resumed may have another one.
+    fn strategy(&self) -> Strategy {
+        self.args.strategy.unwrap_or_default()
+    }
+
+    fn preview_json(&self, prepared: &Prepared, compared: &Compared) -> serde_json::Value {
+        let Prepared { found, owner, .. } = prepared;
         json!({
             "event": "preview",
             "source_books": found.source_books.books,
             "source_private_books": found.source_books.private,
             "target_books": found.target_books.books,
+            "changes": changes(found, compared),
             "owners_remapped": found.source_books.owners,
             "owner": owner.user,
             "batches": self.batches_planned(found),
@@ -152,60 +165,83 @@ impl Ended<'_> {
 
     fn text(&self, done: &Done) -> String {
         match done {
+            Done::Synced(Synced { nothing_to_do: true, verified, .. }) => nothing_to_do(verified),
             Done::Synced(synced) => self.synced_text(synced),
-            Done::DryRun(found, owner) => self.preview_text(found, owner),
+            Done::DryRun(_, Compared::Equal(verified)) => {
+                format!("{}\nNothing was written.", nothing_to_do(verified))
+            }
+            Done::DryRun(prepared, compared) => self.preview_text(prepared, compared),
         }
     }
 
     fn synced_text(&self, synced: &Synced) -> String {
-        let Summary { counts, batches, retries, .. } = self.summary;
-        let copied = counts.inserted;
+        let Summary { counts, batches, retries, apply_ms, .. } = self.summary;
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "shown without digits"
         )]
-        let per_second = (copied as f64 / self.summary.copying.as_secs_f64()) as u64;
+        let per_second = (counts.exported as f64 / self.summary.copying.as_secs_f64()) as u64;
         let retried =
             if retries == 0 { String::new() } else { format!("  {}", plural(retries, "retry", "retries")) };
-        let time = synced.verified.snapshot_at().get(11..19).unwrap_or_default();
-        [
-            format!("removed   {} old books", grouped(counts.deleted)),
-            format!(
-                "copied    {}/{}  {} books/s  {}{retried}",
-                grouped(copied),
-                grouped(counts.exported),
-                grouped(per_second),
-                plural(batches.done as u64, "batch", "batches"),
-            ),
-            format!(
-                "verified  {} books, every copied column and the owner, as production stood at {time} UTC",
-                grouped(synced.verified.fingerprint().rows.unsigned_abs()),
-            ),
-        ]
-        .join("\n")
+        let speed = format!(
+            "{} books/s  {}{retried}",
+            grouped(per_second),
+            plural(batches.done as u64, "batch", "batches")
+        );
+        let mut lines = match apply_ms {
+            Some(apply_ms) => vec![
+                format!("staged    {} books  {speed}", grouped(counts.exported)),
+                format!(
+                    "applied   {} new, {} changed, {} removed, {} unchanged  in {} ms",
+                    grouped(counts.inserted),
+                    grouped(counts.updated),
+                    grouped(counts.deleted),
+                    grouped(counts.unchanged),
+                    grouped(apply_ms)
+                ),
+            ],
+            None => vec![
+                format!("removed   {} old books", grouped(counts.deleted)),
+                format!("copied    {}/{}  {speed}", grouped(counts.inserted), grouped(counts.exported)),
+            ],
+        };
+        lines.push(verified_line(&synced.verified));
+        lines.join("\n")
     }
 
-    fn preview_text(&self, found: &Preflight, owner: &Owner) -> String {
+    fn preview_text(&self, prepared: &Prepared, compared: &Compared) -> String {
+        let Prepared { found, owner, .. } = prepared;
         let source = &found.source_books;
-        let mut lines = vec![
-            replaced(found).replace("are removed", "would be removed"),
-            format!(
-                "{} books of {} would be copied in {}, all owned by {}.",
-                grouped(source.books),
-                plural(source.owners, "owner", "owners"),
-                plural(self.batches_planned(found), "batch", "batches"),
-                owner.user.email
-            ),
-        ];
+        let mut lines = Vec::new();
+        if self.strategy().removes_all() {
+            lines.push(replaced(found).replace("are removed", "would be removed"));
+            lines.extend(
+                losses(&found.target_books.dependents)
+                    .map(|lost| format!("Lost with the old ones: {}.", describe(lost))),
+            );
+            if let Compared::Different { dependents, .. } = compared {
+                let [all, fewer] = [&found.target_books.dependents, dependents]
+                    .map(|found| losses(found).map(|lost| lost.rows).sum::<u64>());
+                if all > fewer {
+                    let kept = grouped(all - fewer);
+                    lines.push(format!("`--strategy staged` would keep {kept} of these {}.", grouped(all)));
+                }
+            }
+        } else if let Some(changes) = changes(found, compared) {
+            lines.push(changed(&changes));
+        }
+        lines.push(format!(
+            "{} books of {} would be copied in {}, all owned by {}.",
+            grouped(source.books),
+            plural(source.owners, "owner", "owners"),
+            plural(self.batches_planned(found), "batch", "batches"),
+            owner.user.email
+        ));
         if source.private > 0 {
             lines.push(format!("{} of them are PRIVATE in production.", grouped(source.private)));
         }
-        lines.extend(
-            losses(&found.target_books.dependents)
-                .map(|lost| format!("Lost with the old ones: {}.", describe(lost))),
-        );
         if found.marking == Marking::MustBeTyped {
             lines.push(
                 "The target is not marked as a development database: its name would have to be typed.".into(),
@@ -216,6 +252,30 @@ impl Ended<'_> {
         lines.push("Nothing was written.".into());
         lines.join("\n")
     }
+}
+
+/// What `staged` would change.
+fn changes(found: &Preflight, compared: &Compared) -> Option<Changes> {
+    let Compared::Different { difference, dependents } = compared else { return None };
+    let crate::sync::verify::Difference { missing, extra, different } = *difference;
+    Some(Changes {
+        new: missing,
+        changed: different,
+        removed: extra,
+        unchanged: found.target_books.books.saturating_sub(extra + different),
+        private: 0,
+        dependents: dependents.clone(),
+    })
+}
+
+fn nothing_to_do(verified: &Verified) -> String {
+    format!("unchanged nothing to do\n{}", verified_line(verified))
+}
+
+fn verified_line(verified: &Verified) -> String {
+    let time = verified.snapshot_at().get(11..19).unwrap_or_default();
+    let books = grouped(verified.fingerprint().rows.unsigned_abs());
+    format!("verified  {books} books, every copied column and the owner, as production stood at {time} UTC")
 }
 
 /// A title without the control characters that could move a terminal's cursor.

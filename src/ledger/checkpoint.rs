@@ -1,17 +1,46 @@
 //! One row for every committed batch of a run, written in the batch's own transaction.
+//!
+//! A checkpoint lives and dies with the rows that it vouches for: those of the stage are unlogged as the stage is.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 
-use super::run::Claim;
-use crate::postgres::{Fault, Tx};
+use super::run::{Claim, Tenure};
+use crate::postgres::{Fault, Target, Tx};
+
+/// For the query of [`committed`].
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the rows of a batch go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    /// The book table.
+    Book,
+    /// The stage.
+    Stage,
+}
+
+impl Destination {
+    const fn checkpoints(self) -> &'static str {
+        match self {
+            Self::Book => "dewey_sync.checkpoint",
+            Self::Stage => "dewey_sync.stage_checkpoint",
+        }
+    }
+}
 
 /// A batch as its checkpoint records it.
 #[derive(Debug, Clone, Copy)]
 pub struct Checkpoint {
-    /// The run.
-    pub run_id: i64,
     /// 0 is the deletion, 1 the first range.
     pub batch: usize,
+    /// 0, and one more each time that the batch is copied again.
+    pub round: u32,
     /// Source ids after this one; `None` is from the first.
     pub after_id: Option<i32>,
     /// Source ids up to and with this one; `None` is to the last.
@@ -21,23 +50,83 @@ pub struct Checkpoint {
 }
 
 /// The first statement of a batch's transaction. It waits for a lost session of ours that has the same claim still
-/// uncommitted, which a SELECT would not see.
-pub async fn claim(tx: &Tx<'_>, checkpoint: Checkpoint) -> Result<Claim, Fault> {
-    let Checkpoint { run_id, batch, rows, .. } = checkpoint;
+/// uncommitted, which a SELECT would not see, and for whoever takes over.
+pub fn claim_sql(Tenure { run_id, epoch }: Tenure, destination: Destination, batch: Checkpoint) -> String {
+    let Checkpoint { batch, round, rows, after_id, through_id } = batch;
     let bound = |id: Option<i32>| id.map_or_else(|| "NULL".to_owned(), |id| id.to_string());
-    let (after_id, through_id) = (bound(checkpoint.after_id), bound(checkpoint.through_id));
-    let sql = format!(
-        "WITH run AS (SELECT run_id FROM dewey_sync.run WHERE run_id = {run_id} AND state = 'running' FOR SHARE), \
-         claimed AS (INSERT INTO dewey_sync.checkpoint (run_id, batch, after_id, through_id, rows) \
-           SELECT run_id, {batch}, {after_id}::bigint, {through_id}::bigint, {rows} FROM run ON CONFLICT DO NOTHING \
-           RETURNING batch) \
-         SELECT (SELECT count(*) FROM run), (SELECT count(*) FROM claimed)"
-    );
-    let rows = tx.simple(&sql).await?;
+    let (after_id, through_id) = (bound(after_id), bound(through_id));
+    format!(
+        "WITH run AS (SELECT run_id FROM dewey_sync.run WHERE run_id = {run_id} AND epoch = {epoch} \
+           AND state = 'running' FOR SHARE), \
+         claimed AS (INSERT INTO {checkpoints} (run_id, batch, round, after_id, through_id, rows, epoch) \
+           SELECT run_id, {batch}, {round}, {after_id}::bigint, {through_id}::bigint, {rows}, {epoch} FROM run \
+           ON CONFLICT DO NOTHING RETURNING batch) \
+         SELECT (SELECT count(*) FROM run) AS runs, (SELECT count(*) FROM claimed) AS claims",
+        checkpoints = destination.checkpoints(),
+    )
+}
+
+/// Finds the answer to [`claim_sql`] among the rows of a query that began with it.
+pub fn claim(rows: &[PgRow]) -> Result<Claim, Fault> {
     let row = rows.first().ok_or_else(|| Fault::client("a claim was not answered"))?;
-    Ok(match (row.try_get::<i64, _>(0)?, row.try_get::<i64, _>(1)?) {
+    Ok(match (row.try_get::<i64, _>("runs")?, row.try_get::<i64, _>("claims")?) {
         (0, _) => Claim::Lost,
         (_, 0) => Claim::AlreadyDone,
         _ => Claim::Ours,
     })
+}
+
+/// A statement that corrects the rows of a claimed batch, where the plan saw another number than were written.
+pub fn correct_sql(tenure: Tenure, destination: Destination, batch: Checkpoint, rows: u64) -> String {
+    format!("UPDATE {} SET rows = {rows} WHERE {}", destination.checkpoints(), is(tenure, batch))
+}
+
+/// A statement that records, as a further round of the deletion, that books which changed in the source were copied again.
+/// The transaction has the lock on the book table, so no other one chooses the same round.
+pub fn repair_sql(Tenure { run_id, epoch }: Tenure) -> String {
+    format!(
+        "INSERT INTO dewey_sync.checkpoint (run_id, batch, round, rows, epoch) \
+         SELECT run_id, 0, max(round) + 1, 0, {epoch} FROM dewey_sync.checkpoint \
+         WHERE run_id = {run_id} AND batch = 0 GROUP BY run_id"
+    )
+}
+
+/// The rows of a batch that was committed before.
+pub async fn rows(
+    tx: &Tx<'_>,
+    tenure: Tenure,
+    destination: Destination,
+    batch: Checkpoint,
+) -> Result<u64, Fault> {
+    let sql = format!("SELECT rows FROM {} WHERE {}", destination.checkpoints(), is(tenure, batch));
+    let rows = tx.simple(&sql).await?;
+    let row = rows.first().ok_or_else(|| Fault::client("a checkpoint is gone"))?;
+    Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
+}
+
+fn is(Tenure { run_id, .. }: Tenure, Checkpoint { batch, round, .. }: Checkpoint) -> String {
+    format!("run_id = {run_id} AND batch = {batch} AND round = {round}")
+}
+
+/// The rows of every batch that `run_id` has committed, and the last round of any.
+pub async fn committed(
+    target: &Target,
+    run_id: i64,
+    destination: Destination,
+) -> Result<(BTreeMap<usize, u64>, u32), Fault> {
+    let sql = format!(
+        "SELECT DISTINCT ON (batch) batch::bigint, rows, max(round) OVER () FROM {} WHERE run_id = {run_id} \
+         ORDER BY batch, round DESC",
+        destination.checkpoints()
+    );
+    let (tx, rows) = target.snapshot(STATEMENT_TIMEOUT, &sql).await?;
+    tx.rollback().await;
+    let mut batches = BTreeMap::new();
+    let mut last = 0;
+    for row in &rows {
+        let batch = usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default();
+        batches.insert(batch, row.try_get::<i64, _>(1)?.unsigned_abs());
+        last = row.try_get::<i32, _>(2)?.unsigned_abs();
+    }
+    Ok((batches, last))
 }

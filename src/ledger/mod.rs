@@ -1,6 +1,8 @@
 //! The run's durable memory in the target: schema `dewey_sync`, whose tables the package `migration` makes.
 
 pub mod checkpoint;
+pub mod lock;
+pub mod replaced;
 pub mod run;
 
 use dewey_sync_entity::ledger::identity;
@@ -8,6 +10,9 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, NotSet, Set};
 
 use crate::postgres::Identity;
+
+/// Statements that end the generation that `undo` could bring back.
+pub const FORGET_GENERATION: &str = "DELETE FROM dewey_sync.replaced; DELETE FROM dewey_sync.generation";
 
 /// Marks the database as a development database: its identity into its own ledger.
 pub async fn mark(connection: &impl ConnectionTrait, found: &Identity, name: &str) -> Result<(), DbErr> {

@@ -3,19 +3,34 @@
 
 use std::time::Duration;
 
-use dewey_sync_entity::ledger::run;
-use sea_orm::sea_query::PostgresQueryBuilder;
-use sea_orm::{EntityTrait, NotSet, QueryTrait, Set};
 use serde::Serialize;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use crate::book::TargetUserId;
+use crate::error::{Error, Kind};
 use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Fault, Identity, Target, literal};
 
 /// For statements on single rows of the ledger.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A run and the epoch in which it may write. Whoever takes over raises the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tenure {
+    /// The row of the ledger.
+    pub run_id: i64,
+    /// Unlike that of every other run, and of the same run before it was resumed.
+    pub epoch: i64,
+}
+
+/// The states of runs that may be resumed: nothing is known to be wrong with their data.
+pub const RESUMABLE: [&str; 7] =
+    ["running", "interrupted", "not_completed", "unreachable", "refused", "failed", "busy"];
+
+fn is_resumable() -> String {
+    format!("state IN ({})", RESUMABLE.map(literal).join(", "))
+}
 
 /// What is known of a run when it begins.
 #[derive(Debug, Clone)]
@@ -24,22 +39,22 @@ pub struct NewRun {
     pub os_user: String,
     /// The name of this machine.
     pub host: String,
+    /// The name that the sessions of this process have in common.
+    pub session: String,
+    /// `sync` or `undo`.
+    pub action: &'static str,
     /// The source, without its secrets.
-    pub source: String,
+    pub source: Option<String>,
     /// The target, without its secrets.
     pub target: String,
     /// Which database the source is.
-    pub source_identity: Identity,
+    pub source_identity: Option<Identity>,
     /// Which database the target is.
     pub target_identity: Identity,
-    /// The strategy's name.
-    pub strategy: &'static str,
-    /// The mode's name.
-    pub mode: &'static str,
-    /// The engine's name.
-    pub engine: &'static str,
+    /// The strategy's, the mode's and the engine's name.
+    pub how: Option<[&'static str; 3]>,
     /// Who owns the books afterwards.
-    pub owner: TargetUserId,
+    pub owner: Option<TargetUserId>,
 }
 
 /// Rows by what became of them.
@@ -74,44 +89,110 @@ pub struct RunEnd {
     pub fingerprint: Option<Fingerprint>,
     /// The source's time of the snapshot that was verified, RFC 3339.
     pub snapshot_at: Option<String>,
+    /// How long the applying transaction held its locks.
+    pub apply_ms: Option<u64>,
     /// What failed and why.
     pub error: Option<String>,
 }
 
-/// Writes the row of a run that begins; its id.
-pub async fn begin(target: &Target, new: &NewRun) -> Result<i64, Fault> {
-    let model = run::ActiveModel {
-        run_id: NotSet,
-        action: Set("sync".into()),
-        state: Set("running".into()),
-        os_user: Set(new.os_user.clone()),
-        host: Set(new.host.clone()),
-        tool_version: Set(env!("CARGO_PKG_VERSION").into()),
-        source: Set(Some(new.source.clone())),
-        target: Set(new.target.clone()),
-        source_identity: Set(Some(new.source_identity.to_string())),
-        target_identity: Set(new.target_identity.to_string()),
-        strategy: Set(Some(new.strategy.into())),
-        mode: Set(Some(new.mode.into())),
-        engine: Set(Some(new.engine.into())),
-        owner_id: Set(Some(new.owner.0)),
-        ..Default::default()
-    };
-    let mut insert = run::Entity::insert(model).into_query();
-    insert.returning_col(run::Column::RunId);
-    let rows = target.once(STATEMENT_TIMEOUT, &insert.to_string(PostgresQueryBuilder)).await?;
-    rows.first().map(|row| row.try_get(0)).transpose()?.ok_or_else(|| Fault::client("no run was begun"))
+/// Takes over: ends every unfinished run, empties the stage and writes the row of a new run, whose epoch is higher than
+/// that of any other. Doing it again after a lost answer finds the row that is there.
+pub async fn begin(target: &Target, new: &NewRun) -> Result<Tenure, Fault> {
+    let text = |text: Option<&str>| text.map_or_else(|| "NULL".into(), literal);
+    let session = literal(&new.session);
+    let [strategy, mode, engine] = [0, 1, 2].map(|which| text(new.how.map(|how| how[which])));
+    let sql = format!(
+        "{LOCK}; {end_others}; TRUNCATE dewey_sync.stage, dewey_sync.stage_checkpoint;
+         INSERT INTO dewey_sync.run (action, state, os_user, host, tool_version, source, target, source_identity, \
+           target_identity, strategy, mode, engine, owner_id, session, epoch)
+         SELECT {action}, 'running', {os_user}, {host}, '{version}', {source}, {at}, {source_identity}, \
+           {target_identity}, {strategy}, {mode}, {engine}, {owner}, {session}, {NEXT_EPOCH}
+         WHERE NOT EXISTS (SELECT FROM dewey_sync.run WHERE session = {session});
+         SELECT run_id, epoch FROM dewey_sync.run WHERE session = {session}",
+        end_others = end_unfinished(&format!("session IS DISTINCT FROM {session}")),
+        action = literal(new.action),
+        os_user = literal(&new.os_user),
+        host = literal(&new.host),
+        version = env!("CARGO_PKG_VERSION"),
+        source = text(new.source.as_deref()),
+        at = literal(&new.target),
+        source_identity = text(new.source_identity.as_ref().map(ToString::to_string).as_deref()),
+        target_identity = literal(&new.target_identity.to_string()),
+        owner = new.owner.map_or_else(|| "NULL".into(), |owner| owner.0.to_string()),
+    );
+    tenure(&target.once(STATEMENT_TIMEOUT, &sql).await?)?.ok_or_else(|| Fault::client("no run was begun"))
+}
+
+/// Takes over and makes run `run_id` the current one again; `None` when it cannot be resumed any more.
+pub async fn resume(target: &Target, run_id: i64, session: &str) -> Result<Option<Tenure>, Fault> {
+    let session = literal(session);
+    let sql = format!(
+        "{LOCK}; {end_others};
+         UPDATE dewey_sync.run SET state = 'running', epoch = {NEXT_EPOCH}, session = {session}, \
+           finished_at = NULL, error = NULL WHERE run_id = {run_id} AND {is_resumable};
+         SELECT run_id, epoch FROM dewey_sync.run WHERE run_id = {run_id} AND session = {session}",
+        is_resumable = is_resumable(),
+        end_others = end_unfinished(&format!("run_id <> {run_id}")),
+    );
+    tenure(&target.once(STATEMENT_TIMEOUT, &sql).await?)
+}
+
+/// Waits for every transaction that has claimed in an older epoch. An UPDATE alone would starve behind the shared row
+/// locks of the claims, which overlap.
+const LOCK: &str = "LOCK TABLE dewey_sync.run IN EXCLUSIVE MODE";
+
+const NEXT_EPOCH: &str = "(SELECT coalesce(max(epoch), 0) + 1 FROM dewey_sync.run)";
+
+/// Statements that take over for a change of the schema: no unfinished run goes on after it.
+pub fn end_all() -> String {
+    format!("{LOCK}; {}", end_unfinished("true"))
+}
+
+fn end_unfinished(which: &str) -> String {
+    format!(
+        "UPDATE dewey_sync.run SET state = 'superseded', finished_at = clock_timestamp() \
+         WHERE {} AND {which}",
+        is_resumable()
+    )
+}
+
+fn tenure(rows: &[PgRow]) -> Result<Option<Tenure>, Fault> {
+    let read = |row: &PgRow| Ok(Tenure { run_id: row.try_get("run_id")?, epoch: row.try_get("epoch")? });
+    rows.last().map(read).transpose()
+}
+
+/// The first statement of a transaction that may be done twice without harm, but not by a run that was ended: a row when
+/// `tenure` may write, and nobody takes over before the transaction ends.
+pub fn fence_sql(Tenure { run_id, epoch }: Tenure) -> String {
+    format!(
+        "SELECT epoch FROM dewey_sync.run WHERE run_id = {run_id} AND epoch = {epoch} AND state = 'running' FOR SHARE"
+    )
+}
+
+/// A query for whether `tenure` is still the run that may write, or has done its work.
+pub fn is_current(Tenure { run_id, epoch }: Tenure) -> String {
+    format!("SELECT epoch = {epoch} AND state <> 'superseded' FROM dewey_sync.run WHERE run_id = {run_id}")
+}
+
+/// The error of a run that was ended by another one.
+pub fn taken_over(tenure: Tenure) -> Error {
+    Error::new(Kind::Busy, "another run took over the target")
+        .because(format!("run {} may not write any more", tenure.run_id))
+        .hint("`dewey-sync history` lists the runs")
 }
 
 /// Keeps the frozen plan of a run, as JSON.
-pub async fn record_plan(target: &Target, run_id: i64, plan: &impl Serialize) -> Result<(), Fault> {
+pub async fn record_plan(target: &Target, tenure: Tenure, plan: &impl Serialize) -> Result<(), Fault> {
+    let Tenure { run_id, epoch } = tenure;
     let plan = serde_json::to_string(plan).map_err(|error| Fault::client(error.to_string()))?;
-    let sql = format!("UPDATE dewey_sync.run SET plan = {}::jsonb WHERE run_id = {run_id}", literal(&plan));
+    let plan = literal(&plan);
+    let sql =
+        format!("UPDATE dewey_sync.run SET plan = {plan}::jsonb WHERE run_id = {run_id} AND epoch = {epoch}");
     target.once(STATEMENT_TIMEOUT, &sql).await.map(drop)
 }
 
 /// A statement that moves the run from `from` to its end; it changes no row when the run is not in that state.
-pub fn end_sql(run_id: i64, from: &str, end: &RunEnd) -> String {
+pub fn end_sql(Tenure { run_id, epoch }: Tenure, from: &str, end: &RunEnd) -> String {
     let Counts { exported, inserted, updated, deleted, unchanged, skipped, failed } = end.counts;
     let optional = |text: Option<String>| text.map_or_else(|| "NULL".into(), |text| literal(&text));
     let rows = end.fingerprint.map_or_else(|| "NULL".into(), |print| print.rows.to_string());
@@ -119,32 +200,39 @@ pub fn end_sql(run_id: i64, from: &str, end: &RunEnd) -> String {
         "UPDATE dewey_sync.run SET state = {state}, finished_at = clock_timestamp(), exported = {exported}, \
          inserted = {inserted}, updated = {updated}, deleted = {deleted}, unchanged = {unchanged}, \
          skipped = {skipped}, failed = {failed}, retries = {retries}, fingerprint_rows = {rows}, \
-         fingerprint_digest = {digest}, snapshot_at = {snapshot_at}::timestamptz, error = {error} \
-         WHERE run_id = {run_id} AND state = {from}",
+         fingerprint_digest = {digest}, snapshot_at = {snapshot_at}::timestamptz, apply_ms = {apply_ms}, error = {error} \
+         WHERE run_id = {run_id} AND epoch = {epoch} AND state = {from}",
         state = literal(end.state),
         retries = end.retries,
         digest = optional(end.fingerprint.map(|print| print.digest_hex())),
         snapshot_at = optional(end.snapshot_at.clone()),
         error = optional(end.error.clone()),
+        apply_ms = end.apply_ms.map_or_else(|| "NULL".into(), |ms| ms.to_string()),
         from = literal(from),
     )
 }
 
 /// Writes how a run ended, in a transaction of its own.
-pub async fn record_end(target: &Target, run_id: i64, end: &RunEnd) -> Result<(), Fault> {
-    target.once(STATEMENT_TIMEOUT, &end_sql(run_id, "running", end)).await.map(drop)
+pub async fn record_end(target: &Target, tenure: Tenure, end: &RunEnd) -> Result<(), Fault> {
+    target.once(STATEMENT_TIMEOUT, &end_sql(tenure, "running", end)).await.map(drop)
 }
 
-/// The first statement of a transaction that does the whole run: it waits for another one that does the same.
-pub fn claim_sql(run_id: i64) -> String {
-    format!("SELECT state FROM dewey_sync.run WHERE run_id = {run_id} FOR UPDATE")
+/// The first statements of a transaction that does the whole run: they wait for another one that does the same, and
+/// move the run to its end, which is true when the transaction is committed.
+pub fn claim_whole_sql(Tenure { run_id, epoch }: Tenure) -> String {
+    format!(
+        "UPDATE dewey_sync.run SET state = 'verified' WHERE run_id = {run_id} AND epoch = {epoch} \
+         AND state = 'running' RETURNING true AS ours;
+         SELECT state FROM dewey_sync.run WHERE run_id = {run_id} AND epoch = {epoch}"
+    )
 }
 
-/// Finds the answer to [`claim_sql`] among the rows of a query that began with it.
+/// Finds the answer to [`claim_whole_sql`] among the rows of a query that began with it.
 pub fn claim_whole(rows: &[PgRow]) -> Claim {
-    let state = rows.iter().find_map(|row| row.try_get::<String, _>("state").ok());
-    match state.as_deref() {
-        Some("running") => Claim::Ours,
+    if rows.iter().any(|row| row.try_get::<bool, _>("ours").is_ok()) {
+        return Claim::Ours;
+    }
+    match rows.iter().find_map(|row| row.try_get::<String, _>("state").ok()).as_deref() {
         Some("verified") => Claim::AlreadyDone,
         _ => Claim::Lost,
     }

@@ -25,6 +25,12 @@ impl Fingerprint {
         format!("{:016x}", self.digest)
     }
 
+    /// That of both parts together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { rows: self.rows + other.rows, digest: self.digest.wrapping_add(other.digest) }
+    }
+
     /// Reads `rows` and `digest` from columns `at` and `at + 1` of a row of one of the queries below.
     pub fn from_row(row: &PgRow, at: usize) -> Result<Self, Fault> {
         let sum: i128 = row
@@ -56,14 +62,46 @@ pub fn row_digest(columns: &CopiedColumns, owner: OwnerTerm) -> String {
         OwnerTerm::Mapped(TargetUserId(id)) => format!("{id}::integer"),
         OwnerTerm::Own => format!("{}::integer", book::quoted(book::Column::OwnerId)),
     });
-    let record = terms.join(", ");
-    format!("('x' || encode(substr(sha256(record_send(row({record}))), 1, 8), 'hex'))::bit(64)::bigint")
+    record_digest(&format!("row({})", terms.join(", ")))
+}
+
+/// The digest of any record, as a bigint expression.
+pub fn record_digest(record: &str) -> String {
+    format!("('x' || encode(substr(sha256(record_send({record})), 1, 8), 'hex'))::bit(64)::bigint")
 }
 
 /// A query for the fingerprint of the whole table: one row of count (bigint) and sum (text).
 pub fn whole_table(columns: &CopiedColumns, owner: OwnerTerm) -> String {
     let digest = row_digest(columns, owner);
     format!("SELECT count(*), coalesce(sum({digest}), 0)::text FROM {}", book::TABLE)
+}
+
+/// A query for the fingerprints of the source's books by range: rows of range (integer, from 0), count (bigint) and sum
+/// (text). `ends` are the last ids of all ranges but the last one.
+///
+/// Without sorts, because wide rows would be sorted on disk.
+pub fn by_range(columns: &CopiedColumns, owner: TargetUserId, ends: &[i32]) -> String {
+    let digest = row_digest(columns, OwnerTerm::Mapped(owner));
+    let range = range(&book::quoted(book::Column::Id), ends);
+    format!("{NO_SORT}; SELECT {range}, count(*), sum({digest})::text FROM {} GROUP BY 1", book::TABLE)
+}
+
+/// The same of what run `run_id` has staged.
+pub fn stage_by_range(columns: &CopiedColumns, run_id: i64, ends: &[i32]) -> String {
+    let digest = row_digest(columns, OwnerTerm::Own);
+    let range = range("source_id", ends);
+    format!(
+        "{NO_SORT}; SELECT {range}, count(*), sum({digest})::text FROM dewey_sync.stage \
+         WHERE run_id = {run_id} GROUP BY 1"
+    )
+}
+
+const NO_SORT: &str = "SET LOCAL enable_sort = off";
+
+fn range(id: &str, ends: &[i32]) -> String {
+    // The lower bound of each range but the first.
+    let starts: Vec<String> = ends.iter().map(|end| (i64::from(*end) + 1).to_string()).collect();
+    format!("width_bucket({id}::bigint, '{{{}}}'::bigint[])", starts.join(","))
 }
 
 /// How many buckets [`bucket`] knows: a bucket of a million books holds about 250.

@@ -47,7 +47,9 @@ impl Progress for Bars {
                 self.bar.reset();
                 self.bar.set_length(*books);
             }
-            Event::Batch { books, .. } => self.bar.inc(*books),
+            Event::Batch { books, .. } | Event::Staged { books, .. } | Event::Resumed { books, .. } => {
+                self.bar.inc(*books);
+            }
             Event::Retry { .. } => {
                 let retries = self.retries.fetch_add(1, Ordering::Relaxed) + 1;
                 let noun = if retries == 1 { "retry" } else { "retries" };
@@ -73,6 +75,8 @@ impl Bars {
             Phase::Copying => "copying",
             Phase::Verifying => "verifying every row",
             Phase::Repairing => "copying what changed meanwhile",
+            Phase::Comparing => "comparing",
+            Phase::Applying => "applying",
             Phase::Committing => "committing",
         });
         let style = if phase == Phase::Copying { counting() } else { waiting() };

@@ -44,7 +44,16 @@ impl Progress for Lines {
                 *counted = Counted { books_total: *books, ..Counted::default() };
                 None
             }
-            Event::Batch { batches, books, .. } => self.batch_line(*batches, *books),
+            Event::Batch { batches, books, .. } | Event::Staged { batches, books, .. } => {
+                self.batch_line(*batches, *books)
+            }
+            Event::Resumed { batches, books, .. } => {
+                let mut counted = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                counted.books += books;
+                counted.batches += batches;
+                drop(counted);
+                line_of(event)
+            }
             other => line_of(other),
         };
         if let Some(line) = line {
@@ -61,7 +70,19 @@ pub(super) fn line_of(event: &Event) -> Option<String> {
         Event::Phase { phase: Phase::Repairing } => {
             Some("copying again what changed in the source meanwhile".into())
         }
-        Event::Phase { .. } | Event::Planned { .. } | Event::Batch { .. } | Event::Verified { .. } => None,
+        Event::Phase { .. }
+        | Event::Planned { .. }
+        | Event::Batch { .. }
+        | Event::Staged { .. }
+        | Event::Applied { .. }
+        | Event::Unchanged { .. }
+        | Event::Verified { .. } => None,
+        Event::Resumed { batches, books, .. } => {
+            Some(format!("going on after {batches} batches with {books} books that are there already"))
+        }
+        Event::StagedAgain { batches, books } => Some(format!(
+            "copied again {batches} batches with {books} books, because they changed in the source meanwhile"
+        )),
         Event::Repaired { deleted, inserted, .. } => {
             Some(format!("replaced {deleted} books by {inserted} that changed in the source meanwhile"))
         }

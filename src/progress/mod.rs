@@ -6,6 +6,8 @@ mod lines;
 
 use serde::Serialize;
 
+use crate::ledger::checkpoint::Destination;
+
 pub use bars::Bars;
 pub use json::Json;
 pub use lines::Lines;
@@ -47,6 +49,31 @@ pub enum Event {
         /// Rows that the target says it inserted.
         inserted: u64,
     },
+    /// A batch is in the stage, and committed there.
+    Staged {
+        /// Counted from 1.
+        batch: usize,
+        /// Of how many.
+        batches: usize,
+        /// Rows.
+        books: u64,
+    },
+    /// An earlier life of the run has committed these.
+    Resumed {
+        /// Batches.
+        batches: usize,
+        /// Their rows.
+        books: u64,
+        /// Where they are.
+        destination: Destination,
+    },
+    /// What changed in the source since it was staged is staged again.
+    StagedAgain {
+        /// Batches.
+        batches: usize,
+        /// Their rows.
+        books: u64,
+    },
     /// What changed in the source during a `batched` run was copied again.
     Repaired {
         /// Rows removed again.
@@ -69,6 +96,19 @@ pub enum Event {
     },
     /// What was deleted and inserted was rolled back; the target is as it was.
     RolledBack,
+    /// The books are as the stage is; committed.
+    Applied {
+        /// Inserted.
+        new: u64,
+        /// Changed in place.
+        changed: u64,
+        /// Removed.
+        removed: u64,
+        /// Left as they were.
+        unchanged: u64,
+        /// How long the books were locked.
+        apply_ms: u64,
+    },
     /// Something is tried again after a delay.
     Retry {
         /// What failed.
@@ -82,7 +122,14 @@ pub enum Event {
         /// Why.
         cause: String,
     },
-    /// Source and target were found equal.
+    /// Source and target were equal before anything was done.
+    Unchanged {
+        /// Rows compared.
+        rows: i64,
+        /// The digest of both.
+        digest: String,
+    },
+    /// Source and target were found equal, or with `staged` the source and the stage.
     Verified {
         /// Rows compared.
         rows: i64,
@@ -107,6 +154,10 @@ pub enum Phase {
     Verifying,
     /// Copying again what changed in the source meanwhile.
     Repairing,
+    /// Comparing the books of both sides, or those of the target with the stage.
+    Comparing,
+    /// Making the books equal to the stage, in one transaction.
+    Applying,
     /// Waiting for the answer to COMMIT.
     Committing,
 }

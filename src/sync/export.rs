@@ -13,8 +13,8 @@ use crate::book::{Column, CopiedColumns, KEY, Model, OTHER_KEY, Role, SourceBook
 use crate::postgres::fingerprint::bucket;
 use crate::postgres::{Fault, SourceTx};
 
-/// PostgreSQL takes at most 65,535 parameters a statement and a book has 20.
-pub const CHUNK_ROWS_MAX: u64 = 3_000;
+/// PostgreSQL takes at most 65,535 parameters a statement and a row of the stage has 22.
+pub const CHUNK_ROWS_MAX: u64 = 2_900;
 
 /// Text of a chunk, in bytes. A chunk ends with the book that reaches it.
 const CHUNK_BYTES: usize = 8 << 20;

@@ -69,22 +69,12 @@ impl Facts {
  'now', to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),
  'address', host(inet_server_addr()),
  'lock_was_free', {lock},
- 'foreign_keys', (SELECT json_agg(json_build_object(
-     'table', format('%I.%I', n.nspname, t.relname),
-     'columns', (SELECT json_agg(format('%I', attname) ORDER BY place) FROM unnest(conkey) WITH ORDINALITY
-        AS key (number, place) JOIN pg_attribute ON attrelid = conrelid AND attnum = number),
-     'references', format('%I.%I', rn.nspname, r.relname),
-     'references_book', coalesce(confrelid = book.oid, false),
-     'referenced_columns', (SELECT json_agg(format('%I', attname) ORDER BY place) FROM unnest(confkey)
-        WITH ORDINALITY AS key (number, place) JOIN pg_attribute ON attrelid = confrelid AND attnum = number),
-     'on_delete', confdeltype))
-   FROM pg_constraint JOIN pg_class t ON t.oid = conrelid JOIN pg_namespace n ON n.oid = t.relnamespace
-   JOIN pg_class r ON r.oid = confrelid JOIN pg_namespace rn ON rn.oid = r.relnamespace
-   WHERE contype = 'f' AND conparentid = 0)
+ 'foreign_keys', {foreign_keys}
  )::text
 FROM (SELECT to_regclass('{TABLE}')::oid AS oid) book LEFT JOIN (SELECT c.oid, c.relnamespace FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'dewey_sync' AND c.relname = 'identity') ledger ON true",
             user = crate::book::OWNER_TABLE,
+            foreign_keys = foreign_keys(),
             visibility = VISIBILITY.as_str(),
         )
     }
@@ -103,6 +93,25 @@ FROM (SELECT to_regclass('{TABLE}')::oid AS oid) book LEFT JOIN (SELECT c.oid, c
     pub fn major_version(&self) -> u32 {
         self.version_num / 10_000
     }
+}
+
+/// Every foreign key of the database, as a scalar expression: a JSON array, or NULL when there is none.
+pub(super) fn foreign_keys() -> String {
+    format!(
+        "(SELECT json_agg(json_build_object(
+     'name', conname,
+     'table', format('%I.%I', n.nspname, t.relname),
+     'columns', (SELECT json_agg(format('%I', attname) ORDER BY place) FROM unnest(conkey) WITH ORDINALITY
+        AS key (number, place) JOIN pg_attribute ON attrelid = conrelid AND attnum = number),
+     'references', format('%I.%I', rn.nspname, r.relname),
+     'references_book', coalesce(confrelid = to_regclass('{TABLE}'), false),
+     'referenced_columns', (SELECT json_agg(format('%I', attname) ORDER BY place) FROM unnest(confkey)
+        WITH ORDINALITY AS key (number, place) JOIN pg_attribute ON attrelid = confrelid AND attnum = number),
+     'on_delete', confdeltype))
+   FROM pg_constraint JOIN pg_class t ON t.oid = conrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+   JOIN pg_class r ON r.oid = confrelid JOIN pg_namespace rn ON rn.oid = r.relnamespace
+   WHERE contype = 'f' AND conparentid = 0)"
+    )
 }
 
 /// Reads the JSON text in the only column of the only row.

@@ -4,7 +4,7 @@ use dewey_sync_migration::{LEDGER_HISTORY, LEDGER_VERSION};
 use serde::Deserialize;
 
 use super::facts::Facts;
-use super::guard::dependents::{self, Dependents};
+use super::guard::dependents::{Dependents, Reach};
 use super::guard::owner::{User, Wanted};
 use crate::book::{OWNER, OWNER_TABLE, PRIVATE, TABLE, TITLE, VISIBILITY, quoted};
 use crate::error::{Error, Kind, Result};
@@ -101,7 +101,8 @@ pub(super) fn target_books_query(facts: &Facts, wanted: &Wanted) -> String {
         Wanted::Any => String::new(),
     };
     let ledger = |query: &str| if facts.ledger { query.to_owned() } else { "NULL".to_owned() };
-    let dependents = dependents::query(facts.foreign_keys.as_deref().unwrap_or_default());
+    let reach = Reach::of(facts.foreign_keys.as_deref().unwrap_or_default());
+    let dependents = reach.map(|reach| reach.counted(None));
     format!(
         "SELECT json_build_object('books', (SELECT count(*) FROM {TABLE}),
  'owners', (SELECT json_agg(owner) FROM (SELECT email, count(*) AS books FROM {TABLE} b JOIN {OWNER_TABLE} u

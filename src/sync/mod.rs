@@ -1,12 +1,16 @@
 //! The path of the data:
 //!
 //! ```text
-//! config -> guards -> plan -> [ export -> remap -> import ] per batch -> verify -> record
+//! config -> guards -> compare -> plan -> [ export -> remap -> import ] per batch -> verify -> ask -> apply -> record
 //! ```
 //!
 //! [`run()`] is that sentence. A strategy decides where the transactions end and finishes with a
-//! [`Verified`], which nothing else can make.
+//! [`Verified`], which nothing else can make; only `staged` has something to apply.
 
+pub mod apply;
+pub mod changes;
+pub mod compare;
+mod consent;
 pub mod export;
 pub mod facts;
 pub mod guard;
@@ -14,8 +18,10 @@ pub mod import;
 pub mod inventory;
 pub mod plan;
 pub mod preflight;
+mod register;
 pub mod remap;
 pub mod report;
+pub mod resume;
 pub mod strategy;
 pub mod verify;
 
@@ -24,15 +30,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::book::{TargetUserId, UPDATED_AT};
 use crate::error::{Error, Kind, Result};
-use crate::ledger::run::{self, NewRun, RunEnd};
-use crate::postgres::{Fault, Target};
-use crate::retry::interrupted;
+use crate::ledger::lock::Lock;
+use crate::progress::{Event, Progress};
+use crate::retry::{interrupted, retry};
+use changes::Changes;
+use compare::Compared;
+use consent::Consent;
+use guard::dependents::{Dependents, losses};
 use guard::owner::{Found, Owner, User};
 use guard::target_identity::Marking;
 use preflight::{Preflight, Sides, Wishes};
+use register::{begin, record};
 use remap::Remap;
 use report::Tally;
-use strategy::{Job, Strategy, Tuning, Verified, atomic, batched};
+use resume::{Resume, Unfinished};
+use strategy::{Job, Strategy, Tuning, Verified, atomic, batched, staged};
 
 /// The only mode of this version: every row travels.
 pub const MODE: &str = "full";
@@ -46,14 +58,23 @@ pub trait Ask: Sync {
     /// Told what was found and who was chosen, before the question whether to go on.
     fn show(&self, found: &Preflight, owner: &Owner);
 
+    /// Whether a question waits for a person, and is not answered by a flag or refused.
+    fn waits(&self) -> bool;
+
+    /// Whether to go on with a run that did not come to its end.
+    async fn resume(&self, unfinished: &Unfinished) -> Result<bool>;
+
     /// Which of `users` shall own the books; `preselected` is among them.
     async fn choose_owner(&self, users: &[User], preselected: Option<i32>) -> Result<Owner>;
 
     /// Whether the target really is a development database: its name has to be typed.
     async fn mark(&self, found: &Preflight) -> Result<()>;
 
-    /// Whether to replace the books.
+    /// Whether to replace every book.
     async fn confirm(&self, found: &Preflight, owner: &Owner) -> Result<()>;
+
+    /// Whether to make these changes, which are staged and verified.
+    async fn confirm_changes(&self, found: &Preflight, owner: &Owner, changes: &Changes) -> Result<()>;
 }
 
 /// One sync, as the call orders it.
@@ -61,8 +82,10 @@ pub trait Ask: Sync {
 pub struct Request {
     /// For the guards.
     pub wishes: Wishes,
-    /// Where transactions end.
-    pub strategy: Strategy,
+    /// Where transactions end; `None` is that of the run that is resumed, else [`Strategy::default`].
+    pub strategy: Option<Strategy>,
+    /// Whether to go on with an unfinished run.
+    pub resume: Resume,
     /// Numbers.
     pub tuning: Tuning,
     /// Who runs this: the operating system's user.
@@ -78,6 +101,8 @@ pub struct Synced {
     pub owner: Owner,
     /// The proof.
     pub verified: Verified,
+    /// Both sides were equal before.
+    pub nothing_to_do: bool,
 }
 
 /// Fills the target with the books of the source. `run_id` is set as soon as there is a row in the ledger.
@@ -90,23 +115,56 @@ pub async fn run(
     progress: &Tally<'_>,
 ) -> Result<Synced> {
     let prepared = Box::pin(unless_cancelled(cancel, prepare(sides, request, ask, progress))).await;
-    let (found, owner) = prepared.map_err(unchanged_if_interrupted)?;
-    let begun = unless_cancelled(cancel, begin(sides, request, &found, &owner)).await;
-    let id = begun.map_err(unchanged)?;
-    *run_id = Some(id);
-    let only_in_target = found.target.has(UPDATED_AT) && !found.columns.contains(UPDATED_AT);
-    let updated_at = only_in_target.then(|| found.target.now.clone());
-    let remap = Remap { owner: owner.id(), columns: found.columns, updated_at };
-    let job = Job { sides, run_id: id, remap, tuning: request.tuning, cancel, progress };
-    let done = match request.strategy {
-        Strategy::Atomic => Box::pin(atomic::run(&job)).await,
-        Strategy::Batched => Box::pin(batched::run(&job)).await,
-    };
-    // A verified `atomic` has recorded it in the transaction of the books.
-    if done.is_err() || request.strategy != Strategy::Atomic {
-        record(sides, id, &done, progress).await;
+    let prepared = prepared.map_err(unchanged_if_interrupted)?;
+    let Prepared { found, owner, resumed, equal, .. } = &prepared;
+    if let Some(verified) = equal
+        && found.marking == Marking::MustBeTyped
+    {
+        return Ok(nothing_to_do(owner, verified, progress));
     }
-    Ok(Synced { owner, verified: done? })
+    let lock = unless_cancelled(cancel, Lock::acquire(&sides.target, request.tuning.lock_wait)).await;
+    let lock = lock.map_err(unchanged)?;
+    let lock = &lock;
+    let begun = retry(request.tuning.retry, "the beginning of the run", cancel, progress, async |_| {
+        unless_cancelled(cancel, begin(sides, request, &prepared)).await
+    });
+    let tenure = begun.await.map_err(unchanged)?;
+    *run_id = Some(tenure.run_id);
+    if let Some(verified) = equal {
+        let done = nothing_to_do(owner, verified, progress);
+        record(sides, tenure, Ok(verified), "unchanged", progress).await;
+        lock.release().await;
+        return Ok(done);
+    }
+    let frozen = resumed.as_ref().and_then(|unfinished| unfinished.frozen.clone());
+    let only_in_target = found.target.has(UPDATED_AT) && !found.columns.contains(UPDATED_AT);
+    let updated_at = match &frozen {
+        Some(frozen) => frozen.updated_at.clone(),
+        None => only_in_target.then(|| found.target.now.clone()),
+    };
+    let remap = Remap { owner: owner.id(), columns: found.columns.clone(), updated_at };
+    let job = Job { sides, tenure, frozen, remap, tuning: request.tuning, cancel, progress };
+    let consent = Consent { ask, lock, found, owner, agreement: request.wishes.agreement };
+    let strategy = prepared.strategy;
+    let work = async {
+        match strategy {
+            Strategy::Staged => Box::pin(staged::run(&job, &consent)).await,
+            Strategy::Atomic => Box::pin(atomic::run(&job)).await,
+            Strategy::Batched => Box::pin(batched::run(&job)).await,
+        }
+    };
+    let done = tokio::select! {
+        biased;
+        done = work => done,
+        lost = lock.keep(tenure) => Err(lost.state("what `\"Book\"` holds is up to the other run")),
+    };
+    // A verified `staged` or `atomic` has recorded it in the transaction of the books.
+    if done.is_err() || strategy == Strategy::Batched {
+        record(sides, tenure, done.as_ref(), "verified", progress).await;
+    }
+    lock.release().await;
+    let verified = done.map_err(again_if_interrupted)?;
+    Ok(Synced { owner: owner.clone(), verified, nothing_to_do: false })
 }
 
 /// Looks at everything that [`run()`] would look at, and writes nothing.
@@ -116,37 +174,82 @@ pub async fn preview(
     ask: &dyn Ask,
     cancel: &CancellationToken,
     progress: &Tally<'_>,
-) -> Result<(Preflight, Owner)> {
-    let looked = Box::pin(unless_cancelled(cancel, look(sides, request, ask, progress))).await;
-    looked.map_err(unchanged_if_interrupted)
+) -> Result<(Prepared, Compared)> {
+    let previewed = async {
+        let prepared = look(sides, request, ask, progress).await?;
+        let compared = compare::compare(sides, &prepared, request.tuning.whole_table(), progress).await;
+        Ok((prepared, compared.map_err(unchanged)?))
+    };
+    Box::pin(unless_cancelled(cancel, previewed)).await.map_err(unchanged_if_interrupted)
 }
 
-/// Both sides reached, every guard passed, every question answered.
-async fn prepare(
-    sides: &Sides,
-    request: &Request,
-    ask: &dyn Ask,
-    progress: &Tally<'_>,
-) -> Result<(Preflight, Owner)> {
-    let (found, owner) = look(sides, request, ask, progress).await?;
-    if found.marking == Marking::MustBeTyped {
-        ask.mark(&found).await.map_err(unchanged)?;
+/// Everything that is known and decided before the first write.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// What the guards found.
+    pub found: Preflight,
+    /// Who will own the books.
+    pub owner: Owner,
+    /// Where the transactions end.
+    pub strategy: Strategy,
+    /// The run that goes on.
+    pub resumed: Option<Unfinished>,
+    /// The proof that there is nothing to do.
+    pub equal: Option<Verified>,
+}
+
+/// Both sides reached, every guard passed, every question answered that comes before the first write.
+async fn prepare(sides: &Sides, request: &Request, ask: &dyn Ask, progress: &Tally<'_>) -> Result<Prepared> {
+    let mut prepared = look(sides, request, ask, progress).await?;
+    if prepared.resumed.is_none() {
+        let equal = compare::equal(sides, &prepared, request.tuning.whole_table(), progress).await;
+        prepared.equal = equal.map_err(unchanged)?;
+        if prepared.equal.is_some() {
+            return Ok(prepared);
+        }
     }
-    ask.confirm(&found, &owner).await.map_err(unchanged)?;
-    Ok((found, owner))
+    let Prepared { found, owner, strategy, .. } = &prepared;
+    if found.marking == Marking::MustBeTyped {
+        ask.mark(found).await.map_err(unchanged)?;
+    }
+    if strategy.removes_all() {
+        tell_what_staged_keeps(sides, request, &prepared, progress).await.map_err(unchanged)?;
+        guard::dependents::check(&found.target_books.dependents, request.wishes.agreement)
+            .map_err(unchanged)?;
+        ask.confirm(found, owner).await.map_err(unchanged)?;
+    }
+    Ok(prepared)
 }
 
-async fn look(
+/// Where every book goes with what hangs on it, says what the other strategy would save.
+async fn tell_what_staged_keeps(
     sides: &Sides,
     request: &Request,
-    ask: &dyn Ask,
+    prepared: &Prepared,
     progress: &Tally<'_>,
-) -> Result<(Preflight, Owner)> {
+) -> Result<()> {
+    let rows = |dependents: &[Dependents]| losses(dependents).map(|lost| lost.rows).sum::<u64>();
+    let lost = rows(&prepared.found.target_books.dependents);
+    if lost == 0 {
+        return Ok(());
+    }
+    let compared = compare::compare(sides, prepared, request.tuning.whole_table(), progress).await?;
+    if let Compared::Different { dependents, .. } = compared {
+        let kept = lost.saturating_sub(rows(&dependents));
+        let text = format!("`--strategy staged` would keep {kept} of the {lost} rows that hang on books");
+        progress.event(&Event::Notice { text });
+    }
+    Ok(())
+}
+
+async fn look(sides: &Sides, request: &Request, ask: &dyn Ask, progress: &Tally<'_>) -> Result<Prepared> {
     preflight::connect(sides, progress).await?;
     let found = preflight::check(sides, &request.wishes, progress).await.map_err(unchanged)?;
-    let owner = match &found.owner {
-        Found::Owner(owner) => owner.clone(),
-        Found::Several => {
+    let resumed = resume::find(sides, request, &found, ask).await.map_err(unchanged)?;
+    let owner = match (&resumed, &found.owner) {
+        (Some(unfinished), _) => resume::owner(unfinished, &found).map_err(unchanged)?,
+        (None, Found::Owner(owner)) => owner.clone(),
+        (None, Found::Several) => {
             let users = found.target_books.candidates.as_deref().unwrap_or_default();
             let last = found.target_books.last_owner;
             let preselected = last.filter(|last| users.iter().any(|user| user.id == *last));
@@ -154,63 +257,15 @@ async fn look(
         }
     };
     ask.show(&found, &owner);
-    Ok((found, owner))
+    let strategy = resumed.as_ref().map(|unfinished| unfinished.strategy);
+    let strategy = strategy.or(request.strategy).unwrap_or_default();
+    Ok(Prepared { found, owner, strategy, resumed, equal: None })
 }
 
-/// The ledger brought up to date, the target marked, the run's row written.
-async fn begin(sides: &Sides, request: &Request, found: &Preflight, owner: &Owner) -> Result<i64> {
-    let Sides { source, target } = sides;
-    let failed =
-        |doing: &'static str| move |fault: Fault| Error::new(fault.kind_at_start(), doing).because(fault);
-    if found.target_books.ledger_is_old()? || found.marking != Marking::Marked {
-        prepare_ledger(target, found).await.map_err(failed("could not prepare the ledger"))?;
-    }
-    let new = NewRun {
-        os_user: request.os_user.clone(),
-        host: request.host.clone(),
-        source: source.server().endpoint().to_string(),
-        target: target.server().endpoint().to_string(),
-        source_identity: found.source.identity.clone(),
-        target_identity: found.target.identity.clone(),
-        strategy: request.strategy.name(),
-        mode: MODE,
-        engine: ENGINE,
-        owner: owner.id(),
-    };
-    run::begin(target, &new).await.map_err(failed("could not begin the run in the ledger"))
-}
-
-async fn prepare_ledger(target: &Target, found: &Preflight) -> Result<(), Fault> {
-    let identity = &found.target.identity;
-    let name = &target.server().endpoint().database;
-    target
-        .migrate(async |tx| {
-            dewey_sync_migration::ledger_up(tx).await?;
-            crate::ledger::mark(tx, identity, name).await
-        })
-        .await
-}
-
-/// Writes how the run ended. Failing to is not the run's failure.
-async fn record(sides: &Sides, run_id: i64, done: &Result<Verified>, progress: &Tally<'_>) {
-    let summary = progress.summary();
-    let verified = done.as_ref().ok();
-    let error = done.as_ref().err();
-    let state = error.map_or("verified", |error| error.kind.outcome());
-    let end = RunEnd {
-        state,
-        counts: summary.counts,
-        retries: summary.retries,
-        fingerprint: verified.map(Verified::fingerprint),
-        snapshot_at: verified.map(|verified| verified.snapshot_at().to_owned()),
-        error: error.map(|error| {
-            let said = std::iter::once(error.doing.clone()).chain(error.causes());
-            said.collect::<Vec<_>>().join(": ")
-        }),
-    };
-    if let Err(fault) = run::record_end(&sides.target, run_id, &end).await {
-        tracing::info!(%fault, run_id, "the ledger was not told how the run ended");
-    }
+fn nothing_to_do(owner: &Owner, verified: &Verified, progress: &Tally<'_>) -> Synced {
+    let print = verified.fingerprint();
+    progress.event(&Event::Unchanged { rows: print.rows, digest: print.digest_hex() });
+    Synced { owner: owner.clone(), verified: verified.clone(), nothing_to_do: true }
 }
 
 /// Stops waiting for `work` when the first signal comes; what it had begun is rolled back.
@@ -223,7 +278,12 @@ async fn unless_cancelled<T>(cancel: &CancellationToken, work: impl Future<Outpu
 
 /// A signal is the one failure that comes as well before the target was reached, and says nothing of it.
 fn unchanged_if_interrupted(error: Error) -> Error {
-    if error.kind == Kind::Interrupted { unchanged(error) } else { error }
+    if error.kind == Kind::Interrupted { again_if_interrupted(unchanged(error)) } else { error }
+}
+
+/// What is left to do where there is nothing to resume.
+fn again_if_interrupted(error: Error) -> Error {
+    if error.kind == Kind::Interrupted { error.hint("run `dewey-sync sync` again") } else { error }
 }
 
 fn unchanged(error: Error) -> Error {

@@ -11,10 +11,21 @@ use crate::postgres::Fault;
 /// What one run will do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// In order of ids, covering all of them; none when the source has no books.
+    /// In order of ids, covering all of them; one without books when the source has none.
     pub ranges: Vec<Range>,
     /// Rows of all ranges when the plan was made.
     pub books: u64,
+}
+
+/// A plan with what else has to be the same when the run is resumed, as the ledger keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// The ranges.
+    pub plan: Plan,
+    /// The names of the columns that travel, in order.
+    pub columns: Vec<String>,
+    /// What new books get as an `updatedAt` that only the target has: the run's first start.
+    pub updated_at: Option<String>,
 }
 
 /// Source ids in `(after, through]`.
@@ -42,6 +53,11 @@ impl Plan {
         )
     }
 
+    /// The last ids of all ranges but the last one, which is open.
+    pub fn ends(&self) -> Vec<i32> {
+        self.ranges.iter().filter_map(|range| range.through).collect()
+    }
+
     /// Builds the plan from the rows of [`Plan::query`].
     pub fn from_rows(rows: &[PgRow]) -> Result<Self, Fault> {
         let cut: Result<Vec<(i32, i64)>, sqlx::Error> =
@@ -52,6 +68,7 @@ impl Plan {
     /// Ranges from the last id and the count of each, the outer ends open: a book that arrives below the first or
     /// above the last id belongs to a range as well.
     fn cut(ends: &[(i32, i64)]) -> Self {
+        let ends = if ends.is_empty() { &[(0, 0)] } else { ends };
         let last = ends.len();
         let ranges: Vec<Range> = ends
             .iter()
@@ -69,11 +86,11 @@ impl Plan {
 }
 
 impl Range {
-    /// The checkpoint of this range's batch.
-    pub fn checkpoint(&self, run_id: i64) -> Checkpoint {
+    /// The checkpoint of this range's batch, when it is copied for the first time.
+    pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint {
-            run_id,
             batch: self.batch,
+            round: 0,
             after_id: self.after,
             through_id: self.through,
             rows: self.books,
@@ -100,7 +117,8 @@ mod tests {
     }
 
     #[test]
-    fn no_books_make_no_range() {
-        assert_eq!(Plan::cut(&[]), Plan { ranges: vec![], books: 0 });
+    fn a_source_without_books_has_one_range_for_those_that_come() {
+        let range = Range { batch: 1, after: None, through: None, books: 0 };
+        assert_eq!(Plan::cut(&[]), Plan { ranges: vec![range], books: 0 });
     }
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::facts::{Facts, from_json};
-use super::guard::dependents::{self, Agreement};
+use super::guard::dependents::Agreement;
 use super::guard::owner::{self, Found, Wanted};
 use super::guard::schema::SideFacts;
 use super::guard::target_identity::{self, Marking};
@@ -122,7 +122,6 @@ pub async fn check(sides: &Sides, wishes: &Wishes, progress: &dyn Progress) -> R
     let name = wishes.mark_development.as_deref();
     let marking = target_identity::check(endpoint, &target, marked, target_books.books, name)?;
     let owner = owner::find(&wishes.owner, target_books.candidates.as_deref().unwrap_or_default())?;
-    dependents::check(&target_books.dependents, wishes.agreement)?;
     Ok(Preflight { source, source_books, target, target_books, columns, marking, owner })
 }
 

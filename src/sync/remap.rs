@@ -19,6 +19,7 @@ impl Remap {
     /// The book as the target shall have it: a new id, the mapped owner, every column that both sides have, and the
     /// target's defaults for the others.
     pub fn apply(&self, SourceBook(book): SourceBook) -> TargetBook {
+        let source_id = book.id;
         let mut book = book.into_active_model().reset_all();
         for column in Column::iter() {
             match role(column) {
@@ -31,7 +32,7 @@ impl Remap {
         if let Some(updated_at) = &self.updated_at {
             book.set(UPDATED_AT, updated_at.clone().into());
         }
-        TargetBook(book)
+        TargetBook { source_id, book }
     }
 }
 
@@ -72,7 +73,7 @@ mod tests {
     fn check(has_times: bool, updated_at: Option<&str>) -> crate::book::ActiveModel {
         let columns = CopiedColumns::new(|_| has_times);
         let remap = Remap { owner: TargetUserId(3), columns, updated_at: updated_at.map(str::to_owned) };
-        remap.apply(SourceBook(book())).0
+        remap.apply(SourceBook(book())).book
     }
 
     #[test]

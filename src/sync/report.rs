@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::ledger::checkpoint::Destination;
 use crate::ledger::run::Counts;
 use crate::progress::{Event, Phase, Progress};
 
@@ -31,6 +32,8 @@ pub struct Summary {
     /// How long books were copied, without guards, questions and verification.
     pub copying: Duration,
     copying_since: Option<Instant>,
+    /// How long the applying transaction held its locks, in milliseconds.
+    pub apply_ms: Option<u64>,
 }
 
 /// Adds up the events on their way to whoever shows them.
@@ -64,7 +67,7 @@ impl Progress for Tally<'_> {
 
 impl Summary {
     fn add(&mut self, event: &Event) {
-        let Self { counts, batches, retries, copying, copying_since } = self;
+        let Self { counts, batches, retries, copying, apply_ms, copying_since, .. } = self;
         match event {
             Event::Phase { phase: Phase::Copying } => *copying_since = Some(Instant::now()),
             Event::Phase { .. } => {
@@ -84,6 +87,29 @@ impl Summary {
                 batches.done += 1;
                 counts.copied(*books, *inserted);
             }
+            Event::Staged { books, .. } => {
+                batches.done += 1;
+                counts.exported += books;
+            }
+            Event::Resumed { batches: done, books, destination } => {
+                batches.done += done;
+                counts.exported += books;
+                if *destination == Destination::Book {
+                    counts.inserted += books;
+                }
+            }
+            Event::StagedAgain { books, .. } => counts.exported += books,
+            Event::Applied { new, changed, removed, unchanged, apply_ms: took } => {
+                *apply_ms = Some(*took);
+                *counts = Counts {
+                    inserted: *new,
+                    updated: *changed,
+                    deleted: *removed,
+                    unchanged: *unchanged,
+                    ..*counts
+                };
+            }
+            Event::Unchanged { rows, .. } => counts.unchanged = rows.unsigned_abs(),
             Event::Repaired { deleted, books, inserted } => {
                 counts.deleted += deleted;
                 counts.copied(*books, *inserted);

@@ -83,7 +83,13 @@ impl Pair<'_, '_> {
 
     /// Counts the books that differ within `buckets`.
     pub async fn difference(&self, buckets: &[i32]) -> Result<Difference> {
+        Ok(self.differing(buckets).await?.0)
+    }
+
+    /// The same, and the keys that only the target has.
+    pub async fn differing(&self, buckets: &[i32]) -> Result<(Difference, Vec<String>)> {
         let mut found = Difference::default();
+        let mut only_in_target = Vec::new();
         for step in buckets.chunks(BUCKETS_A_STEP) {
             let step: Vec<String> = step.iter().map(i32::to_string).collect();
             let query = |owner| {
@@ -97,9 +103,10 @@ impl Pair<'_, '_> {
             };
             let (source, target) =
                 self.both(query(self.mapped()), query(OwnerTerm::Own), digests_by_key).await?;
+            only_in_target.extend(target.keys().filter(|key| !source.contains_key(*key)).cloned());
             found.add(source, target);
         }
-        Ok(found)
+        Ok((found, only_in_target))
     }
 
     fn mapped(&self) -> OwnerTerm {

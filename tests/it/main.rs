@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "support code panics for the test that called it")]
 
+mod apply;
 mod copying;
 mod demo;
 mod dry_run;

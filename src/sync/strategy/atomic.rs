@@ -5,7 +5,9 @@ use sqlx::Row;
 
 use super::{Job, OTHER_WRITER, SNAPSHOT_TIME, UNCHANGED, Verified, explain_duplicates, owner_is_gone};
 use crate::error::{Error, Result};
-use crate::ledger::run::{Claim, Counts, RunEnd, claim_sql, claim_whole, end_sql};
+use crate::ledger::FORGET_GENERATION;
+use crate::ledger::checkpoint::Destination;
+use crate::ledger::run::{Claim, Counts, RunEnd, claim_whole, claim_whole_sql, end_sql};
 use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Fault, Tx};
 use crate::progress::{Event, Phase, Progress};
@@ -47,7 +49,7 @@ pub async fn run(job: &Job<'_>) -> Result<Verified> {
     .await;
     done.map_err(|error| {
         if sent.is_some() {
-            return error.state(UNKNOWN);
+            return error.state(UNKNOWN).hint(job.resume_hint());
         }
         if progress.summary().counts != Counts::default() {
             progress.event(&Event::RolledBack);
@@ -66,15 +68,17 @@ enum Written<'server> {
 /// Everything but the COMMIT.
 async fn write<'a>(job: &Job<'a>, attempt: Attempt, sent: &mut Option<Verified>) -> Result<Written<'a>> {
     let Job { sides, progress, remap, .. } = job;
+    let whole_table = job.tuning.whole_table();
     progress.event(&Event::Phase { phase: Phase::Planning });
     let planning = |fault: Fault| fault.error("could not plan the batches");
     let first = format!("{SNAPSHOT_TIME}; {}", Plan::query(job.tuning.batch_size));
-    let (source, rows) = sides.source.snapshot(job.tuning.whole_table(), &first).await.map_err(planning)?;
+    let (source, rows) = sides.source.snapshot(whole_table, &first).await.map_err(planning)?;
     let (time, ranges) = rows.split_first().ok_or_else(|| planning(Fault::client("no plan")))?;
     let snapshot_at = time.try_get(0).map_err(|error| planning(error.into()))?;
     let plan = Plan::from_rows(ranges).map_err(planning)?;
-    let first = format!("{}; {}", claim_sql(job.run_id), owner_sql(remap.owner));
-    let began = sides.target.write(job.tuning.whole_table(), &first).await;
+    let claim = claim_whole_sql(job.tenure);
+    let first = format!("{claim}; {}; {FORGET_GENERATION}", owner_sql(remap.owner));
+    let began = sides.target.write(whole_table, &first).await;
     let (target, rows) = began.map_err(|fault| fault.error("could not begin on the target"))?;
     match claim_whole(&rows) {
         // Then no earlier COMMIT has happened.
@@ -97,8 +101,8 @@ async fn write<'a>(job: &Job<'a>, attempt: Attempt, sent: &mut Option<Verified>)
     source.limit(job.tuning.batch_timeout);
     for range in &plan.ranges {
         let books = export::of_range(&remap.columns, range);
-        match job.copy(&source, &target, books, range.books, attempt).await {
-            Ok(copied) => job.announce(range, plan.ranges.len(), copied),
+        match job.copy(&source, &target, books, range.books, attempt, Destination::Book).await {
+            Ok(copied) => job.announce(range, plan.ranges.len(), copied, Destination::Book),
             Err(error) => {
                 let batch = format!("batch {} of {}: {}", range.batch, plan.ranges.len(), error.doing);
                 return Err(explain_duplicates(Error { doing: batch, ..error }, &source).await);
@@ -107,9 +111,8 @@ async fn write<'a>(job: &Job<'a>, attempt: Attempt, sent: &mut Option<Verified>)
     }
 
     progress.event(&Event::Phase { phase: Phase::Verifying });
-    source.limit(job.tuning.whole_table());
-    let analyzed =
-        target.execute_then_limit(&format!("ANALYZE {}", crate::book::TABLE), job.tuning.whole_table()).await;
+    source.limit(whole_table);
+    let analyzed = target.execute_then_limit(&format!("ANALYZE {}", crate::book::TABLE), whole_table).await;
     analyzed.map_err(|fault| fault.error("could not analyse the new books"))?;
     let pair = Pair { source: &source, target: &target, columns: &remap.columns, owner: remap.owner };
     let fingerprint = equal(pair).await?;
@@ -142,8 +145,9 @@ async fn record(job: &Job<'_>, target: &Tx<'_>, verified: &Verified) -> Result<(
         retries: summary.retries,
         fingerprint: Some(verified.fingerprint()),
         snapshot_at: Some(verified.snapshot_at().to_owned()),
+        apply_ms: None,
         error: None,
     };
-    let recorded = target.execute_simple(&end_sql(job.run_id, "running", &end)).await;
+    let recorded = target.execute_simple(&end_sql(job.tenure, "verified", &end)).await;
     recorded.map(drop).map_err(|fault| fault.error("could not record the outcome"))
 }

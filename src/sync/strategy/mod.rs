@@ -2,7 +2,10 @@
 
 pub mod atomic;
 pub mod batched;
+mod batches;
 mod reconcile;
+mod restage;
+pub mod staged;
 
 use std::time::Duration;
 
@@ -11,21 +14,27 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::export::{self, Chunk, ChunkSize};
-use super::import::import;
-use super::plan::Range;
+use super::import::{import, import_into_stage};
+use super::plan::{Frozen, Plan, Range};
 use super::preflight::Sides;
 use super::remap::Remap;
 use crate::book::{self, TargetBook};
 use crate::error::{Error, Kind, Result};
+use crate::ledger::checkpoint::Destination;
+use crate::ledger::run::{Tenure, record_plan, taken_over};
 use crate::postgres::fingerprint::Fingerprint;
-use crate::postgres::{Limit, SourceTx, Tx};
-use crate::progress::{Event, Progress};
-use crate::retry::{Attempt, Policy, fault_of};
+use crate::postgres::{Fault, Limit, SourceTx, Tx};
+use crate::progress::{Event, Phase, Progress};
+use crate::retry::{Attempt, Policy, fault_of, retry};
+use crate::sync::unless_cancelled;
 
 /// The strategies, by their names on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
+    /// A transaction a batch into a stage; once it is verified, one short transaction makes the books equal to it.
+    #[default]
+    Staged,
     /// One transaction on the target, one snapshot on the source: all or nothing. It holds back vacuum on the source
     /// while it runs.
     Atomic,
@@ -37,9 +46,20 @@ impl Strategy {
     /// The name on the command line, in the ledger and in JSON.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Staged => "staged",
             Self::Atomic => "atomic",
             Self::Batched => "batched",
         }
+    }
+
+    /// The strategy of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Staged, Self::Atomic, Self::Batched].into_iter().find(|strategy| strategy.name() == name)
+    }
+
+    /// Whether every old book is removed, with what hangs on it.
+    pub const fn removes_all(self) -> bool {
+        !matches!(self, Self::Staged)
     }
 }
 
@@ -52,12 +72,15 @@ pub struct Tuning {
     pub jobs: usize,
     /// How often a failed attempt is repeated.
     pub retry: Policy,
-    /// For one statement of a batch, and for a server's silence during one on a whole table.
+    /// For one statement of a batch; a statement on the whole table may take as long as its server shows life within
+    /// this time.
     pub batch_timeout: Duration,
+    /// How long another run on the target is waited for.
+    pub lock_wait: Duration,
 }
 
 impl Tuning {
-    /// For one statement on a whole table; a million books take tens of seconds.
+    /// For a statement on the whole table.
     pub fn whole_table(&self) -> Limit {
         Limit::Heartbeat(self.batch_timeout)
     }
@@ -67,8 +90,10 @@ impl Tuning {
 pub struct Job<'a> {
     /// The two databases.
     pub sides: &'a Sides,
-    /// The row of the ledger.
-    pub run_id: i64,
+    /// The row of the ledger and the right to write.
+    pub tenure: Tenure,
+    /// The plan of a run that is resumed.
+    pub frozen: Option<Frozen>,
     /// How books change owners.
     pub remap: Remap,
     /// Numbers.
@@ -87,7 +112,7 @@ pub struct Verified {
 }
 
 impl Verified {
-    fn new(fingerprint: Fingerprint, snapshot_at: String) -> Self {
+    pub(super) fn new(fingerprint: Fingerprint, snapshot_at: String) -> Self {
         Self { fingerprint, snapshot_at }
     }
 
@@ -103,7 +128,7 @@ impl Verified {
 }
 
 /// The source's clock, as the first row of a snapshot's first query.
-const SNAPSHOT_TIME: &str = "SELECT to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')";
+pub(super) const SNAPSHOT_TIME: &str = "SELECT to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')";
 
 /// Rows of a copied range.
 #[derive(Debug, Clone, Copy, Default)]
@@ -122,6 +147,7 @@ impl Job<'_> {
         select: sea_orm::Select<book::Entity>,
         books: u64,
         attempt: Attempt,
+        destination: Destination,
     ) -> Result<Copied> {
         let size = ChunkSize::of(books).halved(attempt.shrinks);
         let mut chunks = std::pin::pin!(export::chunks(source, select, size));
@@ -132,33 +158,72 @@ impl Job<'_> {
             let Some(Chunk(books)) = chunk else { return Ok(copied) };
             copied.exported += books.len() as u64;
             let books: Vec<TargetBook> = books.into_iter().map(|book| self.remap.apply(book)).collect();
-            copied.inserted +=
-                import(target, books).await.map_err(|fault| fault.error("could not insert books"))?;
+            let inserted = match destination {
+                Destination::Book => import(target, books).await,
+                Destination::Stage => import_into_stage(target, self.tenure.run_id, books).await,
+            };
+            copied.inserted += inserted.map_err(|fault| fault.error("could not insert books"))?;
         }
     }
 
-    fn announce(&self, range: &Range, batches: usize, copied: Copied) {
+    /// The plan: that of the run that is resumed, or a new one, kept in the ledger before anything is written.
+    async fn plan(&self) -> Result<Plan> {
+        self.progress.event(&Event::Phase { phase: Phase::Planning });
+        let plan = if let Some(frozen) = &self.frozen {
+            frozen.plan.clone()
+        } else {
+            let made = retry(self.tuning.retry, "the plan", self.cancel, self.progress, async |_| {
+                unless_cancelled(self.cancel, self.make_plan()).await
+            });
+            made.await.map_err(|error| error.state(UNCHANGED))?
+        };
+        self.progress.event(&Event::Planned { batches: plan.ranges.len(), books: plan.books });
+        Ok(plan)
+    }
+
+    async fn make_plan(&self) -> Result<Plan> {
+        let planning = |fault: Fault| fault.error("could not plan the batches");
+        let query = Plan::query(self.tuning.batch_size);
+        let source = self.sides.source.snapshot(self.tuning.whole_table(), &query).await;
+        let (source, rows) = source.map_err(planning)?;
+        let plan = Plan::from_rows(&rows).map_err(planning)?;
+        source.finish().await.map_err(planning)?;
+        let Remap { columns, updated_at, .. } = &self.remap;
+        let columns = columns.names();
+        let frozen = Frozen { plan, columns, updated_at: updated_at.clone() };
+        record_plan(&self.sides.target, self.tenure, &frozen).await.map_err(planning)?;
+        Ok(frozen.plan)
+    }
+
+    fn announce(&self, range: &Range, batches: usize, copied: Copied, destination: Destination) {
         let Copied { exported: books, inserted } = copied;
-        self.progress.event(&Event::Batch { batch: range.batch, batches, books, inserted });
+        let batch = range.batch;
+        self.progress.event(&match destination {
+            Destination::Book => Event::Batch { batch, batches, books, inserted },
+            Destination::Stage => Event::Staged { batch, batches, books },
+        });
     }
 
     /// What a deadlock or a lost connection may have left to the claim.
-    fn lost_run(&self) -> Error {
-        Error::new(Kind::Busy, "the run was ended by another one")
-            .because(format!("run {} is not running any more in the ledger", self.run_id))
-            .hint("`dewey-sync history` lists the runs")
+    pub(super) fn lost_run(&self) -> Error {
+        taken_over(self.tenure)
+    }
+
+    /// What continues this run.
+    fn resume_hint(&self) -> String {
+        format!("`dewey-sync sync --resume {}` goes on where it stopped", self.tenure.run_id)
     }
 }
 
 /// What to do when it was not the source that made a difference.
-const OTHER_WRITER: &str =
+pub(super) const OTHER_WRITER: &str =
     "look for triggers or rules on the target's `\"Book\"`, and for another program that writes to it";
 
 /// The state when nothing was committed.
-const UNCHANGED: &str = "`\"Book\"` is unchanged";
+pub(super) const UNCHANGED: &str = "`\"Book\"` is unchanged";
 
 /// The error when the chosen owner was removed since the guards looked.
-fn owner_is_gone() -> Error {
+pub(super) fn owner_is_gone() -> Error {
     Error::new(Kind::Usage, "could not give the books to the chosen user")
         .because("the user was removed from the target meanwhile")
         .hint("`dewey-sync users` lists the users")

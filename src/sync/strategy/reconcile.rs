@@ -3,9 +3,12 @@
 
 use sqlx::Row;
 
+use super::batches::committed;
 use super::{Job, OTHER_WRITER, SNAPSHOT_TIME, Verified, explain_duplicates};
 use crate::book::TABLE;
 use crate::error::Result;
+use crate::ledger::checkpoint::{self, Destination};
+use crate::ledger::run::fence_sql;
 use crate::postgres::fingerprint::bucket;
 use crate::postgres::{Fault, SourceTx, Tx};
 use crate::progress::{Event, Phase, Progress};
@@ -25,8 +28,8 @@ struct Repair<'server> {
 /// [`Kind::Differs`](crate::error::Kind::Differs) also when the target holds other rows than the batches inserted: then
 /// it is not the source that changed, and a row that somebody added in development is not removed without a word.
 pub(super) async fn reconcile(job: &Job<'_>) -> Result<Verified> {
-    // From a repair's COMMIT on, the target may hold other rows than the batches wrote.
-    let mut repaired = false;
+    // From a repair's COMMIT on, also in an earlier life of the run, the target may hold other rows than the batches wrote.
+    let mut repaired = job.frozen.is_some() && committed(job, Destination::Book).await?.1 > 0;
     let verified = retry(job.tuning.retry, "the verification", job.cancel, job.progress, async |attempt| {
         let (verified, repair) =
             unless_cancelled(job.cancel, Box::pin(compare(job, attempt, repaired))).await?;
@@ -86,13 +89,20 @@ async fn repair<'a>(
 ) -> Result<Repair<'a>> {
     job.progress.event(&Event::Phase { phase: Phase::Repairing });
     let repairing = |fault: Fault| fault.error("could not copy again what differs");
-    let lock = format!("LOCK TABLE {TABLE} IN SHARE ROW EXCLUSIVE MODE");
-    let (target, _) = job.sides.target.write(job.tuning.whole_table(), &lock).await.map_err(repairing)?;
+    let first = format!("{}; LOCK TABLE {TABLE} IN SHARE ROW EXCLUSIVE MODE", fence_sql(job.tenure));
+    let began = job.sides.target.write(job.tuning.whole_table(), &first).await;
+    let (target, fence) = began.map_err(repairing)?;
+    if fence.is_empty() {
+        return Err(job.lost_run());
+    }
     let list: Vec<String> = buckets.iter().map(i32::to_string).collect();
     let delete = format!("DELETE FROM {TABLE} WHERE {} IN ({})", bucket(), list.join(", "));
     let deleted = target.execute_simple(&delete).await.map_err(repairing)?;
     let books = export::of_buckets(&job.remap.columns, buckets);
-    let copied = match job.copy(source, &target, books, job.tuning.batch_size.into(), attempt).await {
+    let mark = checkpoint::repair_sql(job.tenure);
+    target.execute_simple(&mark).await.map_err(repairing)?;
+    let size = job.tuning.batch_size.into();
+    let copied = match job.copy(source, &target, books, size, attempt, Destination::Book).await {
         Ok(copied) => copied,
         Err(error) => return Err(explain_duplicates(error, source).await),
     };

@@ -1,17 +1,19 @@
 //! Guard: rows of other tables that hang on books, followed through the foreign keys.
 //!
-//! What a deletion of every book would take along is counted per table and asked about; what would block it stops the
-//! run.
+//! What a deletion of books would take along is counted per table and asked about; what would block it stops the run.
 
-use std::collections::BTreeMap;
+mod reach;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
+pub use reach::{Reach, Table};
 
 /// A foreign key of the target. Names are quoted identifiers, tables with their schema.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ForeignKey {
+    /// The constraint, as the server's messages name it.
+    pub name: String,
     /// Whose rows refer.
     pub table: String,
     /// With which columns.
@@ -26,6 +28,17 @@ pub struct ForeignKey {
     pub on_delete: char,
 }
 
+impl ForeignKey {
+    /// What becomes of its rows when what they refer to is removed.
+    pub fn fate(&self) -> Fate {
+        match self.on_delete {
+            'c' => Fate::Removed,
+            'n' | 'd' => Fate::Detached,
+            _ => Fate::Blocking,
+        }
+    }
+}
+
 /// What happens to the rows of a dependent table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -38,7 +51,7 @@ pub enum Fate {
     Blocking,
 }
 
-/// Rows of one table that the deletion of every book would reach.
+/// Rows of one table that the deletion of books would reach.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dependents {
     /// The table, as a quoted identifier with its schema.
@@ -47,66 +60,6 @@ pub struct Dependents {
     pub fate: Fate,
     /// How many.
     pub rows: u64,
-}
-
-/// A query for a JSON array of [`Dependents`], or `None` when nothing refers to the book table.
-pub fn query(foreign_keys: &[ForeignKey]) -> Option<String> {
-    let root = foreign_keys.iter().find(|key| key.references_book)?.references.clone();
-    let mut reached = BTreeMap::new();
-    follow(foreign_keys, &root, None, &mut vec![root.clone()], &mut reached);
-    let counts: Vec<String> = reached
-        .into_iter()
-        .map(|((table, fate), conditions)| {
-            let name = crate::postgres::literal(&table);
-            let fate = match fate {
-                Fate::Removed => "removed",
-                Fate::Detached => "detached",
-                Fate::Blocking => "blocking",
-            };
-            let condition = conditions.join(" OR ");
-            format!(
-                "json_build_object('table', {name}, 'fate', '{fate}', \
-                 'rows', (SELECT count(*) FROM {table} WHERE {condition}))"
-            )
-        })
-        .collect();
-    Some(format!("json_build_array({})", counts.join(", ")))
-}
-
-/// Adds what refers to `table`, whose doomed rows are those that meet `doomed` (all of them when `None`). A table that
-/// is already on the way is not followed again, so that circles end.
-fn follow(
-    foreign_keys: &[ForeignKey],
-    table: &str,
-    doomed: Option<&str>,
-    way: &mut Vec<String>,
-    reached: &mut BTreeMap<(String, Fate), Vec<String>>,
-) {
-    for key in foreign_keys.iter().filter(|key| key.references == table) {
-        if way.contains(&key.table) {
-            continue;
-        }
-        let columns = key.columns.join(", ");
-        let not_null = key.columns.iter().map(|column| format!("{column} IS NOT NULL"));
-        let condition = match doomed {
-            None => format!("({})", not_null.collect::<Vec<_>>().join(" AND ")),
-            Some(doomed) => format!(
-                "(({columns}) IN (SELECT {} FROM {table} WHERE {doomed}))",
-                key.referenced_columns.join(", ")
-            ),
-        };
-        let fate = match key.on_delete {
-            'c' => Fate::Removed,
-            'n' | 'd' => Fate::Detached,
-            _ => Fate::Blocking,
-        };
-        reached.entry((key.table.clone(), fate)).or_default().push(condition.clone());
-        if fate == Fate::Removed {
-            way.push(key.table.clone());
-            follow(foreign_keys, &key.table, Some(&condition), way, reached);
-            way.pop();
-        }
-    }
 }
 
 /// Stops when rows would block the deletion, and when rows would be lost that `--yes` alone does not agree to.
@@ -161,33 +114,6 @@ pub fn describe(lost: &Dependents) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn key(table: &str, references: &str, on_delete: char) -> ForeignKey {
-        ForeignKey {
-            table: table.into(),
-            columns: vec!["parent".into()],
-            references: references.into(),
-            references_book: references == "book",
-            referenced_columns: vec!["id".into()],
-            on_delete,
-        }
-    }
-
-    #[test]
-    fn cascades_are_followed_and_circles_end() {
-        let keys = [key("entry", "book", 'c'), key("note", "entry", 'c'), key("entry", "note", 'c')];
-        let sql = query(&keys).unwrap_or_default();
-        assert!(
-            sql.contains("FROM note WHERE ((parent) IN (SELECT id FROM entry WHERE (parent IS NOT NULL)))")
-        );
-        assert_eq!(sql.matches("count(*)").count(), 2);
-    }
-
-    #[test]
-    fn rows_behind_a_set_null_are_not_followed() {
-        let keys = [key("entry", "book", 'n'), key("note", "entry", 'c')];
-        assert_eq!(query(&keys).unwrap_or_default().matches("count(*)").count(), 1);
-    }
 
     #[test]
     fn a_blocking_row_stops_whatever_was_agreed() {

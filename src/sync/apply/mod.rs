@@ -1,0 +1,290 @@
+//! The one transaction that makes `"Book"` equal to the verified stage.
+//!
+//! Invariant: it commits only what has the fingerprint that the source had, together with the run's outcome and
+//! with everything that puts the old state back.
+
+mod keep;
+mod write;
+
+use std::time::Instant;
+
+use sqlx::Row;
+use tokio_util::sync::CancellationToken;
+
+use super::changes::{self, Changes, read_foreign_keys};
+use super::guard::dependents::{Agreement, Dependents, Fate, Reach, check};
+use super::owner_sql;
+use super::remap::Remap;
+use super::strategy::{Job, OTHER_WRITER, Tuning, UNCHANGED, Verified, owner_is_gone};
+use super::verify::Difference;
+use crate::book::{Column, TABLE};
+use crate::error::Result;
+use crate::ledger::replaced::{EXACT_TEXT, Generation};
+use crate::ledger::run::{Claim, Counts, RunEnd, claim_whole, claim_whole_sql, end_sql};
+use crate::postgres::{Fault, Fingerprint, Target, Tx, literal};
+use crate::progress::{Event, Phase, Progress};
+use crate::retry::{Class, classify_error, interrupted, retry};
+
+const UNKNOWN: &str = "`\"Book\"` is either unchanged or the new state: the answer to COMMIT was lost";
+
+/// What was agreed to, at most.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Agreed {
+    /// Books that go; `None` is any number.
+    pub removed: Option<u64>,
+    /// Rows that go along or lose their reference; `None` is any number.
+    pub dependents: Option<Vec<Dependents>>,
+}
+
+/// How an apply ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The books are the new state.
+    Applied(Applied),
+    /// More would go by now than was agreed to; nothing was changed.
+    MoreThanAgreed(Changes),
+    /// The stage does not hold what was verified, because a crash of the server emptied it; nothing was changed.
+    StageLost,
+    /// An earlier attempt, of this process or another, was committed though its answer was lost.
+    Before,
+}
+
+/// What was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Books by what became of them.
+    pub changes: Changes,
+    /// From the first lock to the last statement before COMMIT, in milliseconds.
+    pub apply_ms: u64,
+}
+
+impl Agreed {
+    /// Whether nothing would go that was not agreed to.
+    pub fn covers(&self, changes: &Changes) -> bool {
+        let removed = self.removed.is_none_or(|most| changes.removed <= most);
+        let dependents = self.dependents.as_ref().is_none_or(|agreed| {
+            changes.dependents.iter().filter(|found| found.fate != Fate::Blocking).all(|found| {
+                let same = |most: &&Dependents| most.table == found.table && most.fate == found.fate;
+                found.rows <= agreed.iter().find(same).map_or(0, |most| most.rows)
+            })
+        });
+        removed && dependents
+    }
+}
+
+/// Applies the stage of the job's run; a transient error starts the transaction again.
+///
+/// # Errors
+/// Any; the target is then as it was, unless the answer to COMMIT stayed out to the end.
+pub async fn apply(job: &Job<'_>, verified: &Verified, agreed: &Agreed) -> Result<Outcome> {
+    let Job { sides, tuning, cancel, progress, .. } = job;
+    // What a COMMIT without a definite answer was to commit.
+    let mut sent: Option<Applied> = None;
+    let done = retry(tuning.retry, "the apply", cancel, *progress, async |_| {
+        let uncommitted = tokio::select! {
+            uncommitted = Box::pin(prepare(job, verified, agreed, &mut sent)) => uncommitted?,
+            () = cancel.cancelled() => return Err(interrupted("the sync")),
+        };
+        let (tx, applied) = match uncommitted {
+            Uncommitted::Ready(tx, applied) => (tx, applied),
+            Uncommitted::Not(Outcome::Before) => {
+                return Ok(sent.clone().map_or(Outcome::Before, Outcome::Applied));
+            }
+            Uncommitted::Not(outcome) => return Ok(outcome),
+        };
+        // From here on the answer decides, not a signal.
+        progress.event(&Event::Phase { phase: Phase::Committing });
+        sent = Some(applied.clone());
+        let committed = tx.commit().await.map_err(|fault| fault.error("could not commit"));
+        if committed.as_ref().is_err_and(|error| classify_error(error) != Class::Ambiguous) {
+            sent = None;
+        }
+        committed.map(|()| Outcome::Applied(applied))
+    })
+    .await;
+    let outcome = done.map_err(|error| error.state(if sent.is_some() { UNKNOWN } else { UNCHANGED }))?;
+    if let Outcome::Applied(Applied { changes, apply_ms }) = &outcome {
+        let Changes { new, changed, removed, unchanged, .. } = *changes;
+        progress.event(&Event::Applied { new, changed, removed, unchanged, apply_ms: *apply_ms });
+        if !changes.is_none() {
+            analyze(&sides.target, tuning, *progress).await;
+        }
+    }
+    Ok(outcome)
+}
+
+enum Uncommitted<'server> {
+    /// Applied and compared, waiting for its COMMIT.
+    Ready(Tx<'server>, Applied),
+    /// There is nothing to commit.
+    Not(Outcome),
+}
+
+/// The open transaction and what it works with.
+struct Applying<'a> {
+    tx: &'a Tx<'a>,
+    run_id: i64,
+    remap: &'a Remap,
+    /// How many books the stage holds.
+    staged: i64,
+    /// Which sequence gives out ids, if one does.
+    sequence: Option<String>,
+}
+
+/// Everything but the COMMIT.
+async fn prepare<'a>(
+    job: &Job<'a>,
+    verified: &Verified,
+    agreed: &Agreed,
+    sent: &mut Option<Applied>,
+) -> Result<Uncommitted<'a>> {
+    let Job { sides, tenure, remap, tuning, progress, .. } = job;
+    let run_id = tenure.run_id;
+    progress.event(&Event::Phase { phase: Phase::Applying });
+    let first = format!(
+        "{claim}; {owner}; {EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}'; {LOCK}",
+        claim = claim_whole_sql(*tenure),
+        owner = owner_sql(remap.owner),
+        work_mem = changes::WORK_MEM,
+    );
+    let began = sides.target.write(tuning.whole_table(), &first).await;
+    let (tx, rows) = began.map_err(|fault| fault.error("could not begin on the target"))?;
+    match claim_whole(&rows) {
+        // Then no earlier COMMIT has happened.
+        Claim::Ours => *sent = None,
+        Claim::AlreadyDone => return Ok(Uncommitted::Not(Outcome::Before)),
+        Claim::Lost => return Err(job.lost_run()),
+    }
+    if !rows.iter().any(|row| row.try_get::<i32, _>("id").is_ok()) {
+        return Err(owner_is_gone());
+    }
+    let locked = Instant::now();
+    let applying = |fault: Fault| fault.error("could not apply the staged books");
+    let keys = read_foreign_keys(&tx).await.map_err(applying)?;
+    let reach = Reach::of(&keys);
+    let (staged, sequence) = lock_dependents(&tx, run_id, reach.as_ref()).await.map_err(applying)?;
+    if staged != verified.fingerprint().rows {
+        tx.rollback().await;
+        return Ok(Uncommitted::Not(Outcome::StageLost));
+    }
+    let apply = Applying { tx: &tx, run_id, remap, staged, sequence };
+    let kept = keep::keep(&apply, reach.as_ref()).await.map_err(applying)?;
+    let changes = kept.changes;
+    check(&changes.dependents, Agreement::ByQuestion)?;
+    if !agreed.covers(&changes) {
+        tx.rollback().await;
+        return Ok(Uncommitted::Not(Outcome::MoreThanAgreed(changes)));
+    }
+    let mut record = String::new();
+    if !changes.is_none() {
+        write::write(&apply).await.map_err(applying)?;
+    }
+    let written = write::read(&apply).await.map_err(|fault| fault.error("could not verify the books"))?;
+    if written.copied != verified.fingerprint() {
+        let Changes { new, changed, removed, .. } = changes::count(&tx, run_id, &remap.columns).await?;
+        let difference = Difference { missing: new, extra: removed, different: changed };
+        return Err(difference.error().hint(OTHER_WRITER));
+    }
+    if !changes.is_none() {
+        let before = before(&written, kept.books, kept.touched);
+        record = Generation { run_id, before, after: written.state }.record_sql() + "; ";
+    }
+    let apply_ms = u64::try_from(locked.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let applied = Applied { changes, apply_ms };
+    record.push_str(&end(job, verified, &applied));
+    tx.execute_simple(&record).await.map_err(|fault| fault.error("could not record the outcome"))?;
+    Ok(Uncommitted::Ready(tx, applied))
+}
+
+/// Readers go on; whoever writes books waits.
+pub(super) const LOCK: &str = "LOCK TABLE \"Book\" IN SHARE ROW EXCLUSIVE MODE";
+
+/// Locks every table that a removal reaches; how many books are staged, and the name of the sequence of ids.
+async fn lock_dependents(
+    tx: &Tx<'_>,
+    run_id: i64,
+    reach: Option<&Reach<'_>>,
+) -> Result<(i64, Option<String>), Fault> {
+    let tables = reach.map(Reach::tables).unwrap_or_default().join(", ");
+    let lock = if tables.is_empty() {
+        String::new()
+    } else {
+        format!("LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE; ")
+    };
+    let sql = format!(
+        "{lock}ANALYZE dewey_sync.stage (run_id, source_id, {key});
+SELECT count(*), pg_get_serial_sequence({table}, '{id}') FROM dewey_sync.stage WHERE run_id = {run_id}",
+        key = crate::book::quoted(crate::book::KEY),
+        table = literal(TABLE),
+        id = sea_orm::IdenStatic::as_str(&Column::Id),
+    );
+    let rows = tx.simple(&sql).await?;
+    let row = rows.first().ok_or_else(|| Fault::client("the stage was not counted"))?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
+/// The state before the writes: digests are sums, so what was touched is taken out and put back as it was.
+fn before(after: &write::Written, books: i64, touched: Fingerprint) -> Fingerprint {
+    let others = after.state.digest.wrapping_sub(after.touched.digest);
+    Fingerprint { rows: books, digest: others.wrapping_add(touched.digest) }
+}
+
+/// Writes the outcome into the same transaction, so that it is true exactly when the books are there.
+fn end(job: &Job<'_>, verified: &Verified, applied: &Applied) -> String {
+    let summary = job.progress.summary();
+    let Changes { new, changed, removed, unchanged, .. } = applied.changes;
+    let end = RunEnd {
+        state: "verified",
+        counts: Counts { inserted: new, updated: changed, deleted: removed, unchanged, ..summary.counts },
+        retries: summary.retries,
+        fingerprint: Some(verified.fingerprint()),
+        snapshot_at: Some(verified.snapshot_at().to_owned()),
+        apply_ms: Some(applied.apply_ms),
+        error: None,
+    };
+    end_sql(job.tenure, "verified", &end)
+}
+
+/// Lets the planner know the new books; failing to is not the run's failure.
+pub(super) async fn analyze(target: &Target, tuning: &Tuning, progress: &dyn Progress) {
+    let sql = format!("ANALYZE {TABLE}");
+    let never = CancellationToken::new();
+    let analyzed = retry(tuning.retry, "the analysis", &never, progress, async |_| {
+        target
+            .once(tuning.whole_table(), &sql)
+            .await
+            .map_err(|fault| fault.error("could not analyse the new books"))
+    });
+    if let Err(error) = analyzed.await {
+        tracing::info!(%error, "the new books were not analysed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dependents(table: &str, fate: Fate, rows: u64) -> Dependents {
+        Dependents { table: table.into(), fate, rows }
+    }
+
+    #[test]
+    fn agreed_is_what_was_announced_and_less() {
+        let changes = |removed, dependents| Changes { removed, dependents, ..Changes::default() };
+        let agreed =
+            Agreed { removed: Some(2), dependents: Some(vec![dependents("entry", Fate::Removed, 3)]) };
+        for (removed, found, covered) in [
+            (2, vec![dependents("entry", Fate::Removed, 3)], true),
+            (0, vec![], true),
+            (3, vec![], false),
+            (2, vec![dependents("entry", Fate::Removed, 4)], false),
+            (2, vec![dependents("entry", Fate::Detached, 1)], false),
+            (2, vec![dependents("note", Fate::Removed, 1)], false),
+            (2, vec![dependents("note", Fate::Removed, 0)], true),
+        ] {
+            assert_eq!(agreed.covers(&changes(removed, found.clone())), covered, "{removed} {found:?}");
+        }
+        let any = Agreed::default();
+        assert!(any.covers(&changes(9, vec![dependents("note", Fate::Removed, 9)])));
+    }
+}

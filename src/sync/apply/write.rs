@@ -1,0 +1,105 @@
+//! Makes the books equal to the stage with the fewest writes; ids of books on both sides stay.
+
+use super::Applying;
+use super::keep::doomed;
+use crate::book::{Column, KEY, OTHER_KEY, OWNER, TABLE, UPDATED_AT, quoted, stored_type};
+use crate::ledger::replaced::end_others_sql;
+use crate::postgres::fingerprint::{OwnerTerm, record_digest, row_digest};
+use crate::postgres::{Fault, Fingerprint, literal};
+
+/// The book table after the writes.
+pub(super) struct Written {
+    /// What the sync compares.
+    pub(super) copied: Fingerprint,
+    /// Whole rows.
+    pub(super) state: Fingerprint,
+    /// Whole rows of those that were changed or inserted.
+    pub(super) touched: Fingerprint,
+}
+
+/// Removes, changes and inserts. What was kept of earlier runs ends with it.
+pub(super) async fn write(apply: &Applying<'_>) -> Result<(), Fault> {
+    let end = end_others_sql(apply.run_id);
+    let delete = format!("DELETE FROM {TABLE} b WHERE {}", doomed(apply.run_id));
+    let [vacate, update] = update_sql(apply);
+    let raise = apply.sequence.as_deref().map(raise_sql).unwrap_or_default();
+    let insert = insert_sql(apply);
+    // A deferred constraint is checked here, not at COMMIT, whose failure would say less.
+    let sql = format!("{end}; {delete}; {vacate}; {update}; {raise}{insert}; SET CONSTRAINTS ALL IMMEDIATE");
+    apply.tx.execute_simple(&sql).await.map(drop)
+}
+
+/// The book table as one pass finds it.
+pub(super) async fn read(apply: &Applying<'_>) -> Result<Written, Fault> {
+    let sql = format!(
+        "SELECT count(*), coalesce(sum(copied), 0)::text, count(*), coalesce(sum(state), 0)::text,
+  count(*) FILTER (WHERE touched), coalesce(sum(state) FILTER (WHERE touched), 0)::text
+FROM (SELECT {copied} AS copied, {state} AS state, b.id IN (SELECT book_id FROM dewey_sync.replaced
+  WHERE run_id = {run_id} AND place = 0 AND action IN ('updated', 'inserted')) AS touched FROM {TABLE} b) books",
+        copied = row_digest(&apply.remap.columns, OwnerTerm::Own),
+        state = record_digest("b.*"),
+        run_id = apply.run_id,
+    );
+    let rows = apply.tx.simple(&sql).await?;
+    let row = rows.first().ok_or_else(|| Fault::client("no fingerprint"))?;
+    let [copied, state, touched] = [0, 2, 4].map(|at| Fingerprint::from_row(row, at));
+    Ok(Written { copied: copied?, state: state?, touched: touched? })
+}
+
+/// Gives a placeholder to books whose old value of the other unique column another one wants, because keys are checked
+/// row by row; then changes all of them.
+fn update_sql(apply: &Applying<'_>) -> [String; 2] {
+    let run_id = apply.run_id;
+    let other = quoted(OTHER_KEY);
+    let from =
+        "dewey_sync.replaced r JOIN dewey_sync.stage s ON s.run_id = r.run_id AND s.source_id = r.source_id";
+    let changed = format!("b.id = r.book_id AND r.run_id = {run_id} AND r.action = 'updated'");
+    let vacate = format!(
+        "WITH moved AS (SELECT b.id, b.{other}::text AS old, s.{other} AS new FROM {TABLE} b, {from}
+    WHERE {changed} AND b.{other}::text <> s.{other})
+  UPDATE {TABLE} b SET {other} = {PLACEHOLDER} FROM moved WHERE b.id = moved.id AND old IN (SELECT new FROM moved)"
+    );
+    let set = columns(apply, false).into_iter().filter(|column| quoted(*column) != quoted(KEY));
+    let set: Vec<String> = set.map(|column| format!("{} = {}", quoted(column), staged(column))).collect();
+    [vacate, format!("UPDATE {TABLE} b SET {} FROM {from} WHERE {changed}", set.join(", "))]
+}
+
+/// A value that no book has and that fits `varchar(10)`.
+pub(in crate::sync) const PLACEHOLDER: &str = "E'\\x01' || to_hex(b.id)";
+
+/// Keeps the ids of the new books in order of the source's.
+fn insert_sql(apply: &Applying<'_>) -> String {
+    let (run_id, key) = (apply.run_id, quoted(KEY));
+    let columns = columns(apply, true);
+    let names: Vec<String> = columns.iter().map(|column| quoted(*column)).collect();
+    let values: Vec<String> = columns.into_iter().map(staged).collect();
+    format!(
+        "WITH new AS (INSERT INTO {TABLE} ({}) SELECT {} FROM dewey_sync.stage s WHERE s.run_id = {run_id}
+    AND NOT EXISTS (SELECT FROM {TABLE} b WHERE b.{key} = s.{key}) ORDER BY s.source_id RETURNING id)
+  INSERT INTO dewey_sync.replaced (run_id, action, place, table_name, book_id)
+  SELECT {run_id}, 'inserted', 0, {name}, id FROM new",
+        names.join(", "),
+        values.join(", "),
+        name = literal(TABLE),
+    )
+}
+
+/// Raises a sequence that lags behind its ids; never lowers one.
+fn raise_sql(sequence: &str) -> String {
+    format!(
+        "SELECT setval({}, highest) FROM (SELECT max(id) AS highest FROM {TABLE}) b, {sequence}
+    WHERE highest > last_value OR highest = last_value AND NOT is_called; ",
+        literal(sequence)
+    )
+}
+
+/// The columns that the stage has a value for.
+fn columns(apply: &Applying<'_>, new: bool) -> Vec<Column> {
+    let made_up = (new && apply.remap.updated_at.is_some()).then_some(UPDATED_AT);
+    apply.remap.columns.iter().chain([OWNER]).chain(made_up).collect()
+}
+
+fn staged(column: Column) -> String {
+    let cast = stored_type(column).map(|name| format!("::{name}")).unwrap_or_default();
+    format!("s.{}{cast}", quoted(column))
+}

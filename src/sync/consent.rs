@@ -1,0 +1,62 @@
+//! The question that comes when everything is known, and what its answer covers.
+
+use super::Ask;
+use super::apply::Agreed;
+use super::changes::Changes;
+use super::guard::dependents::{self, Agreement};
+use super::guard::owner::Owner;
+use super::preflight::Preflight;
+use crate::error::{Error, Kind, Result};
+use crate::ledger::lock::Lock;
+use crate::ledger::run::Tenure;
+
+/// Who is asked about what was staged, and with which answers given beforehand.
+pub struct Consent<'a, 'target> {
+    /// On a terminal or by flags.
+    pub ask: &'a dyn Ask,
+    /// Let go while a question waits, so that no transaction is open.
+    pub lock: &'a Lock<'target>,
+    /// For the question's context.
+    pub found: &'a Preflight,
+    /// Who will own the books.
+    pub owner: &'a Owner,
+    /// How losses of dependents are agreed to.
+    pub agreement: Agreement,
+}
+
+impl Consent<'_, '_> {
+    /// Asks whether to make `changes`, if there are any.
+    ///
+    /// # Errors
+    /// [`Kind::Declined`]; [`Kind::Refused`] when rows would block them or losses are not agreed to; [`Kind::Busy`] when
+    /// another run took over while the question waited.
+    pub async fn to_apply(&self, tenure: Tenure, changes: &Changes) -> Result<Agreed> {
+        dependents::check(&changes.dependents, self.agreement)?;
+        let exactly = Agreed { removed: Some(changes.removed), dependents: Some(changes.dependents.clone()) };
+        if changes.is_none() {
+            return Ok(exactly);
+        }
+        if self.ask.waits() {
+            self.lock.release().await;
+            self.ask.confirm_changes(self.found, self.owner, changes).await?;
+            self.lock.retake(tenure).await?;
+            return Ok(exactly);
+        }
+        self.ask.confirm_changes(self.found, self.owner, changes).await?;
+        let dependents = (self.agreement != Agreement::ByFlag).then(Vec::new);
+        Ok(Agreed { removed: None, dependents })
+    }
+
+    /// Asks anew when more would be lost than `agreed`.
+    ///
+    /// # Errors
+    /// As [`Consent::to_apply`]; [`Kind::Refused`] when nobody can be asked.
+    pub async fn to_more(&self, tenure: Tenure, now: &Changes) -> Result<Agreed> {
+        if self.ask.waits() {
+            return self.to_apply(tenure, now).await;
+        }
+        dependents::check(&now.dependents, self.agreement)?;
+        Err(Error::new(Kind::Refused, "could not apply what was staged")
+            .because("more would be lost than was agreed to, because the target changed meanwhile"))
+    }
+}

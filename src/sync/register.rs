@@ -1,0 +1,83 @@
+//! The run's row in the ledger: begun before the first write, ended with the outcome.
+
+use super::guard::target_identity::Marking;
+use super::preflight::{Preflight, Sides};
+use super::report::Tally;
+use super::strategy::Verified;
+use super::{ENGINE, MODE, Prepared, Request};
+use crate::error::{Error, Kind, Result};
+use crate::ledger::run::{self, NewRun, RunEnd, Tenure};
+use crate::postgres::{Fault, Target};
+
+/// The ledger brought up to date, the target marked, the run's row written, every other run ended.
+pub(super) async fn begin(sides: &Sides, request: &Request, prepared: &Prepared) -> Result<Tenure> {
+    let Prepared { found, owner, strategy, resumed, .. } = prepared;
+    let Sides { source, target } = sides;
+    let failed =
+        |doing: &'static str| move |fault: Fault| Error::new(fault.kind_at_start(), doing).because(fault);
+    if found.target_books.ledger_is_old()? || found.marking != Marking::Marked {
+        prepare_ledger(target, found).await.map_err(failed("could not prepare the ledger"))?;
+    }
+    let session = target.server().session_base();
+    if let Some(unfinished) = resumed {
+        let resumed = run::resume(target, unfinished.run_id, session).await;
+        let resumed = resumed.map_err(failed("could not resume the run in the ledger"))?;
+        return resumed.ok_or_else(|| {
+            Error::new(Kind::Busy, format!("run {} cannot be resumed any more", unfinished.run_id))
+                .because("another run has taken over the target meanwhile")
+        });
+    }
+    let new = NewRun {
+        session: session.to_owned(),
+        action: "sync",
+        os_user: request.os_user.clone(),
+        host: request.host.clone(),
+        source: Some(source.server().endpoint().to_string()),
+        target: target.server().endpoint().to_string(),
+        source_identity: Some(found.source.identity.clone()),
+        target_identity: found.target.identity.clone(),
+        how: Some([strategy.name(), MODE, ENGINE]),
+        owner: Some(owner.id()),
+    };
+    run::begin(target, &new).await.map_err(failed("could not begin the run in the ledger"))
+}
+
+/// Also when the answer to an earlier attempt was lost: every step finds what is there.
+async fn prepare_ledger(target: &Target, found: &Preflight) -> Result<(), Fault> {
+    let identity = &found.target.identity;
+    let name = &target.server().endpoint().database;
+    target
+        .migrate(async |tx| {
+            dewey_sync_migration::ledger_up(tx).await?;
+            crate::ledger::mark(tx, identity, name).await
+        })
+        .await
+}
+
+/// Writes how the run ended; `success` is the state of one that did not fail. Failing to is not the run's failure.
+pub(super) async fn record(
+    sides: &Sides,
+    tenure: Tenure,
+    done: Result<&Verified, &Error>,
+    success: &'static str,
+    progress: &Tally<'_>,
+) {
+    let summary = progress.summary();
+    let verified = done.ok();
+    let error = done.err();
+    let end = RunEnd {
+        state: error.map_or(success, |error| error.kind.outcome()),
+        counts: summary.counts,
+        retries: summary.retries,
+        fingerprint: verified.map(Verified::fingerprint),
+        snapshot_at: verified.map(|verified| verified.snapshot_at().to_owned()),
+        apply_ms: None,
+        error: error.map(|error| {
+            let said = std::iter::once(error.doing.clone()).chain(error.causes());
+            said.collect::<Vec<_>>().join(": ")
+        }),
+    };
+    if let Err(fault) = run::record_end(&sides.target, tenure, &end).await {
+        tracing::info!(%fault, run_id = tenure.run_id, "the ledger was not told how the run ended");
+    }
+}

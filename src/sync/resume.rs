@@ -1,0 +1,205 @@
+//! Finds the run that goes on, and refuses where it would not be the same run any more.
+
+use dewey_sync_entity::ledger::run;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+
+use super::guard::owner::{Owner, Wanted};
+use super::plan::Frozen;
+use super::preflight::{Preflight, QUICK, Sides};
+use super::strategy::Strategy;
+use super::{Ask, Request};
+use crate::error::{Error, Kind, Result};
+use crate::ledger::run::RESUMABLE;
+use crate::postgres::Fault;
+
+/// Whether the call goes on with an unfinished run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// A new run; on a terminal, the newest unfinished one is offered.
+    Offer,
+    /// The newest unfinished run.
+    Newest,
+    /// This run.
+    Run(i64),
+}
+
+/// A run that did not come to its end.
+#[derive(Debug, Clone)]
+pub struct Unfinished {
+    /// The row of the ledger.
+    pub run_id: i64,
+    /// Where its transactions end.
+    pub strategy: Strategy,
+    /// When it began, RFC 3339.
+    pub started_at: String,
+    /// How it stopped.
+    pub state: String,
+    /// Whom it gives the books to.
+    pub owner: i32,
+    /// Its plan; `None` when it had none yet, or needs none.
+    pub frozen: Option<Frozen>,
+}
+
+/// The run to go on with, if the call or somebody on the terminal wants that.
+///
+/// # Errors
+/// [`Kind::Usage`] when there is none; [`Kind::Refused`] when it would not be the same run any more.
+pub(super) async fn find(
+    sides: &Sides,
+    request: &Request,
+    found: &Preflight,
+    ask: &dyn Ask,
+) -> Result<Option<Unfinished>> {
+    let offered = request.resume == Resume::Offer;
+    let ledger = found.target.ledger && !found.target_books.ledger_is_old()?;
+    if offered && !(ledger && ask.waits()) {
+        return Ok(None);
+    }
+    let run = if ledger { read(sides, request.resume).await? } else { None };
+    let Some(run) = run else {
+        return if offered { Ok(None) } else { Err(nothing_to_resume(request.resume)) };
+    };
+    if !RESUMABLE.contains(&run.state.as_str()) || run.action != "sync" {
+        return Err(not_resumable(&run));
+    }
+    let differences = differences(&run, request, found);
+    if offered && !differences.is_empty() {
+        return Ok(None);
+    }
+    let unfinished = unfinished(run).map_err(|why| refused(request.resume, &[why]))?;
+    if offered {
+        return Ok(ask.resume(&unfinished).await?.then_some(unfinished));
+    }
+    if differences.is_empty() { Ok(Some(unfinished)) } else { Err(refused(request.resume, &differences)) }
+}
+
+/// The user whom the run gives the books to, which a call may name but not change.
+pub(super) fn owner(unfinished: &Unfinished, found: &Preflight) -> Result<Owner> {
+    let candidates = found.target_books.candidates.as_deref().unwrap_or_default();
+    let user = candidates.iter().find(|user| user.id == unfinished.owner);
+    user.map(|user| Owner { user: user.clone(), how: "of the run that is resumed" }).ok_or_else(|| {
+        refused(Resume::Run(unfinished.run_id), &[format!("its owner, user {}, is gone", unfinished.owner)])
+    })
+}
+
+async fn read(sides: &Sides, resume: Resume) -> Result<Option<run::Model>> {
+    let reading = |fault: Fault| fault.error("could not read the runs from the ledger");
+    let (tx, _) = sides.target.snapshot(QUICK, "").await.map_err(reading)?;
+    let runs = run::Entity::find().order_by_desc(run::Column::RunId);
+    let runs = match resume {
+        Resume::Run(run_id) => runs.filter(run::Column::RunId.eq(run_id)),
+        Resume::Newest | Resume::Offer => {
+            runs.filter(run::Column::State.is_in(RESUMABLE)).filter(run::Column::Action.eq("sync"))
+        }
+    };
+    let run = runs.one(&tx).await.map_err(|error| reading(error.into()))?;
+    tx.rollback().await;
+    Ok(run)
+}
+
+fn unfinished(run: run::Model) -> Result<Unfinished, String> {
+    let strategy = run.strategy.as_deref().and_then(Strategy::named);
+    let frozen = run.plan.map(serde_json::from_value).transpose();
+    match (strategy, run.owner_id, frozen) {
+        (Some(strategy), Some(owner), Ok(frozen)) => Ok(Unfinished {
+            run_id: run.run_id,
+            strategy,
+            started_at: run.started_at.to_rfc3339(),
+            state: run.state,
+            owner,
+            frozen,
+        }),
+        _ => Err("another version of this tool made its plan".into()),
+    }
+}
+
+/// What is not as it was when the run began, each as a clause.
+fn differences(run: &run::Model, request: &Request, found: &Preflight) -> Vec<String> {
+    let mut differences = Vec::new();
+    let mut compare = |what: &str, then: Option<String>, now: String| {
+        if then.as_deref() != Some(&now) {
+            differences.push(format!("{what} was {}, now it is {now}", then.as_deref().unwrap_or("unknown")));
+        }
+    };
+    compare("the source database", run.source_identity.clone(), found.source.identity.to_string());
+    compare("the target database", Some(run.target_identity.clone()), found.target.identity.to_string());
+    let version = env!("CARGO_PKG_VERSION");
+    if compatible(&run.tool_version) != compatible(version) {
+        compare("the version of this tool", Some(run.tool_version.clone()), version.into());
+    }
+    if let Some(strategy) = request.strategy {
+        compare("the strategy", run.strategy.clone(), strategy.name().into());
+    }
+    let named = match &request.wishes.owner {
+        Wanted::Id(id) => Some(*id),
+        Wanted::Email(_) => {
+            found.target_books.candidates.as_deref().unwrap_or_default().first().map(|user| user.id)
+        }
+        Wanted::Any => None,
+    };
+    if let Some(named) = named {
+        compare("the owner", run.owner_id.map(|id| format!("user {id}")), format!("user {named}"));
+    }
+    let columns = run.plan.as_ref().and_then(|plan| plan.get("columns")).and_then(|columns| {
+        let list: Option<Vec<&str>> = columns.as_array()?.iter().map(|column| column.as_str()).collect();
+        Some(list?.join(", "))
+    });
+    if columns.is_some() {
+        compare("the list of copied columns", columns, found.columns.names().join(", "));
+    }
+    differences
+}
+
+/// Versions that understand each other's plans: the same number up to the first that is not 0.
+fn compatible(version: &str) -> String {
+    let mut parts = version.split('.');
+    let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    if major == "0" { format!("0.{minor}") } else { major.to_owned() }
+}
+
+fn nothing_to_resume(resume: Resume) -> Error {
+    let error = match resume {
+        Resume::Run(run_id) => Error::new(Kind::Usage, format!("could not resume run {run_id}"))
+            .because("the target's ledger has no such run"),
+        Resume::Newest | Resume::Offer => Error::new(Kind::Usage, "could not resume a run")
+            .because("the target's ledger has no unfinished run"),
+    };
+    error.hint("`dewey-sync history` lists the runs; without `--resume` a new one begins")
+}
+
+fn not_resumable(run: &run::Model) -> Error {
+    let run::Model { run_id, state, .. } = run;
+    let wrong = state == Kind::Differs.outcome();
+    let kind = if wrong { Kind::Refused } else { Kind::Usage };
+    let why = if wrong { "its data is known to be wrong".into() } else { format!("it ended as `{state}`") };
+    Error::new(kind, format!("could not resume run {run_id}"))
+        .because(why)
+        .hint("without `--resume` a new run begins")
+}
+
+fn refused(resume: Resume, differences: &[String]) -> Error {
+    let which = match resume {
+        Resume::Run(run_id) => format!("run {run_id}"),
+        Resume::Newest | Resume::Offer => "the unfinished run".into(),
+    };
+    Error::new(Kind::Refused, format!("could not resume {which}"))
+        .because(differences.join("; "))
+        .hint("without `--resume` a new run begins")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compatible;
+
+    #[test]
+    fn versions_are_compatible_up_to_the_first_number_that_is_not_0() {
+        for (one, other, equal) in [
+            ("0.1.0", "0.1.9", true),
+            ("0.1.0", "0.2.0", false),
+            ("1.2.0", "1.9.3", true),
+            ("1.0.0", "2.0.0", false),
+        ] {
+            assert_eq!(compatible(one) == compatible(other), equal, "{one} {other}");
+        }
+    }
+}

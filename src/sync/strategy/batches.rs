@@ -1,0 +1,178 @@
+//! Batches, a transaction each, `jobs` at a time, into the book table or the stage. Other batches go on when one fails.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, stream};
+
+use super::{Copied, Job, explain_duplicates, owner_is_gone};
+use crate::error::{Error, Kind, Result};
+use crate::ledger::checkpoint::{self, Destination};
+use crate::ledger::run::Claim;
+use crate::postgres::Fault;
+use crate::progress::{Event, Phase, Progress};
+use crate::retry::{Attempt, fault_of, interrupted, retry};
+use crate::sync::plan::{Plan, Range};
+use crate::sync::{export, owner_sql};
+
+/// A batch that failed for good.
+pub(super) type Failed = (Range, Error);
+
+/// Copies every range that is not committed yet; those that failed for good. What is in flight ends before this does.
+///
+/// # Errors
+/// When going on makes no sense: a server is out of reach, the run is not ours any more, or a signal came.
+pub(super) async fn copy_all(job: &Job<'_>, plan: &Plan, destination: Destination) -> Result<Vec<Failed>> {
+    job.progress.event(&Event::Phase { phase: Phase::Copying });
+    let batches = plan.ranges.len();
+    let left = left(job, plan, destination).await?;
+    let stop = job.cancel.child_token();
+    let ranges = stream::iter(&left).take_until(stop.cancelled());
+    let copied =
+        ranges.map(|range| async move { (*range, copy_one(job, range, batches, destination).await) });
+    let mut results = std::pin::pin!(copied.buffer_unordered(job.tuning.jobs));
+    let mut failed = Vec::new();
+    let mut fatal = None;
+    while let Some((range, result)) = results.next().await {
+        let Err(error) = result else { continue };
+        if error.kind == Kind::Interrupted {
+            fatal.get_or_insert(error);
+        } else if matches!(error.kind, Kind::Unreachable | Kind::Busy) {
+            stop.cancel();
+            announce_failed(job, &range, batches, &error);
+            fatal.get_or_insert(of_batch(error, &range, batches));
+        } else {
+            if is_duplicate_key(&error) {
+                let batch = range.batch;
+                let text =
+                    format!("batch {batch} of {batches} is left to the verification: {}", chain(&error));
+                job.progress.event(&Event::Notice { text });
+            } else {
+                announce_failed(job, &range, batches, &error);
+            }
+            failed.push((range, error));
+        }
+    }
+    if job.cancel.is_cancelled() {
+        fatal.get_or_insert(interrupted("the sync"));
+    }
+    if let Some(fatal) = fatal {
+        announce_left(job, &failed, batches);
+        return Err(fatal);
+    }
+    failed.sort_by_key(|(range, _)| range.batch);
+    Ok(failed)
+}
+
+/// The ranges that an earlier life of the run has not committed.
+async fn left(job: &Job<'_>, plan: &Plan, destination: Destination) -> Result<Vec<Range>> {
+    if job.frozen.is_none() {
+        return Ok(plan.ranges.clone());
+    }
+    let (committed, _) = committed(job, destination).await?;
+    let (done, left): (Vec<Range>, Vec<Range>) =
+        plan.ranges.iter().partition(|range| committed.contains_key(&range.batch));
+    let books = done.iter().filter_map(|range| committed.get(&range.batch)).sum();
+    job.progress.event(&Event::Resumed { batches: done.len(), books, destination });
+    Ok(left)
+}
+
+/// The rows of every committed batch, and the last round of any.
+pub(super) async fn committed(
+    job: &Job<'_>,
+    destination: Destination,
+) -> Result<(BTreeMap<usize, u64>, u32)> {
+    let run_id = job.tenure.run_id;
+    retry(job.tuning.retry, "reading the checkpoints", job.cancel, job.progress, async |_| {
+        let committed = checkpoint::committed(&job.sides.target, run_id, destination).await;
+        committed.map_err(|fault| fault.error("could not read the checkpoints"))
+    })
+    .await
+}
+
+async fn copy_one(job: &Job<'_>, range: &Range, batches: usize, destination: Destination) -> Result<()> {
+    let what = format!("batch {} of {batches}", range.batch);
+    let copied = retry(job.tuning.retry, &what, job.cancel, job.progress, async |attempt| {
+        write(job, range, attempt, destination).await
+    })
+    .await?;
+    job.announce(range, batches, copied, destination);
+    Ok(())
+}
+
+/// One batch: its claim, its books, its COMMIT.
+async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Destination) -> Result<Copied> {
+    let claiming = |fault: Fault| fault.error("could not claim the batch");
+    let timeout = job.tuning.batch_timeout;
+    let batch = range.checkpoint();
+    let claim = checkpoint::claim_sql(job.tenure, destination, batch);
+    let first = format!("{claim}; {}", owner_sql(job.remap.owner));
+    let (target, source) =
+        tokio::join!(job.sides.target.write(timeout, &first), job.sides.source.snapshot(timeout, ""));
+    let (target, rows) = target.map_err(|fault| fault.error("could not begin on the target"))?;
+    let (source, _) = source.map_err(|fault| fault.error("could not begin on the source"))?;
+    match checkpoint::claim(&rows).map_err(claiming)? {
+        Claim::Ours => {}
+        Claim::AlreadyDone => {
+            let rows = checkpoint::rows(&target, job.tenure, destination, batch).await.map_err(claiming)?;
+            target.rollback().await;
+            source.finish().await.map_err(claiming)?;
+            return Ok(Copied { exported: rows, inserted: rows });
+        }
+        Claim::Lost => return Err(job.lost_run()),
+    }
+    if rows.len() < 2 {
+        return Err(owner_is_gone());
+    }
+    let books = export::of_range(&job.remap.columns, range);
+    let copied = match job.copy(&source, &target, books, range.books, attempt, destination).await {
+        Ok(copied) => copied,
+        Err(error) => return Err(explain_duplicates(error, &source).await),
+    };
+    source.finish().await.map_err(|fault| fault.error("could not end the source's snapshot"))?;
+    if copied.inserted != batch.rows {
+        let correct = checkpoint::correct_sql(job.tenure, destination, batch, copied.inserted);
+        target.execute_simple(&correct).await.map_err(claiming)?;
+    }
+    target.commit().await.map_err(|fault| fault.error("could not commit the batch"))?;
+    Ok(copied)
+}
+
+pub(super) fn is_duplicate_key(error: &Error) -> bool {
+    fault_of(error).is_some_and(|fault| fault.sqlstate() == Some("23505"))
+}
+
+/// `error` with the batch that it ended.
+fn of_batch(error: Error, range: &Range, batches: usize) -> Error {
+    Error { doing: format!("batch {} of {batches}: {}", range.batch, error.doing), ..error }
+}
+
+fn announce_failed(job: &Job<'_>, range: &Range, batches: usize, error: &Error) {
+    let Range { batch, books, .. } = *range;
+    job.progress.event(&Event::BatchFailed { batch, batches, books, cause: chain(error) });
+}
+
+/// Those that were left to the verification, when it did not copy them again.
+pub(super) fn announce_left(job: &Job<'_>, failed: &[Failed], batches: usize) {
+    for (range, error) in failed.iter().filter(|(_, error)| is_duplicate_key(error)) {
+        announce_failed(job, range, batches, error);
+    }
+}
+
+/// What failed and why, in one line.
+fn chain(error: &Error) -> String {
+    std::iter::once(error.doing.clone()).chain(error.causes()).collect::<Vec<_>>().join(": ")
+}
+
+/// The error of a run some of whose batches failed for good: the first one's cause, all their numbers. Those that were
+/// left to the verification are told now.
+pub(super) fn not_completed(job: &Job<'_>, failed: Vec<Failed>, plan: &Plan) -> Error {
+    announce_left(job, &failed, plan.ranges.len());
+    let numbers: Vec<String> = failed.iter().map(|(range, _)| range.batch.to_string()).collect();
+    let doing = format!("{} of {} batches failed: {}", failed.len(), plan.ranges.len(), numbers.join(", "));
+    let mut error = Error::new(Kind::NotCompleted, doing);
+    if let Some((range, first)) = failed.into_iter().next() {
+        error.hint.clone_from(&first.hint);
+        error = error.because(of_batch(first, &range, plan.ranges.len()));
+    }
+    error
+}
