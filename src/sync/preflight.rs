@@ -15,12 +15,12 @@ use super::inventory::{MARKED, SourceBooks, TargetBooks, source_books_query, tar
 use crate::book::{CopiedColumns, TABLE};
 use crate::config::{Endpoint, Side};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{Fault, Identity, Origin, Server, Source, SourceTx, Target, Tx};
+use crate::postgres::{Fault, Identity, Limit, Origin, Server, Source, SourceTx, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry;
 
-/// For the queries of this page; counting a large table takes seconds.
-const STATEMENT_TIMEOUT: Duration = Duration::from_mins(2);
+/// For the queries of this page; counting a large table takes as long as it takes.
+const LOOKING: Limit = Limit::Heartbeat(Duration::from_secs(10));
 
 /// For a query of a few rows.
 pub const QUICK: Duration = Duration::from_secs(30);
@@ -201,7 +201,7 @@ type Opened<T> = (T, Facts);
 async fn open<'s>(source: &'s Source, target: &'s Target) -> Result<(Opened<SourceTx<'s>>, Opened<Tx<'s>>)> {
     let endpoint = source.server().endpoint();
     let lock = same_database::lock(rand::random());
-    let first = source.snapshot(STATEMENT_TIMEOUT, &Facts::query(&lock)).await;
+    let first = source.snapshot(LOOKING, &Facts::query(&lock)).await;
     let (source_tx, rows) = first.map_err(asking(endpoint))?;
     let source_facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
     let (target_tx, target_facts) = open_target(target, &lock).await?;
@@ -212,7 +212,7 @@ async fn open<'s>(source: &'s Source, target: &'s Target) -> Result<(Opened<Sour
 
 async fn open_target<'s>(target: &'s Target, lock: &str) -> Result<Opened<Tx<'s>>> {
     let endpoint = target.server().endpoint();
-    let first = target.snapshot(STATEMENT_TIMEOUT, &Facts::query(lock)).await;
+    let first = target.snapshot(LOOKING, &Facts::query(lock)).await;
     let (tx, rows) = first.map_err(asking(endpoint))?;
     let facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
     Ok((tx, facts))
