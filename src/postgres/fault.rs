@@ -49,6 +49,12 @@ impl From<Overdue> for sqlx::Error {
     }
 }
 
+impl From<Overdue> for Fault {
+    fn from(Overdue(waited): Overdue) -> Self {
+        Self::deadline(waited)
+    }
+}
+
 impl Fault {
     /// A fault of the client's own.
     pub fn client(text: impl Into<String>) -> Self {

@@ -3,7 +3,6 @@
 //! A statement on a whole table may take minutes on a healthy server, so its wait has no length; it lasts as long as the
 //! server, asked on another connection, says that it is at work for us.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Row};
@@ -74,25 +73,39 @@ impl Limit {
                 let patience = statement + GRACE;
                 timeout(patience, answer).await.map_err(|_| Overdue(patience))
             }
-            Self::Heartbeat(silence) => {
-                let mut answer = pin!(answer);
-                tokio::select! {
-                    biased;
-                    answer = &mut answer => Ok(answer),
-                    () = until_silent(server, name, silence) => Err(Overdue(silence)),
-                }
-            }
+            Self::Heartbeat(silence) => while_alive(server, &is_at_work(name), silence, answer).await,
         }
     }
 }
 
-/// Asks three times in `silence` whether the session is at work, and ends when that was not confirmed for so long.
-async fn until_silent(server: &Server, name: &str, silence: Duration) {
+/// What `work` brings, which is more than one request to `server`: whether it is there is all that can be asked.
+pub(super) async fn while_answering<T>(
+    server: &Server,
+    silence: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, Overdue> {
+    while_alive(server, "BEGIN READ ONLY; SELECT true; COMMIT", silence, work).await
+}
+
+async fn while_alive<T>(
+    server: &Server,
+    question: &str,
+    silence: Duration,
+    answer: impl Future<Output = T>,
+) -> Result<T, Overdue> {
+    tokio::select! {
+        biased;
+        answer = answer => Ok(answer),
+        () = until_silent(server, question, silence) => Err(Overdue(silence)),
+    }
+}
+
+/// Asks three times in `silence`, and ends when nobody said yes for so long.
+async fn until_silent(server: &Server, question: &str, silence: Duration) {
     let beat = (silence / 3).max(Duration::from_millis(1));
     let mut beats = interval_at(Instant::now() + beat, beat);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let question = is_at_work(name);
-    while timeout(silence, sign_of_life(server, &question, &mut beats)).await.is_ok() {}
+    while timeout(silence, sign_of_life(server, question, &mut beats)).await.is_ok() {}
 }
 
 async fn sign_of_life(server: &Server, question: &str, beats: &mut Interval) {
@@ -137,4 +150,53 @@ async fn ask(server: &Server, mut opened: Opened, question: &str) -> Result<bool
     let rows = sqlx::raw_sql(AssertSqlSafe(question)).fetch_all(&mut opened.connection).await?;
     server.release(opened);
     Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Environment, Locations};
+
+    /// Nothing listens there.
+    fn nowhere() -> Server {
+        let url = "postgres://u:p@127.0.0.1:1/db?sslmode=disable";
+        let environment: Environment = [("DEWEY_TARGET_DATABASE_URL", url)].into_iter().collect();
+        Server::new(config::target(&Locations::default(), &environment).unwrap(), "us".into(), None)
+    }
+
+    #[tokio::test]
+    async fn who_answers_soon_is_not_asked() {
+        let server = nowhere();
+        let soon = async {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = Limit::Heartbeat(Duration::from_mins(1)).wait(&server, "us.0", soon).await;
+        assert!(waited.is_ok());
+        assert_eq!(server.next_name(), "us.1");
+    }
+
+    #[tokio::test]
+    async fn who_cannot_be_asked_is_given_up() {
+        let server = nowhere();
+        let limit = Limit::Heartbeat(Duration::from_millis(60));
+        let waited = limit.wait(&server, "us.0", std::future::pending::<()>()).await;
+        assert!(waited.is_err());
+        assert_ne!(server.next_name(), "us.1");
+    }
+
+    #[test]
+    fn the_servers_own_time_outs_follow_the_limit() {
+        let seconds = Duration::from_secs;
+        for (limit, statement, lock, idle) in [
+            (Limit::Statement(seconds(10)), 10, 10, 40),
+            (Limit::Statement(seconds(100)), 100, 30, 400),
+            (Limit::Heartbeat(seconds(10)), 0, 10, 3600),
+            (Limit::Heartbeat(seconds(1000)), 0, 30, 4000),
+        ] {
+            let timeouts = [limit.statement_timeout(), limit.lock_timeout(), limit.idle_timeout()];
+            assert_eq!(timeouts, [statement, lock, idle].map(seconds), "{limit:?}");
+        }
+    }
 }

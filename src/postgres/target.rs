@@ -7,9 +7,9 @@ use sea_orm::{
 };
 use sqlx::postgres::{PgPoolOptions, PgRow};
 
-use super::connect::Server;
+use super::connect::{Server, literal};
 use super::fault::Fault;
-use super::heartbeat::Limit;
+use super::heartbeat::{Limit, while_answering};
 use super::tx::{SNAPSHOT, Tx};
 
 /// The server that books are written to.
@@ -58,10 +58,13 @@ impl Target {
             .max_connections(1)
             .acquire_timeout(self.0.connect_timeout())
             .connect_lazy_with(self.0.options(&name));
+        let settings = format!("{MIGRATION_SETTINGS}; SET LOCAL application_name = {}", literal(&name));
         let working = self.0.working(name);
         let connection: DatabaseConnection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
-        let migrated = tokio::time::timeout(MIGRATION, migrate_on(&connection, migrate)).await;
-        let done = migrated.map_err(|_| Fault::deadline(MIGRATION))??;
+        let migrating = Box::pin(migrate_on(&connection, &settings, migrate));
+        let migrating = while_answering(&self.0, self.0.connect_timeout(), migrating);
+        let migrated = tokio::time::timeout(MIGRATION, migrating).await;
+        let done = migrated.map_err(|_| Fault::deadline(MIGRATION))?.map_err(Fault::from)??;
         working.ended();
         // A connection that does not answer is dropped instead.
         let closed = tokio::time::timeout(self.0.connect_timeout(), connection.close()).await;
@@ -80,10 +83,11 @@ const MIGRATION_SETTINGS: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED
 
 async fn migrate_on<T>(
     connection: &DatabaseConnection,
+    settings: &str,
     migrate: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, DbErr>,
 ) -> Result<T, Fault> {
     let transaction = connection.begin().await?;
-    transaction.execute_unprepared(MIGRATION_SETTINGS).await?;
+    transaction.execute_unprepared(settings).await?;
     let migrated = migrate(&transaction).await;
     let ended = match &migrated {
         Ok(_) => transaction.commit().await,
