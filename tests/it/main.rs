@@ -4,6 +4,7 @@
 
 mod apply;
 mod copying;
+mod deadlines;
 mod demo;
 mod dry_run;
 mod entities;

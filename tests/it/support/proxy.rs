@@ -1,15 +1,17 @@
 //! A proxy in front of a server that reads the protocol's frames: it counts what a slow or broken network would
-//! charge for, and cuts at an exact message.
+//! charge for, and cuts or goes half-open at an exact message.
 //!
 //! Invariant: one read of a client's bytes is forwarded by one write, so that what was pipelined stays so.
 
+use std::future::pending;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// The codes in place of a protocol version that are answered by one byte and followed by another start-up.
@@ -18,6 +20,9 @@ const GSS_REQUEST: u32 = 80_877_104;
 
 /// The text of a query that does nothing else.
 const COMMIT: &[u8] = b"COMMIT\0";
+
+/// The whole message of it.
+pub(crate) const COMMIT_ALONE: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 
 /// Ends with its connections when it is dropped.
 pub(crate) struct Proxy {
@@ -35,9 +40,23 @@ struct Counters {
     cut_at: AtomicU64,
     /// Whether every message after that one is cut as well.
     gone: AtomicBool,
+    /// Whether a cut closes nothing, so that neither end knows of it.
+    silent: AtomicBool,
+    /// What the client's message before the one to cut at contains; empty for none.
+    half_open_after: Mutex<Vec<u8>>,
+    fate: watch::Sender<Fate>,
     commits: AtomicU64,
     /// The number of the COMMIT whose answer is lost; 0 for none.
     lost_commit: AtomicU64,
+}
+
+/// What becomes of the connections that there are; later ones are served.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Fate {
+    #[default]
+    Served,
+    HalfOpen,
+    Abandoned,
 }
 
 impl Proxy {
@@ -84,6 +103,33 @@ impl Proxy {
         self.cut_at(number);
     }
 
+    /// From message `number` on nothing passes, on no connection, and nobody is told: new ones are accepted, and what is
+    /// closed on one end stays open on the other.
+    pub(crate) fn half_open_from(&self, number: u64) {
+        self.counters.silent.store(true, SeqCst);
+        self.gone_from(number);
+    }
+
+    /// The same, from the message that follows the next one of a client that contains `bytes`.
+    pub(crate) fn half_open_after(&self, bytes: &[u8]) {
+        bytes.clone_into(&mut self.counters.half_open_after.lock().unwrap());
+    }
+
+    /// Whether one of the two has come about.
+    pub(crate) fn is_half_open(&self) -> bool {
+        self.counters.is_half_open()
+    }
+
+    /// Nothing passes any more on the connections that there are, and neither end is told.
+    pub(crate) fn make_half_open(&self) {
+        self.counters.fate.send_replace(Fate::HalfOpen);
+    }
+
+    /// Closes the connections that there are to the clients, and does not tell the server.
+    pub(crate) fn abandon(&self) {
+        self.counters.fate.send_replace(Fate::Abandoned);
+    }
+
     /// Ends the connection that carries COMMIT `number` (from 1, of those that are queries of their own) when the
     /// server has answered it, in place of the answer.
     pub(crate) fn lose_answer_to_commit(&self, number: u64) {
@@ -102,6 +148,12 @@ impl Drop for Proxy {
     }
 }
 
+impl Counters {
+    fn is_half_open(&self) -> bool {
+        self.silent.load(SeqCst) && self.messages.load(SeqCst) + 1 >= self.cut_at.load(SeqCst)
+    }
+}
+
 async fn accept(listener: TcpListener, server_port: u16, counters: Arc<Counters>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
@@ -113,12 +165,13 @@ async fn accept(listener: TcpListener, server_port: u16, counters: Arc<Counters>
 }
 
 /// Until either end closes or a cut closes both.
-async fn forward(client: TcpStream, server_port: u16, counters: &Counters) -> io::Result<()> {
-    let server = TcpStream::connect(("127.0.0.1", server_port)).await?;
+async fn forward(mut client: TcpStream, server_port: u16, counters: &Counters) -> io::Result<()> {
+    let mut fate = counters.fate.subscribe();
+    let mut server = TcpStream::connect(("127.0.0.1", server_port)).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
     let exchange = Exchange {
         counters,
         client_spoke_last: AtomicBool::new(false),
@@ -128,7 +181,22 @@ async fn forward(client: TcpStream, server_port: u16, counters: &Counters) -> io
     tokio::select! {
         ended = exchange.pump(from_client, to_server, Side::Client { starting: true }) => ended,
         ended = exchange.pump(from_server, to_client, Side::Server) => ended,
+        _ = fate.changed() => {
+            if *fate.borrow() == Fate::Abandoned {
+                drop(client);
+            }
+            pending().await
+        }
     }
+}
+
+/// Takes what comes and passes nothing on, not even that the end has closed.
+async fn swallow(mut from: ReadHalf<'_>) -> io::Result<()> {
+    let mut lost = Vec::new();
+    while from.read_buf(&mut lost).await.is_ok_and(|length| length > 0) {
+        lost.clear();
+    }
+    pending().await
 }
 
 /// Who speaks. A client's messages have no type until one of them was the true start-up.
@@ -148,13 +216,14 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    async fn pump(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut side: Side) -> io::Result<()> {
+    async fn pump(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut side: Side) -> io::Result<()> {
         let mut bytes = Vec::new();
         while from.read_buf(&mut bytes).await? > 0 {
             let mut whole = 0;
             while let Some(length) = self.message(&bytes[whole..], &mut side) {
                 if self.is_cut(&bytes[whole..whole + length], &side) {
-                    return to.write_all(&bytes[..whole]).await;
+                    to.write_all(&bytes[..whole]).await?;
+                    return if self.counters.silent.load(SeqCst) { swallow(from).await } else { Ok(()) };
                 }
                 let answered = self.client_spoke_last.swap(matches!(side, Side::Client { .. }), SeqCst);
                 if answered && matches!(side, Side::Server) {
@@ -165,20 +234,28 @@ impl Exchange<'_> {
             to.write_all(&bytes[..whole]).await?;
             bytes.drain(..whole);
         }
-        Ok(())
+        if self.counters.is_half_open() { pending().await } else { Ok(()) }
     }
 
     /// Counts a message; whether the connection ends in its place.
     fn is_cut(&self, message: &[u8], side: &Side) -> bool {
-        let Counters { messages, cut_at, gone, commits, lost_commit, .. } = self.counters;
+        let Counters { messages, cut_at, gone, silent, half_open_after, commits, lost_commit, .. } =
+            self.counters;
         let number = messages.fetch_add(1, SeqCst) + 1;
-        let cut_at = cut_at.load(SeqCst);
-        if number == cut_at || (gone.load(SeqCst) && number > cut_at) {
+        let first = cut_at.load(SeqCst);
+        if number == first || (gone.load(SeqCst) && number > first) {
             return true;
         }
         match side {
             Side::Server => self.answer_is_lost.load(SeqCst),
             Side::Client { .. } => {
+                let mut awaited = half_open_after.lock().unwrap();
+                if !awaited.is_empty() && message.windows(awaited.len()).any(|part| part == *awaited) {
+                    awaited.clear();
+                    silent.store(true, SeqCst);
+                    gone.store(true, SeqCst);
+                    cut_at.store(number + 1, SeqCst);
+                }
                 if message.first() == Some(&b'Q')
                     && message.ends_with(COMMIT)
                     && message.len() == 5 + COMMIT.len()
