@@ -17,16 +17,16 @@ use crate::sync::preflight::{Preflight, Sides, Wishes};
 use crate::sync::report::{Summary, Tally};
 use crate::sync::resume::Resume;
 use crate::sync::strategy::{Strategy, Verified};
-use crate::sync::{self, ENGINE, MODE, Prepared, Request, Synced};
+use crate::sync::{self, Begun, ENGINE, MODE, Prepared, Request, Synced};
 
 pub(super) async fn run(session: &Session, args: &SyncArgs) -> Result<()> {
     let started = Instant::now();
     let tally = Tally::new(&session.screen);
-    let mut run_id = None;
-    let done = Box::pin(sync(session, args, &tally, &mut run_id)).await;
+    let mut begun = None;
+    let done = Box::pin(sync(session, args, &tally, &mut begun)).await;
     let done = done.map_err(|error| session.interruption.attribute(error));
     session.screen.clear();
-    let ended = Ended { args, run_id, summary: tally.summary(), duration: started.elapsed() };
+    let ended = Ended { args, begun, summary: tally.summary(), duration: started.elapsed() };
     if session.screen.is_json() {
         session.end(&ended.json(&done));
     } else if let Ok(done) = &done {
@@ -45,7 +45,7 @@ async fn sync(
     session: &Session,
     args: &SyncArgs,
     tally: &Tally<'_>,
-    run_id: &mut Option<i64>,
+    begun: &mut Option<Begun>,
 ) -> Result<Done> {
     let sides = session.sides(args.tuning.connect_timeout)?;
     let prompt = Prompt { sides: &sides, screen: &session.screen, yes: args.yes };
@@ -54,7 +54,7 @@ async fn sync(
     let done = if args.dry_run {
         preview(&sides, &request, &prompt, cancel, tally).await
     } else {
-        let done = sync::run(&sides, &request, &prompt, run_id, cancel, tally);
+        let done = sync::run(&sides, &request, &prompt, begun, cancel, tally);
         Box::pin(done).await.map(Done::Synced)
     };
     tokio::join!(sides.source.server().close(), sides.target.server().close());
@@ -99,7 +99,7 @@ fn request(args: &SyncArgs) -> Request {
 /// Everything that the last line says.
 struct Ended<'a> {
     args: &'a SyncArgs,
-    run_id: Option<i64>,
+    begun: Option<Begun>,
     summary: Summary,
     duration: Duration,
 }
@@ -121,7 +121,7 @@ impl Ended<'_> {
         };
         json!({
             "event": "end",
-            "run_id": self.run_id,
+            "run_id": self.begun.map(|begun| begun.run_id),
             "outcome": outcome,
             "exit_code": exit_code,
             "strategy": self.strategy(),
@@ -137,9 +137,9 @@ impl Ended<'_> {
         })
     }
 
-    /// That of the call; a run that is resumed may have another one.
+    /// That of the run; before there is one, that of the call.
     fn strategy(&self) -> Strategy {
-        self.args.strategy.unwrap_or_default()
+        self.begun.map_or_else(|| self.args.strategy.unwrap_or_default(), |begun| begun.strategy)
     }
 
     fn preview_json(&self, prepared: &Prepared, compared: &Compared) -> serde_json::Value {

@@ -105,12 +105,21 @@ pub struct Synced {
     pub nothing_to_do: bool,
 }
 
-/// Fills the target with the books of the source. `run_id` is set as soon as there is a row in the ledger.
+/// A run that has its row in the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    /// The row.
+    pub run_id: i64,
+    /// Where its transactions end.
+    pub strategy: Strategy,
+}
+
+/// Fills the target with the books of the source. `begun` is set as soon as there is a row in the ledger.
 pub async fn run(
     sides: &Sides,
     request: &Request,
     ask: &dyn Ask,
-    run_id: &mut Option<i64>,
+    begun: &mut Option<Begun>,
     cancel: &CancellationToken,
     progress: &Tally<'_>,
 ) -> Result<Synced> {
@@ -125,11 +134,12 @@ pub async fn run(
     let lock = unless_cancelled(cancel, Lock::acquire(&sides.target, request.tuning.lock_wait)).await;
     let lock = lock.map_err(unchanged)?;
     let lock = &lock;
-    let begun = retry(request.tuning.retry, "the beginning of the run", cancel, progress, async |_| {
+    let tenure = retry(request.tuning.retry, "the beginning of the run", cancel, progress, async |_| {
         unless_cancelled(cancel, begin(sides, request, &prepared)).await
     });
-    let tenure = begun.await.map_err(unchanged)?;
-    *run_id = Some(tenure.run_id);
+    let tenure = tenure.await.map_err(unchanged)?;
+    let strategy = prepared.strategy;
+    *begun = Some(Begun { run_id: tenure.run_id, strategy });
     if let Some(verified) = equal {
         let done = nothing_to_do(owner, verified, progress);
         record(sides, tenure, Ok(verified), "unchanged", progress).await;
@@ -145,7 +155,6 @@ pub async fn run(
     let remap = Remap { owner: owner.id(), columns: found.columns.clone(), updated_at };
     let job = Job { sides, tenure, frozen, remap, tuning: request.tuning, cancel, progress };
     let consent = Consent { ask, lock, found, owner, agreement: request.wishes.agreement };
-    let strategy = prepared.strategy;
     let work = async {
         match strategy {
             Strategy::Staged => Box::pin(staged::run(&job, &consent)).await,
@@ -178,7 +187,13 @@ pub async fn preview(
     let previewed = async {
         let prepared = look(sides, request, ask, progress).await?;
         let compared = compare::compare(sides, &prepared, request.tuning.whole_table(), progress).await;
-        Ok((prepared, compared.map_err(unchanged)?))
+        let compared = compared.map_err(unchanged)?;
+        if let Compared::Different { dependents, .. } = &compared {
+            let all = &prepared.found.target_books.dependents;
+            let doomed = if prepared.strategy.removes_all() { all } else { dependents };
+            guard::dependents::check(doomed, request.wishes.agreement).map_err(unchanged)?;
+        }
+        Ok((prepared, compared))
     };
     Box::pin(unless_cancelled(cancel, previewed)).await.map_err(unchanged_if_interrupted)
 }
