@@ -119,7 +119,8 @@ pub(super) fn target_books_query(facts: &Facts, wanted: &Wanted) -> String {
         owner = quoted(OWNER),
         version = ledger(&format!("(SELECT max(version) FROM {LEDGER_HISTORY})")),
         last_owner = ledger(
-            "(SELECT owner_id FROM dewey_sync.run WHERE state = 'verified' ORDER BY run_id DESC LIMIT 1)"
+            "(SELECT owner_id FROM dewey_sync.run WHERE state = 'verified' AND action = 'sync' \
+             ORDER BY run_id DESC LIMIT 1)"
         ),
     )
 }
