@@ -92,6 +92,8 @@ pub(super) enum Command {
         /// The number of a run
         run: Option<i64>,
     },
+    /// Put back the books that the last sync replaced
+    Undo(UndoArgs),
     /// The whole story on two throw-away servers
     Demo(DemoArgs),
 }
@@ -149,6 +151,22 @@ pub(super) struct TuningArgs {
     #[arg(long, value_name = "N", default_value_t = 2, hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(super) jobs: u8,
+    #[command(flatten)]
+    pub(super) patience: PatienceArgs,
+    /// For each connection attempt [default: the URL's `connect_timeout`, else 10s]
+    #[arg(long, value_name = "D", hide_short_help = true)]
+    #[arg(value_parser = |text: &str| duration(text, Duration::from_millis(100)))]
+    pub(super) connect_timeout: Option<Duration>,
+    /// Agree to the loss of rows that hang on removed books, where `--yes` answers the question
+    #[arg(long, hide_short_help = true)]
+    pub(super) allow_cascade: bool,
+    #[command(flatten)]
+    pub(super) mark: MarkArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Tuning")]
+pub(super) struct PatienceArgs {
     /// Attempts after the first one
     #[arg(long, value_name = "N", default_value_t = 3, hide_short_help = true)]
     pub(super) max_retries: u32,
@@ -160,19 +178,10 @@ pub(super) struct TuningArgs {
     #[arg(long, value_name = "D", default_value = "30s", hide_short_help = true)]
     #[arg(value_parser = |text: &str| duration(text, Duration::from_millis(100)))]
     pub(super) batch_timeout: Duration,
-    /// For each connection attempt [default: the URL's `connect_timeout`, else 10s]
-    #[arg(long, value_name = "D", hide_short_help = true)]
-    #[arg(value_parser = |text: &str| duration(text, Duration::from_millis(100)))]
-    pub(super) connect_timeout: Option<Duration>,
     /// How long to wait for another run on the target to end
     #[arg(long, value_name = "D", default_value = "3s", hide_short_help = true)]
     #[arg(value_parser = |text: &str| duration(text, Duration::ZERO))]
     pub(super) lock_wait: Duration,
-    /// Agree to the loss of rows that hang on removed books, where `--yes` answers the question
-    #[arg(long, hide_short_help = true)]
-    pub(super) allow_cascade: bool,
-    #[command(flatten)]
-    pub(super) mark: MarkArgs,
 }
 
 /// Longer waits than this are mistakes, and the server's settings have limits.
@@ -197,9 +206,16 @@ fn duration(text: &str, min: Duration) -> Result<Duration, String> {
 
 impl TuningArgs {
     pub(super) fn tuning(&self) -> Tuning {
+        Tuning { batch_size: self.batch_size, jobs: usize::from(self.jobs), ..self.patience.tuning() }
+    }
+}
+
+impl PatienceArgs {
+    /// For work without batches.
+    pub(super) fn tuning(&self) -> Tuning {
         Tuning {
-            batch_size: self.batch_size,
-            jobs: usize::from(self.jobs),
+            batch_size: 1,
+            jobs: 1,
             retry: Policy { retries_max: self.max_retries, delay_first: self.retry_delay },
             batch_timeout: self.batch_timeout,
             lock_wait: self.lock_wait,
@@ -250,6 +266,18 @@ pub(super) enum MigrateAction {
     },
     /// Show what is there and who made it
     Status,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UndoArgs {
+    /// Answer the question with yes; disarms no guard
+    #[arg(short, long)]
+    pub(super) yes: bool,
+    /// Agree to the loss of rows that hang by now on books that go, where `--yes` answers the question
+    #[arg(long)]
+    pub(super) allow_cascade: bool,
+    #[command(flatten)]
+    pub(super) patience: PatienceArgs,
 }
 
 #[derive(Debug, Args)]

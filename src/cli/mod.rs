@@ -10,6 +10,7 @@ mod session;
 mod setup;
 mod signals;
 mod sync;
+mod undo;
 mod users;
 mod verify;
 
@@ -86,6 +87,7 @@ async fn command(session: &Session, command: Command) -> Result<()> {
         Command::Migrate { action } => Box::pin(migrate::run(session, action)).await,
         Command::Setup { sync, email } => Box::pin(setup::run(session, &sync, &email)).await,
         Command::History { run } => Box::pin(history::run(session, run)).await,
+        Command::Undo(args) => Box::pin(undo::run(session, &args)).await,
         Command::Demo(args) => Box::pin(demo::run(session, &args)).await,
     }
 }

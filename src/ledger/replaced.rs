@@ -4,7 +4,7 @@
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use crate::postgres::{Fault, Fingerprint, literal};
+use crate::postgres::{Fault, Fingerprint};
 
 /// What makes the text of a row the same value again, whatever the server's settings are.
 pub const EXACT_TEXT: &str = "SET LOCAL extra_float_digits = 3; SET LOCAL IntervalStyle = 'postgres'; \
@@ -67,12 +67,11 @@ pub fn end_others_sql(run_id: i64) -> String {
 }
 
 /// The columns of a table in order, each with its type, as a scalar expression of text: rows are put back only into a
-/// table that still has the same.
+/// table that still has the same. `table` is an expression of its name.
 pub fn columns_sql(table: &str) -> String {
     format!(
         "(SELECT string_agg(format('%I %s%s', attname, format_type(atttypid, atttypmod), \
          CASE attgenerated WHEN '' THEN '' ELSE ' generated' END), ', ' ORDER BY attnum) FROM pg_attribute \
-         WHERE attrelid = {}::regclass AND attnum > 0 AND NOT attisdropped)",
-        literal(table)
+         WHERE attrelid = to_regclass({table}) AND attnum > 0 AND NOT attisdropped)"
     )
 }

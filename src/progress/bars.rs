@@ -77,6 +77,7 @@ impl Bars {
             Phase::Repairing => "copying what changed meanwhile",
             Phase::Comparing => "comparing",
             Phase::Applying => "applying",
+            Phase::Undoing => "putting back what was replaced",
             Phase::Committing => "committing",
         });
         let style = if phase == Phase::Copying { counting() } else { waiting() };

@@ -158,6 +158,8 @@ pub enum Phase {
     Comparing,
     /// Making the books equal to the stage, in one transaction.
     Applying,
+    /// Putting back what a sync replaced.
+    Undoing,
     /// Waiting for the answer to COMMIT.
     Committing,
 }

@@ -23,6 +23,7 @@ pub mod remap;
 pub mod report;
 pub mod resume;
 pub mod strategy;
+pub mod undo;
 pub mod verify;
 
 use async_trait::async_trait;

@@ -44,7 +44,7 @@ FROM (SELECT count(*) AS books FROM {TABLE}) b,
   (SELECT count(*) AS touched, coalesce(sum({digest}), 0)::text AS digest FROM {TABLE} b
    WHERE id IN (SELECT book_id FROM dewey_sync.replaced WHERE run_id = {run_id} AND place = 0)) t",
         name = literal(TABLE),
-        columns = columns_sql(TABLE),
+        columns = columns_sql(&literal(TABLE)),
         key = quoted(KEY),
         visibility = quoted(VISIBILITY),
         only_in_target = only_in_target(run_id),
@@ -74,7 +74,8 @@ pub(super) fn doomed(run_id: i64) -> String {
 fn dependents_sql(run_id: i64, reach: &Reach<'_>, doomed: &str) -> Option<String> {
     let rows = reach.rows(doomed, |fate, table| {
         let action = if fate == Fate::Detached { "detached" } else { "deleted" };
-        let (name, columns) = (literal(table.name), columns_sql(table.name));
+        let name = literal(table.name);
+        let columns = columns_sql(&name);
         format!("{run_id}, '{action}', {}, {name}, {columns}, (t.*)::text", table.distance)
     })?;
     Some(format!("INSERT INTO dewey_sync.replaced (run_id, action, place, table_name, columns, row) {rows};"))

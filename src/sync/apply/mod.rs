@@ -24,6 +24,7 @@ use crate::ledger::run::{Claim, Counts, RunEnd, claim_whole, claim_whole_sql, en
 use crate::postgres::{Fault, Fingerprint, Target, Tx, literal};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Class, classify_error, interrupted, retry};
+pub(super) use write::PLACEHOLDER;
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or the new state: the answer to COMMIT was lost";
 

@@ -1,0 +1,123 @@
+//! `undo`: puts back the books that the last sync replaced.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::args::UndoArgs;
+use super::migrate::{Naming, guarded};
+use super::output::{ask, error_json, grouped, print};
+use super::prompt::{is_yes, on_terminal, read_line};
+use super::session::Session;
+use crate::error::{Error, Kind, Result};
+use crate::postgres::Target;
+use crate::sync::apply::Agreed;
+use crate::sync::guard::dependents::{Agreement, check, describe, losses};
+use crate::sync::guard::target_identity::Marking;
+use crate::sync::report::Tally;
+use crate::sync::undo::{self, Request, Undo, nothing_to_undo};
+
+pub(super) async fn run(session: &Session, args: &UndoArgs) -> Result<()> {
+    let started = Instant::now();
+    let tally = Tally::new(&session.screen);
+    let target = session.target()?;
+    session.introduce(target.server().endpoint());
+    let mut run_id = None;
+    let done = Box::pin(undo(session, args, &target, &tally, &mut run_id)).await;
+    target.server().close().await;
+    let done = done.map_err(|error| session.interruption.attribute(error));
+    session.screen.clear();
+    if session.screen.is_json() {
+        let (outcome, exit_code) = done
+            .as_ref()
+            .map_or_else(|error| (error.kind.outcome(), error.kind.exit_code()), |_| ("undone", 0));
+        let undo = done.as_ref().ok();
+        session.end(&json!({
+            "event": "end",
+            "run_id": run_id,
+            "outcome": outcome,
+            "exit_code": exit_code,
+            "undone_run_id": undo.map(|undo| undo.undone),
+            "counts": undo.map(Undo::counts),
+            "regained": undo.map(|undo| &undo.regained),
+            "lost": undo.map(|undo| &undo.lost),
+            "retries": tally.summary().retries,
+            "duration_ms": u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "error": done.as_ref().err().map(error_json),
+        }));
+    } else if let Ok(undo) = &done {
+        let Undo { undone, removed, restored, changed, .. } = undo;
+        let [removed, restored, changed] = [removed, restored, changed].map(|books| grouped(*books));
+        print(&format!(
+            "undone    run {undone}: {restored} books are back, {changed} are as they were, {removed} are gone"
+        ));
+    }
+    done.map(drop)
+}
+
+async fn undo(
+    session: &Session,
+    args: &UndoArgs,
+    target: &Target,
+    tally: &Tally<'_>,
+    run_id: &mut Option<i64>,
+) -> Result<Undo> {
+    let looked = session.unless_interrupted(guarded(session, target, None, Naming::ByFlag));
+    let (facts, marking) = looked.await?;
+    if marking != Marking::Marked {
+        return Err(nothing_to_undo());
+    }
+    let request = Request {
+        os_user: whoami::username().unwrap_or_default(),
+        host: whoami::hostname().unwrap_or_default(),
+        identity: facts.identity,
+        tuning: args.patience.tuning(),
+    };
+    let cancel = &session.interruption.token;
+    let plan = Box::pin(undo::rehearse(target, &request.tuning, cancel, tally)).await?;
+    let agreement = match (args.allow_cascade, args.yes) {
+        (true, _) => Agreement::ByFlag,
+        (false, false) => Agreement::ByQuestion,
+        (false, true) => Agreement::Unasked,
+    };
+    check(&plan.lost, agreement).map_err(unchanged)?;
+    if !args.yes {
+        session.unless_interrupted(confirm(session, target, &plan)).await.map_err(unchanged)?;
+    }
+    let dependents = (agreement != Agreement::ByFlag).then_some(plan.lost);
+    let agreed = Agreed { removed: Some(plan.removed), dependents };
+    Box::pin(undo::run(target, &request, &agreed, run_id, cancel, tally)).await
+}
+
+fn unchanged(error: Error) -> Error {
+    error.state("`\"Book\"` is unchanged")
+}
+
+/// No connection waits for a person; the next transaction opens its own.
+async fn confirm(session: &Session, target: &Target, plan: &Undo) -> Result<()> {
+    if !on_terminal() {
+        return Err(Error::new(Kind::Declined, "could not ask whether to undo the sync")
+            .because("there is no terminal to ask on")
+            .hint("add `--yes` to answer beforehand"));
+    }
+    target.server().close().await;
+    session.screen.clear();
+    ask(&question(target, plan));
+    if is_yes(&read_line().await?) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Declined, "the undo was declined"))
+}
+
+fn question(target: &Target, plan: &Undo) -> String {
+    let Undo { undone, removed, restored, changed, .. } = plan;
+    let [removed, restored, changed] = [removed, restored, changed].map(|books| grouped(*books));
+    let mut lines = vec![format!(
+        "Run {undone} is undone: {removed} books that it added go, {changed} become what they were, \
+         {restored} that it removed come back."
+    )];
+    lines.extend(plan.regained.iter().map(|back| format!("Back with them: {}.", describe(back))));
+    lines.extend(losses(&plan.lost).map(|lost| format!("Lost with those that go: {}.", describe(lost))));
+    lines.push(format!("Change {}? [y/N] ", target.server().endpoint()));
+    lines.join("\n")
+}

@@ -1,0 +1,273 @@
+//! `undo`: the books as they were before the last sync that changed some, in one transaction.
+//!
+//! Invariant: it commits only what has the digest that the whole book table had before that sync. What it would do is
+//! learnt by doing it and rolling back, so that a refusal comes before the question and not after it.
+
+mod put_back;
+mod restore;
+
+use sqlx::postgres::PgRow;
+use tokio_util::sync::CancellationToken;
+
+use super::apply::{Agreed, LOCK, analyze};
+use super::changes;
+use super::guard::dependents::Dependents;
+use super::report::Tally;
+use super::strategy::{Tuning, UNCHANGED};
+use crate::error::{Error, Kind, Result};
+use crate::ledger::FORGET_GENERATION;
+use crate::ledger::lock::Lock;
+use crate::ledger::replaced::{EXACT_TEXT, Generation};
+use crate::ledger::run::{
+    self, Claim, Counts, NewRun, RunEnd, Tenure, claim_whole, claim_whole_sql, end_sql, taken_over,
+};
+use crate::postgres::{Identity, Target, Tx};
+use crate::progress::{Event, Phase, Progress};
+use crate::retry::{Class, classify_error, interrupted, retry};
+use put_back::put_back;
+
+const UNKNOWN: &str =
+    "`\"Book\"` is either unchanged or as it was before the sync: the answer to COMMIT was lost";
+
+/// What an undo does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undo {
+    /// The run that is undone.
+    pub undone: i64,
+    /// Books that the sync inserted, which go.
+    pub removed: u64,
+    /// Books that the sync removed, which come back.
+    pub restored: u64,
+    /// Books that become what they were.
+    pub changed: u64,
+    /// Books that the sync did not touch.
+    pub unchanged: u64,
+    /// Rows that come back with the books, or refer to them again.
+    pub regained: Vec<Dependents>,
+    /// What hangs by now on the books that go.
+    pub lost: Vec<Dependents>,
+}
+
+/// What the ledger records of whoever undoes.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The operating system's user.
+    pub os_user: String,
+    /// On which machine.
+    pub host: String,
+    /// Which database the target is.
+    pub identity: Identity,
+    /// Numbers; those of batches have no meaning here.
+    pub tuning: Tuning,
+}
+
+/// Tries the whole undo and rolls it back; what it would do.
+///
+/// # Errors
+/// [`Kind::Usage`] when there is nothing to undo, [`Kind::Refused`] when it cannot be.
+pub async fn rehearse(
+    target: &Target,
+    tuning: &Tuning,
+    cancel: &CancellationToken,
+    progress: &dyn Progress,
+) -> Result<Undo> {
+    progress.event(&Event::Phase { phase: Phase::Checking });
+    let lock = unless_cancelled(cancel, Lock::acquire(target, tuning.lock_wait)).await;
+    let lock = lock.map_err(unchanged)?;
+    let rehearsed = retry(tuning.retry, "the rehearsal", cancel, progress, async |_| {
+        unless_cancelled(cancel, Box::pin(try_and_roll_back(target, tuning))).await
+    });
+    let rehearsed = rehearsed.await.map_err(unchanged);
+    lock.release().await;
+    rehearsed
+}
+
+/// Undoes the last sync, unless more would be lost than `agreed`. `run_id` is set as soon as there is a row in the ledger.
+///
+/// # Errors
+/// As [`rehearse`], and any other; the books are then as they were, unless the answer to COMMIT stayed out to the end.
+pub async fn run(
+    target: &Target,
+    request: &Request,
+    agreed: &Agreed,
+    run_id: &mut Option<i64>,
+    cancel: &CancellationToken,
+    progress: &Tally<'_>,
+) -> Result<Undo> {
+    let tuning = &request.tuning;
+    let lock = unless_cancelled(cancel, Lock::acquire(target, tuning.lock_wait)).await;
+    let lock = lock.map_err(unchanged)?;
+    let begun = retry(tuning.retry, "the beginning of the run", cancel, progress, async |_| {
+        unless_cancelled(cancel, begin(target, request)).await
+    });
+    let tenure = begun.await.map_err(unchanged)?;
+    *run_id = Some(tenure.run_id);
+    let done = tokio::select! {
+        biased;
+        done = Box::pin(undo(target, tuning, tenure, agreed, cancel, progress)) => done,
+        lost = lock.keep(tenure) => Err(lost.state("what `\"Book\"` holds is up to the other run")),
+    };
+    match &done {
+        Ok(_) => analyze(target, tuning, progress).await,
+        Err(error) => record_failure(target, tenure, error, progress).await,
+    }
+    lock.release().await;
+    done
+}
+
+async fn begin(target: &Target, request: &Request) -> Result<Tenure> {
+    let new = NewRun {
+        os_user: request.os_user.clone(),
+        host: request.host.clone(),
+        session: target.server().session_base().to_owned(),
+        action: "undo",
+        source: None,
+        target: target.server().endpoint().to_string(),
+        source_identity: None,
+        target_identity: request.identity.clone(),
+        how: None,
+        owner: None,
+    };
+    let begun = run::begin(target, &new).await;
+    begun.map_err(|fault| {
+        Error::new(fault.kind_at_start(), "could not begin the run in the ledger").because(fault)
+    })
+}
+
+async fn try_and_roll_back(target: &Target, tuning: &Tuning) -> Result<Undo> {
+    let (tx, rows) = open(target, tuning, "").await?;
+    let undo = put_back(&tx, &rows, &Agreed::default()).await?;
+    tx.rollback().await;
+    Ok(undo)
+}
+
+/// The transaction, its COMMIT, and what becomes of a lost answer.
+async fn undo(
+    target: &Target,
+    tuning: &Tuning,
+    tenure: Tenure,
+    agreed: &Agreed,
+    cancel: &CancellationToken,
+    progress: &Tally<'_>,
+) -> Result<Undo> {
+    // What a COMMIT without a definite answer was to commit.
+    let mut sent: Option<Undo> = None;
+    let done = retry(tuning.retry, "the undo", cancel, progress, async |_| {
+        progress.event(&Event::Phase { phase: Phase::Undoing });
+        let work = Box::pin(write(target, tuning, tenure, agreed, progress, &mut sent));
+        let Some((tx, undo)) = unless_cancelled(cancel, work).await? else {
+            return sent.clone().ok_or_else(|| taken_over(tenure));
+        };
+        // From here on the answer decides, not a signal.
+        progress.event(&Event::Phase { phase: Phase::Committing });
+        sent = Some(undo.clone());
+        let committed = tx.commit().await.map_err(|fault| fault.error("could not commit"));
+        if committed.as_ref().is_err_and(|error| classify_error(error) != Class::Ambiguous) {
+            sent = None;
+        }
+        committed.map(|()| undo)
+    })
+    .await;
+    done.map_err(|error| left(error, if sent.is_some() { UNKNOWN } else { UNCHANGED }))
+}
+
+/// Everything but the COMMIT; `None` when an earlier attempt was committed, though its answer was lost.
+async fn write<'a>(
+    target: &'a Target,
+    tuning: &Tuning,
+    tenure: Tenure,
+    agreed: &Agreed,
+    progress: &Tally<'_>,
+    sent: &mut Option<Undo>,
+) -> Result<Option<(Tx<'a>, Undo)>> {
+    let (tx, rows) = open(target, tuning, &format!("{}; ", claim_whole_sql(tenure))).await?;
+    match claim_whole(&rows) {
+        // Then no earlier COMMIT has happened.
+        Claim::Ours => *sent = None,
+        Claim::AlreadyDone => return Ok(None),
+        Claim::Lost => return Err(taken_over(tenure)),
+    }
+    let undo = put_back(&tx, &rows, agreed).await?;
+    let end = RunEnd {
+        state: "verified",
+        counts: undo.counts(),
+        retries: progress.summary().retries,
+        fingerprint: None,
+        snapshot_at: None,
+        apply_ms: None,
+        error: None,
+    };
+    let record = format!("{FORGET_GENERATION}; {}", end_sql(tenure, "verified", &end));
+    let recorded = tx.execute_simple(&record).await;
+    recorded.map_err(|fault| fault.error("could not record the outcome"))?;
+    Ok(Some((tx, undo)))
+}
+
+/// A transaction that has the books to itself; the rows of `claim` and of the generation.
+async fn open<'a>(target: &'a Target, tuning: &Tuning, claim: &str) -> Result<(Tx<'a>, Vec<PgRow>)> {
+    let work_mem = changes::WORK_MEM;
+    let first =
+        format!("{claim}{EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}'; {LOCK}; {}", Generation::QUERY);
+    match target.write(tuning.whole_table(), &first).await {
+        // A ledger of before there were generations.
+        Err(fault) if fault.sqlstate() == Some("42P01") => Err(nothing_to_undo()),
+        opened => opened.map_err(|fault| fault.error("could not begin on the target")),
+    }
+}
+
+/// The error when no generation was kept.
+pub fn nothing_to_undo() -> Error {
+    Error::new(Kind::Usage, "there is nothing to undo")
+        .because("only the last `staged` sync that changed a book can be undone, and only once")
+        .state(UNCHANGED)
+        .hint("`dewey-sync history` lists the runs")
+}
+
+impl Undo {
+    /// Books by what becomes of them.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            inserted: self.restored,
+            updated: self.changed,
+            deleted: self.removed,
+            unchanged: self.unchanged,
+            ..Counts::default()
+        }
+    }
+}
+
+/// Writes why the run failed. Failing to is not the run's failure.
+async fn record_failure(target: &Target, tenure: Tenure, error: &Error, progress: &Tally<'_>) {
+    let said = std::iter::once(error.doing.clone()).chain(error.causes());
+    let end = RunEnd {
+        state: error.kind.outcome(),
+        counts: Counts::default(),
+        retries: progress.summary().retries,
+        fingerprint: None,
+        snapshot_at: None,
+        apply_ms: None,
+        error: Some(said.collect::<Vec<_>>().join(": ")),
+    };
+    if let Err(fault) = run::record_end(target, tenure, &end).await {
+        tracing::info!(%fault, run_id = tenure.run_id, "the ledger was not told how the undo ended");
+    }
+}
+
+/// Stops waiting for `work` when the first signal comes; what it had begun is rolled back.
+async fn unless_cancelled<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        done = work => done,
+        () = cancel.cancelled() => Err(interrupted("the undo")),
+    }
+}
+
+fn unchanged(error: Error) -> Error {
+    left(error, UNCHANGED)
+}
+
+fn left(mut error: Error, state: &str) -> Error {
+    if error.kind == Kind::Interrupted {
+        error.hint = Some("run `dewey-sync undo` again".into());
+    }
+    error.state(state)
+}

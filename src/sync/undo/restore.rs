@@ -1,0 +1,160 @@
+//! Puts back what was kept: the inserted books go, the changed ones become what they were, the removed ones come back
+//! with their ids and with what hung on them.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use crate::book::{OTHER_KEY, TABLE, quoted};
+use crate::ledger::replaced::columns_sql;
+use crate::postgres::{Fault, Tx, literal};
+use crate::sync::apply::PLACEHOLDER;
+use crate::sync::facts::from_json;
+use crate::sync::guard::dependents::{Fate, ForeignKey};
+
+/// A table of which rows were kept.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct KeptTable {
+    /// As it was kept: a quoted identifier.
+    pub(super) name: String,
+    /// Rows that were removed, and of the books those that were changed.
+    pub(super) deleted: u64,
+    /// Rows that lost a reference.
+    pub(super) detached: u64,
+    /// Whether it is there, with the columns that it had.
+    pub(super) same: bool,
+    /// Those of its columns that take a value.
+    columns: Option<Vec<String>>,
+    /// Those of its primary key.
+    key: Option<Vec<String>>,
+}
+
+/// The tables of which the generation kept rows.
+pub(super) async fn kept_tables(tx: &Tx<'_>, generation: i64) -> Result<Vec<KeptTable>, Fault> {
+    let sql = format!(
+        "SELECT coalesce(json_agg(json_build_object('name', table_name, 'deleted', deleted, 'detached', detached,
+  'same', columns IS NOT DISTINCT FROM {columns},
+  'columns', (SELECT json_agg(format('%I', attname) ORDER BY attnum) FROM pg_attribute
+    WHERE attrelid = to_regclass(table_name) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''),
+  'key', (SELECT json_agg(format('%I', attname)) FROM pg_index JOIN pg_attribute ON attrelid = indrelid
+    AND attnum = ANY (indkey) WHERE indrelid = to_regclass(table_name) AND indisprimary)) ORDER BY table_name), '[]')::text
+FROM (SELECT table_name, columns, count(*) FILTER (WHERE action <> 'detached') AS deleted,
+    count(*) FILTER (WHERE action = 'detached') AS detached FROM dewey_sync.replaced
+  WHERE run_id = {generation} AND row IS NOT NULL GROUP BY table_name, columns) kept",
+        columns = columns_sql("table_name"),
+    );
+    from_json(&tx.simple(&sql).await?)
+}
+
+impl KeptTable {
+    pub(super) fn has_no_key(&self) -> bool {
+        self.key.is_none()
+    }
+
+    /// Its kept rows of one kind as `old`, with the `book_id`. Not pulled up, or each column would read the row anew.
+    fn rows(&self, generation: i64, action: &str) -> String {
+        let Self { name, .. } = self;
+        format!(
+            "(SELECT book_id, r.row::{name} AS old FROM dewey_sync.replaced r WHERE run_id = {generation} \
+             AND action = '{action}' AND table_name = {} OFFSET 0)",
+            literal(name)
+        )
+    }
+
+    fn columns(&self) -> &[String] {
+        self.columns.as_deref().unwrap_or_default()
+    }
+}
+
+/// Changes everything back. The rows that come back refer to each other in any order, so one statement brings all.
+pub(super) async fn restore(
+    tx: &Tx<'_>,
+    generation: i64,
+    tables: &[KeptTable],
+    keys: &[ForeignKey],
+) -> Result<(), Fault> {
+    let mut statements = vec![format!("DELETE FROM {TABLE} b WHERE {}", inserted(generation))];
+    if let Some(books) = tables.iter().find(|table| table.name == TABLE) {
+        let changed = books.rows(generation, "updated");
+        let other = quoted(OTHER_KEY);
+        let set = books.columns().iter().filter(|column| *column != "id");
+        let set: Vec<String> = set.map(|column| format!("{column} = (k.old).{column}")).collect();
+        statements.extend([
+            format!(
+                "UPDATE {TABLE} b SET {other} = {PLACEHOLDER} FROM {changed} k \
+                 WHERE b.id = k.book_id AND b.{other} <> (k.old).{other}"
+            ),
+            format!("UPDATE {TABLE} b SET {} FROM {changed} k WHERE b.id = k.book_id", set.join(", ")),
+        ]);
+    }
+    let inserts = tables.iter().filter(|table| table.deleted > 0).enumerate().map(|(number, table)| {
+        let columns = table.columns().join(", ");
+        let values: Vec<String> = table.columns().iter().map(|column| format!("(k.old).{column}")).collect();
+        format!(
+            "back_{number} AS (INSERT INTO {} ({columns}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} k)",
+            table.name,
+            values.join(", "),
+            table.rows(generation, "deleted"),
+        )
+    });
+    let inserts: Vec<String> = inserts.collect();
+    if !inserts.is_empty() {
+        statements.push(format!("WITH {} SELECT", inserts.join(", ")));
+    }
+    statements.extend(tables.iter().filter(|table| table.detached > 0).map(|table| {
+        let attach = attach(table, tables, keys);
+        let same = table.key.iter().flatten().map(|column| format!("t.{column} = (k.old).{column}"));
+        format!(
+            "UPDATE {} t SET {attach} FROM {} k WHERE {}",
+            table.name,
+            table.rows(generation, "detached"),
+            same.collect::<Vec<_>>().join(" AND "),
+        )
+    }));
+    statements.push("SET CONSTRAINTS ALL IMMEDIATE".into());
+    tx.simple(&statements.join(";\n")).await.map(drop)
+}
+
+/// The references that were lost, as assignments; one that somebody gave anew since stays.
+fn attach(table: &KeptTable, tables: &[KeptTable], keys: &[ForeignKey]) -> String {
+    let came_back = |key: &&ForeignKey| {
+        key.table == table.name
+            && (key.references_book || tables.iter().any(|parent| parent.name == key.references))
+    };
+    let assignments = keys.iter().filter(came_back).flat_map(|key| {
+        let by_default = key.fate() == Fate::Detached && key.on_delete == 'd';
+        key.columns.iter().map(move |column| {
+            if by_default {
+                format!("{column} = (k.old).{column}")
+            } else {
+                format!("{column} = coalesce(t.{column}, (k.old).{column})")
+            }
+        })
+    });
+    assignments.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// The condition that the sync inserted the book `b`.
+pub(super) fn inserted(generation: i64) -> String {
+    format!(
+        "b.id IN (SELECT book_id FROM dewey_sync.replaced WHERE run_id = {generation} AND action = 'inserted')"
+    )
+}
+
+/// How many rows that were removed along with books are not there again exactly as they were.
+pub(super) async fn not_as_they_were(
+    tx: &Tx<'_>,
+    generation: i64,
+    tables: &[KeptTable],
+) -> Result<u64, Fault> {
+    let dependents = tables.iter().filter(|table| table.name != TABLE && table.deleted > 0);
+    let counts = dependents.map(|KeptTable { name, .. }| {
+        format!(
+            "(SELECT count(*) FROM (SELECT row FROM dewey_sync.replaced WHERE run_id = {generation} \
+             AND action = 'deleted' AND table_name = {} EXCEPT SELECT (t.*)::text FROM {name} t) lost)",
+            literal(name)
+        )
+    });
+    let sum = std::iter::once("0".to_owned()).chain(counts).collect::<Vec<_>>().join(" + ");
+    from_json(&tx.simple(&format!("SELECT ({sum})::text")).await?)
+}
