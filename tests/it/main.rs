@@ -24,5 +24,6 @@ mod servers;
 mod signals;
 mod support;
 mod tls;
+mod undo;
 mod users;
 mod verification;
