@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::Parser;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 
-use super::args::{Cli, Command, DemoArgs, Global, OwnerArgs, SyncArgs};
+use super::args::{Cli, Command, DemoArgs, Global};
 use super::output::print;
 use super::session::Session;
-use super::{sync, verify};
+use super::{sync, undo, verify};
 use crate::book::TABLE;
 use crate::config::{self, Locations};
 use crate::demo::server::{Server, ServerOptions};
@@ -37,7 +38,7 @@ pub(super) async fn run(session: &Session, args: &DemoArgs) -> Result<()> {
     session.unless_interrupted(Box::pin(fill(&servers, args.books))).await?;
     let directory = tempfile::tempdir().map_err(|error| failed(error, "could not make a directory"))?;
     write_env_files(directory.path(), &servers)?;
-    let told = Box::pin(tell(session, directory.path())).await;
+    let told = Box::pin(tell(session, directory.path(), &servers)).await;
     told?;
     if args.keep {
         return keep(servers, &directory.keep());
@@ -100,36 +101,62 @@ fn write_env_files(directory: &Path, servers: &Servers) -> Result<()> {
 }
 
 /// Each command with a line of explanation, run as a user would run it from the application's folder.
-async fn tell(session: &Session, directory: &Path) -> Result<()> {
-    step("dewey-sync sync --dry-run", "A dry run checks both sides, counts, and writes nothing anywhere.");
-    Box::pin(sync::run(&story(session, directory), &parsed_sync(&["--dry-run"])?)).await?;
-    step(
-        "dewey-sync sync --yes",
-        "The sync replaces development's books in one transaction, which is committed only when every row is verified.",
+async fn tell(session: &Session, directory: &Path, servers: &Servers) -> Result<()> {
+    let play = async |explanation: &str, call: &str| {
+        print(&format!("\n{explanation}\n$ dewey-sync {call}"));
+        Box::pin(play(&story(session, directory), call)).await
+    };
+    play("A dry run checks both sides, counts, and writes nothing anywhere.", "sync --dry-run").await?;
+    play(
+        "The sync stages production's books beside development's, verifies every row of them, and then makes\n\
+         development equal in one short transaction.",
+        "sync --yes",
+    )
+    .await?;
+    play("Verifying alone reads both sides and compares every row.", "verify").await?;
+
+    let mut target = reconnect(&servers.target).await?;
+    books::add_reading_list(&mut target, 1, 50).await?;
+    books::go_on(&mut reconnect(&servers.source).await?).await?;
+    print(
+        "\nMeanwhile development's user put 50 books on a reading list, and production went on: of those 50, three\n\
+         have another title, two swapped their ISBN-10s, one is gone.",
     );
-    Box::pin(sync::run(&story(session, directory), &parsed_sync(&["--yes"])?)).await?;
-    step("dewey-sync verify", "Verifying alone reads both sides and compares every row.");
-    let anyone = OwnerArgs { user_id: None, user_email: None };
-    Box::pin(verify::run(&story(session, directory), &anyone)).await
+    play(
+        "Books on both sides keep their ids, so the reading list stays; what hangs on the one that goes has to be\nagreed to.",
+        "sync --yes --allow-cascade",
+    )
+    .await?;
+    say_listed(&mut target).await?;
+    play("A second sync finds nothing to do.", "sync --yes").await?;
+    play("And this puts back what the last sync replaced.", "undo --yes").await?;
+    say_listed(&mut target).await
 }
 
-fn step(command: &str, explanation: &str) {
-    print(&format!("\n{explanation}\n$ {command}"));
+async fn say_listed(target: &mut PgConnection) -> Result<()> {
+    print(&format!("\nThe reading list has {} books.", books::on_reading_lists(target).await?));
+    Ok(())
+}
+
+/// Runs one command of the story.
+async fn play(session: &Session, call: &str) -> Result<()> {
+    let words = std::iter::once("dewey-sync").chain(call.split(' '));
+    match Cli::try_parse_from(words).map(|cli| cli.command) {
+        Ok(Command::Sync(args)) => sync::run(session, &args).await,
+        Ok(Command::Verify(args)) => verify::run(session, &args).await,
+        Ok(Command::Undo(args)) => undo::run(session, &args).await,
+        _ => Err(Error::new(Kind::Internal, "the demonstration's own call is wrong")),
+    }
+}
+
+async fn reconnect(server: &Server) -> Result<PgConnection> {
+    connect(server, DATABASE).await.map_err(|error| failed(error, "could not go on with the story"))
 }
 
 /// The same session, in the demonstration's directory and without the caller's environment.
 fn story(session: &Session, directory: &Path) -> Session {
     let global = Global { dir: directory.to_owned(), source_env: None, target_env: None, ..session.global };
     Session::new(global, crate::config::Environment::default(), session.interruption.clone())
-}
-
-fn parsed_sync(arguments: &[&str]) -> Result<SyncArgs> {
-    use clap::Parser;
-    let call = ["dewey-sync", "sync"].iter().chain(arguments);
-    match Cli::try_parse_from(call).map(|cli| cli.command) {
-        Ok(Command::Sync(args)) => Ok(args),
-        _ => Err(Error::new(Kind::Internal, "the demonstration's own call is wrong")),
-    }
 }
 
 fn keep(servers: Servers, directory: &Path) -> Result<()> {
