@@ -7,7 +7,7 @@ cargo_run := "cargo run --quiet --locked --release --manifest-path " + quote(jus
 default:
     @just --justfile {{ quote(justfile()) }} --list --unsorted
 
-# Replaces development's books by production's, every row verified; run it in the application's folder
+# Makes development's books equal to production's, every row verified; run it in the application's folder
 [group('run')]
 [no-cd]
 [no-exit-message]
@@ -27,6 +27,13 @@ sync-dry *ARGS: _release
 [no-exit-message]
 setup *ARGS: _release
     @{{ cargo_run }} setup "$@"
+
+# Puts back the books that the last sync replaced
+[group('run')]
+[no-cd]
+[no-exit-message]
+undo *ARGS: _release
+    @{{ cargo_run }} undo "$@"
 
 # Compares both databases, writes nothing
 [group('run')]
