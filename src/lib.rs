@@ -1,9 +1,10 @@
 //! Fills a development PostgreSQL with the books of the production one, owned by a user that exists in development.
 //!
 //! ```text
-//! config ──> guards ──> plan ──> [ export ──> remap ──> import ] per batch ──> verify ──> record
-//!   │          │                    │                     │                      │          │
-//!  URLs    both sides          source, read-only      target, Tx           fingerprints   ledger
+//! config ─> guards ─> compare ─> plan ─> [ export ─> remap ─> import ] per batch ─> verify ─> ask ─> apply
+//!   │         │          │                   │                  │                     │         │      │
+//!  URLs       both sides, reading        source, read-only   stage, Tx          fingerprints  exact   "Book",
+//!                                                                                            numbers  one Tx
 //! ```
 //!
 //! Imports go one way: `main -> cli -> sync -> {ledger, postgres, retry, progress} -> {book, config, error}`.

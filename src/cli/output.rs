@@ -133,6 +133,11 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
+/// `1 batch`, `2 batches`.
+pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(count), if count == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::args::SyncArgs;
-use super::output::{error_json, grouped, print, print_json};
+use super::output::{error_json, grouped, plural, print, print_json};
 use super::prompt::{Prompt, changed, replaced};
 use super::session::Session;
 use crate::error::Result;
@@ -282,9 +282,4 @@ fn verified_line(verified: &Verified) -> String {
 fn visible(title: &str) -> String {
     let shown = title.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
     shown.collect()
-}
-
-/// `1 batch`, `2 batches`.
-fn plural(count: u64, one: &str, many: &str) -> String {
-    format!("{} {}", grouped(count), if count == 1 { one } else { many })
 }

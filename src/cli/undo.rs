@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::args::UndoArgs;
 use super::migrate::{Naming, guarded};
-use super::output::{ask, error_json, grouped, print};
+use super::output::{ask, error_json, grouped, plural, print};
 use super::prompt::{is_yes, on_terminal, read_line};
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
@@ -47,9 +47,10 @@ pub(super) async fn run(session: &Session, args: &UndoArgs) -> Result<()> {
         }));
     } else if let Ok(undo) = &done {
         let Undo { undone, removed, restored, changed, .. } = undo;
-        let [removed, restored, changed] = [removed, restored, changed].map(|books| grouped(*books));
+        let restored = plural(*restored, "book is", "books are");
+        let [removed, changed] = [removed, changed].map(|books| grouped(*books));
         print(&format!(
-            "undone    run {undone}: {restored} books are back, {changed} are as they were, {removed} are gone"
+            "undone    run {undone}: {restored} back, {changed} changed back, {removed} removed again"
         ));
     }
     done.map(drop)
