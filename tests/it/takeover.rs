@@ -1,42 +1,44 @@
 //! Taking over does not wait for those who go on writing: their claims overlap, and would for ever be there first.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use sqlx::{PgConnection, Row};
 
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::{connect, execute};
 
-/// As many claims at the same time as workers of a run.
-const WRITERS: usize = 6;
+const CLAIM: &str = "SELECT FROM dewey_sync.run WHERE run_id = 1 FOR SHARE";
 
 #[tokio::test]
-async fn overlapping_claims_of_a_lost_run_do_not_hold_up_the_next_one() {
+async fn a_claim_that_comes_after_a_take_over_waits_for_it() {
     let sandbox = Sandbox::with_books(40).await;
     assert_eq!(sandbox.run(&["sync", "--yes"]).await.code, Some(0));
     let url = sandbox.target_admin_url();
     execute(&url, r#"UPDATE dewey_sync.run SET state = 'running'; UPDATE "Book" SET title = 'old'"#).await;
-    let goes_on = Arc::new(AtomicBool::new(true));
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|_| {
-            let (url, goes_on) = (url.clone(), Arc::clone(&goes_on));
-            tokio::spawn(async move {
-                let mut connection = connect(&url).await;
-                while goes_on.load(Ordering::Acquire) {
-                    let claim = "BEGIN; SELECT FROM dewey_sync.run WHERE run_id = 1 FOR SHARE; SELECT pg_sleep(0.3); COMMIT";
-                    sqlx::raw_sql(claim).execute(&mut connection).await.unwrap();
-                }
-            })
-        })
-        .collect();
-    let began = Instant::now();
-    let run = sandbox.run(&["sync", "--yes", "--max-retries", "0"]).await;
-    let took = began.elapsed();
-    goes_on.store(false, Ordering::Release);
-    for writer in writers {
-        writer.await.unwrap();
-    }
+    let mut writer = connect(&url).await;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("BEGIN; {CLAIM}"))).execute(&mut writer).await.unwrap();
+    let next = tokio::spawn(async move { (sandbox.run(&["sync", "--yes"]).await, sandbox) });
+    let mut other = connect(&url).await;
+    waits_for_a_lock(&mut other).await;
+
+    let claim = format!("SET lock_timeout = '300ms'; {CLAIM}");
+    let claimed = sqlx::raw_sql(sqlx::AssertSqlSafe(claim)).execute(&mut other).await;
+
+    let error = claimed.expect_err("the claim got in before the one who takes over");
+    assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("55P03"));
+    sqlx::raw_sql("COMMIT").execute(&mut writer).await.unwrap();
+    let (run, sandbox) = next.await.unwrap();
     assert_eq!(run.code, Some(0), "{run:?}");
-    // Starved, it waits for its lock_timeout of 10 s and gives up.
-    assert!(took < Duration::from_secs(9), "{took:?}");
+    let history = sandbox.run(&["history", "1"]).await;
+    assert!(history.stdout.contains("superseded"), "{history:?}");
+}
+
+/// Until a session of the tool does.
+async fn waits_for_a_lock(connection: &mut PgConnection) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+         AND application_name LIKE 'dewey-sync%' AND wait_event_type = 'Lock'";
+    while sqlx::query(waiting).fetch_one(&mut *connection).await.unwrap().get::<i64, _>(0) == 0 {
+        assert!(Instant::now() < deadline, "nothing waits");
+    }
 }
