@@ -8,6 +8,7 @@ mod write;
 
 use std::time::Instant;
 
+use sea_orm::IdenStatic;
 use sqlx::Row;
 use tokio_util::sync::CancellationToken;
 
@@ -17,9 +18,9 @@ use super::owner_sql;
 use super::remap::Remap;
 use super::strategy::{Job, OTHER_WRITER, Tuning, UNCHANGED, Verified, owner_is_gone};
 use super::verify::Difference;
-use crate::book::{Column, TABLE};
-use crate::error::Result;
-use crate::ledger::replaced::{EXACT_TEXT, Generation};
+use crate::book::{Column, KEY, TABLE, quoted};
+use crate::error::{Error, Result};
+use crate::ledger::replaced::{EXACT_TEXT, Generation, end_others_sql};
 use crate::ledger::run::{Claim, Counts, RunEnd, claim_whole, claim_whole_sql, end_sql};
 use crate::postgres::{Fault, Fingerprint, Target, Tx, literal};
 use crate::progress::{Event, Phase, Progress};
@@ -126,8 +127,6 @@ struct Applying<'a> {
     tx: &'a Tx<'a>,
     run_id: i64,
     remap: &'a Remap,
-    /// How many books the stage holds.
-    staged: i64,
     /// Which sequence gives out ids, if one does.
     sequence: Option<String>,
 }
@@ -142,11 +141,18 @@ async fn prepare<'a>(
     let Job { sides, tenure, remap, tuning, progress, .. } = job;
     let run_id = tenure.run_id;
     progress.event(&Event::Phase { phase: Phase::Applying });
+    // What needs no lock comes before it.
     let first = format!(
-        "{claim}; {owner}; {EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}'; {LOCK}",
+        "{claim}; {owner}; {EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}';
+ANALYZE dewey_sync.stage (run_id, source_id, {key});
+SELECT count(*) AS staged, pg_get_serial_sequence({table}, '{id}') AS sequence FROM dewey_sync.stage
+WHERE run_id = {run_id}; {LOCK}",
         claim = claim_whole_sql(*tenure),
         owner = owner_sql(remap.owner),
         work_mem = changes::WORK_MEM,
+        key = quoted(KEY),
+        table = literal(TABLE),
+        id = Column::Id.as_str(),
     );
     let began = sides.target.write(tuning.whole_table(), &first).await;
     let (tx, rows) = began.map_err(|fault| fault.error("could not begin on the target"))?;
@@ -160,35 +166,42 @@ async fn prepare<'a>(
         return Err(owner_is_gone());
     }
     let locked = Instant::now();
-    let applying = |fault: Fault| fault.error("could not apply the staged books");
-    let keys = read_foreign_keys(&tx).await.map_err(applying)?;
-    let reach = Reach::of(&keys);
-    let (staged, sequence) = lock_dependents(&tx, run_id, reach.as_ref()).await.map_err(applying)?;
-    if staged != verified.fingerprint().rows {
+    let staged = rows.iter().find(|row| row.try_get::<i64, _>("staged").is_ok());
+    let staged = staged.ok_or_else(|| applying(Fault::client("the stage was not counted")))?;
+    let sequence = staged.try_get("sequence").map_err(|error| applying(error.into()))?;
+    if staged.try_get::<i64, _>("staged").ok() != Some(verified.fingerprint().rows) {
         tx.rollback().await;
         return Ok(Uncommitted::Not(Outcome::StageLost));
     }
-    let apply = Applying { tx: &tx, run_id, remap, staged, sequence };
+    let keys = read_foreign_keys(&tx).await.map_err(applying)?;
+    let reach = Reach::of(&keys);
+    lock(&tx, reach.as_ref().map(Reach::tables).unwrap_or_default()).await.map_err(applying)?;
+    let apply = Applying { tx: &tx, run_id, remap, sequence };
     let kept = keep::keep(&apply, reach.as_ref()).await.map_err(applying)?;
-    let changes = kept.changes;
-    check(&changes.dependents, Agreement::ByQuestion)?;
+    check(&kept.dependents, Agreement::ByQuestion)?;
+    let keep::Kept { removed, changed, dependents, touched } = kept;
+    let mut changes = Changes { changed, removed, dependents, ..Changes::default() };
     if !agreed.covers(&changes) {
+        let changes = changes::count(&tx, run_id, &remap.columns).await?;
         tx.rollback().await;
         return Ok(Uncommitted::Not(Outcome::MoreThanAgreed(changes)));
     }
-    let mut record = String::new();
-    if !changes.is_none() {
-        write::write(&apply).await.map_err(applying)?;
-    }
+    write::write(&apply).await.map_err(applying)?;
     let written = write::read(&apply).await.map_err(|fault| fault.error("could not verify the books"))?;
     if written.copied != verified.fingerprint() {
         let Changes { new, changed, removed, .. } = changes::count(&tx, run_id, &remap.columns).await?;
         let difference = Difference { missing: new, extra: removed, different: changed };
         return Err(difference.error().hint(OTHER_WRITER));
     }
+    let books = written.state.rows.unsigned_abs();
+    changes.new = written.new;
+    changes.private = written.private;
+    changes.unchanged = books.saturating_sub(written.new + changed);
+    let mut record = String::new();
     if !changes.is_none() {
-        let before = before(&written, kept.books, kept.touched);
-        record = Generation { run_id, before, after: written.state }.record_sql() + "; ";
+        let before = before(&written, removed, touched);
+        let generation = Generation { run_id, before, after: written.state };
+        record = format!("{}; {}; ", end_others_sql(run_id), generation.record_sql());
     }
     let apply_ms = u64::try_from(locked.elapsed().as_millis()).unwrap_or(u64::MAX);
     let applied = Applied { changes, apply_ms };
@@ -200,34 +213,24 @@ async fn prepare<'a>(
 /// Readers go on; whoever writes books waits.
 pub(super) const LOCK: &str = "LOCK TABLE \"Book\" IN SHARE ROW EXCLUSIVE MODE";
 
-/// Locks every table that a removal reaches; how many books are staged, and the name of the sequence of ids.
-async fn lock_dependents(
-    tx: &Tx<'_>,
-    run_id: i64,
-    reach: Option<&Reach<'_>>,
-) -> Result<(i64, Option<String>), Fault> {
-    let tables = reach.map(Reach::tables).unwrap_or_default().join(", ");
-    let lock = if tables.is_empty() {
-        String::new()
-    } else {
-        format!("LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE; ")
-    };
-    let sql = format!(
-        "{lock}ANALYZE dewey_sync.stage (run_id, source_id, {key});
-SELECT count(*), pg_get_serial_sequence({table}, '{id}') FROM dewey_sync.stage WHERE run_id = {run_id}",
-        key = crate::book::quoted(crate::book::KEY),
-        table = literal(TABLE),
-        id = sea_orm::IdenStatic::as_str(&Column::Id),
-    );
-    let rows = tx.simple(&sql).await?;
-    let row = rows.first().ok_or_else(|| Fault::client("the stage was not counted"))?;
-    Ok((row.try_get(0)?, row.try_get(1)?))
+/// Locks the dependent tables, which are in the order in which everybody locks them.
+pub(super) async fn lock(tx: &Tx<'_>, tables: Vec<&str>) -> Result<(), Fault> {
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", tables.join(", "));
+    tx.execute_simple(&lock).await.map(drop)
+}
+
+fn applying(fault: Fault) -> Error {
+    fault.error("could not apply the staged books")
 }
 
 /// The state before the writes: digests are sums, so what was touched is taken out and put back as it was.
-fn before(after: &write::Written, books: i64, touched: Fingerprint) -> Fingerprint {
+fn before(after: &write::Written, removed: u64, touched: Fingerprint) -> Fingerprint {
     let others = after.state.digest.wrapping_sub(after.touched.digest);
-    Fingerprint { rows: books, digest: others.wrapping_add(touched.digest) }
+    let rows = after.state.rows - after.new.cast_signed() + removed.cast_signed();
+    Fingerprint { rows, digest: others.wrapping_add(touched.digest) }
 }
 
 /// Writes the outcome into the same transaction, so that it is true exactly when the books are there.

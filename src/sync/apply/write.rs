@@ -1,9 +1,12 @@
 //! Makes the books equal to the stage with the fewest writes; ids of books on both sides stay.
 
+use sqlx::Row;
+
 use super::Applying;
 use super::keep::doomed;
-use crate::book::{Column, KEY, OTHER_KEY, OWNER, TABLE, UPDATED_AT, quoted, stored_type};
-use crate::ledger::replaced::end_others_sql;
+use crate::book::{
+    Column, KEY, OTHER_KEY, OWNER, PRIVATE, TABLE, UPDATED_AT, VISIBILITY, quoted, stored_type,
+};
 use crate::postgres::fingerprint::{OwnerTerm, record_digest, row_digest};
 use crate::postgres::{Fault, Fingerprint, literal};
 
@@ -15,17 +18,20 @@ pub(super) struct Written {
     pub(super) state: Fingerprint,
     /// Whole rows of those that were changed or inserted.
     pub(super) touched: Fingerprint,
+    /// How many were inserted.
+    pub(super) new: u64,
+    /// How many of the changed or inserted ones only their owner may see in the application.
+    pub(super) private: u64,
 }
 
-/// Removes, changes and inserts. What was kept of earlier runs ends with it.
+/// Removes, changes and inserts.
 pub(super) async fn write(apply: &Applying<'_>) -> Result<(), Fault> {
-    let end = end_others_sql(apply.run_id);
     let delete = format!("DELETE FROM {TABLE} b WHERE {}", doomed(apply.run_id));
     let [vacate, update] = update_sql(apply);
     let raise = apply.sequence.as_deref().map(raise_sql).unwrap_or_default();
     let insert = insert_sql(apply);
     // A deferred constraint is checked here, not at COMMIT, whose failure would say less.
-    let sql = format!("{end}; {delete}; {vacate}; {update}; {raise}{insert}; SET CONSTRAINTS ALL IMMEDIATE");
+    let sql = format!("{delete}; {vacate}; {update}; {raise}{insert}; SET CONSTRAINTS ALL IMMEDIATE");
     apply.tx.execute_simple(&sql).await.map(drop)
 }
 
@@ -33,17 +39,22 @@ pub(super) async fn write(apply: &Applying<'_>) -> Result<(), Fault> {
 pub(super) async fn read(apply: &Applying<'_>) -> Result<Written, Fault> {
     let sql = format!(
         "SELECT count(*), coalesce(sum(copied), 0)::text, count(*), coalesce(sum(state), 0)::text,
-  count(*) FILTER (WHERE touched), coalesce(sum(state) FILTER (WHERE touched), 0)::text
-FROM (SELECT {copied} AS copied, {state} AS state, b.id IN (SELECT book_id FROM dewey_sync.replaced
+  count(*) FILTER (WHERE touched), coalesce(sum(state) FILTER (WHERE touched), 0)::text,
+  json_build_array((SELECT count(*) FROM dewey_sync.replaced WHERE run_id = {run_id} AND action = 'inserted'),
+    count(*) FILTER (WHERE touched AND {visibility} = '{PRIVATE}'))::text
+FROM (SELECT {copied} AS copied, {state} AS state, {visibility}, b.id IN (SELECT book_id FROM dewey_sync.replaced
   WHERE run_id = {run_id} AND place = 0 AND action IN ('updated', 'inserted')) AS touched FROM {TABLE} b) books",
         copied = row_digest(&apply.remap.columns, OwnerTerm::Own),
         state = record_digest("b.*"),
+        visibility = quoted(VISIBILITY),
         run_id = apply.run_id,
     );
     let rows = apply.tx.simple(&sql).await?;
     let row = rows.first().ok_or_else(|| Fault::client("no fingerprint"))?;
     let [copied, state, touched] = [0, 2, 4].map(|at| Fingerprint::from_row(row, at));
-    Ok(Written { copied: copied?, state: state?, touched: touched? })
+    let counts: String = row.try_get(6)?;
+    let (new, private) = serde_json::from_str(&counts).map_err(|error| Fault::client(error.to_string()))?;
+    Ok(Written { copied: copied?, state: state?, touched: touched?, new, private })
 }
 
 /// Gives a placeholder to books whose old value of the other unique column another one wants, because keys are checked

@@ -1,5 +1,7 @@
 //! The work of an undo inside its transaction: every reason against it looked for, then the change, then the proof.
 
+use std::collections::BTreeSet;
+
 use sqlx::postgres::PgRow;
 
 use super::restore::{KeptTable, inserted, kept_tables, not_as_they_were, restore};
@@ -9,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ledger::replaced::Generation;
 use crate::postgres::fingerprint::record_digest;
 use crate::postgres::{Fault, Fingerprint, Tx};
-use crate::sync::apply::Agreed;
+use crate::sync::apply::{Agreed, lock};
 use crate::sync::changes::{Changes, read_foreign_keys};
 use crate::sync::facts::from_json;
 use crate::sync::guard::dependents::{Agreement, Dependents, Fate, ForeignKey, Reach, check};
@@ -33,7 +35,10 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
     }
     let keys = read_foreign_keys(tx).await.map_err(looking)?;
     let reach = Reach::of(&keys);
-    lock(tx, reach.as_ref(), &tables).await.map_err(looking)?;
+    let kept = tables.iter().map(|table| table.name.as_str()).filter(|name| *name != TABLE);
+    let reached = reach.as_ref().map(Reach::tables).unwrap_or_default();
+    let written: BTreeSet<&str> = reached.into_iter().chain(kept).collect();
+    lock(tx, written.into_iter().collect()).await.map_err(looking)?;
     let now = state(tx).await.map_err(looking)?;
     if now != generation.after {
         return Err(refused(if now.rows == generation.after.rows {
@@ -67,19 +72,6 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
         return Err(Error::new(Kind::Differs, doing).because(cause).hint(OTHER_WRITER));
     }
     Ok(undo)
-}
-
-/// Locks every table that is written to, in the order in which an apply does.
-async fn lock(tx: &Tx<'_>, reach: Option<&Reach<'_>>, tables: &[KeptTable]) -> Result<(), Fault> {
-    let kept = tables.iter().map(|table| table.name.as_str()).filter(|name| *name != TABLE);
-    let mut names: Vec<&str> = reach.map(Reach::tables).unwrap_or_default().into_iter().chain(kept).collect();
-    names.sort_unstable();
-    names.dedup();
-    if names.is_empty() {
-        return Ok(());
-    }
-    let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", names.join(", "));
-    tx.execute_simple(&lock).await.map(drop)
 }
 
 /// The whole rows of all books.
