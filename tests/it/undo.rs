@@ -233,8 +233,8 @@ async fn what_a_trigger_alters_is_found_and_nothing_is_put_back() {
         r#"DROP TRIGGER alter_row ON "Book";
            CREATE TRIGGER alter_row BEFORE INSERT ON "BookInReadingList" FOR EACH ROW EXECUTE FUNCTION alter_entry()"#,
     ] {
-        let functions = r#"CREATE OR REPLACE FUNCTION alter_book() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.title := 'x'; RETURN NEW; END $$;
-            CREATE OR REPLACE FUNCTION alter_entry() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.notes := 'x'; RETURN NEW; END $$;"#;
+        let functions = "CREATE OR REPLACE FUNCTION alter_book() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.title := 'x'; RETURN NEW; END $$;
+            CREATE OR REPLACE FUNCTION alter_entry() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.notes := 'x'; RETURN NEW; END $$;";
         execute(&sandbox.target_url(), &(functions.to_owned() + trigger)).await;
         let end = refused(&sandbox, &["--yes"], 4).await;
         assert_eq!(end["error"]["message"], "what was put back is not equal to what there was", "{end}");
