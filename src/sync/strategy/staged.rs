@@ -44,7 +44,7 @@ async fn stage_and_apply(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Ver
         return Err(not_completed(job, failed, &plan));
     }
     let (mut verified, mut changes) = verify_and_count(job, &plan).await?;
-    let mut agreed = consent.to_apply(job.tenure, &changes).await?;
+    let mut agreed = unless_cancelled(job.cancel, consent.to_apply(job.tenure, &changes)).await?;
     for _ in 0..ROUNDS_MAX {
         match apply::apply(job, &verified, &agreed).await? {
             Outcome::Applied(_) | Outcome::Before => {
@@ -57,13 +57,13 @@ async fn stage_and_apply(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Ver
                 verified = again.0;
                 // With other numbers than the question had, it is asked anew.
                 if again.1 != changes {
-                    agreed = consent.to_apply(job.tenure, &again.1).await?;
+                    agreed = unless_cancelled(job.cancel, consent.to_apply(job.tenure, &again.1)).await?;
                     changes = again.1;
                 }
             }
             Outcome::MoreThanAgreed(now) => {
                 job.progress.event(&Event::Notice { text: MORE_THAN_AGREED.into() });
-                agreed = consent.to_more(job.tenure, &now).await?;
+                agreed = unless_cancelled(job.cancel, consent.to_more(job.tenure, &now)).await?;
                 changes = now;
             }
         }
