@@ -19,6 +19,9 @@ use crate::sync::resume::Unfinished;
 /// How many times an answer may be none of those offered.
 const TRIES: usize = 3;
 
+/// What `staged` asks.
+const CHANGE: &str = "whether to change the target's books";
+
 /// Who asks, and with which answers given beforehand.
 pub(super) struct Prompt<'a> {
     pub(super) sides: &'a Sides,
@@ -34,6 +37,12 @@ pub(super) fn on_terminal() -> bool {
 
 fn declined(what: &str) -> Error {
     Error::new(Kind::Declined, what)
+}
+
+fn nobody_to_ask(what: &str) -> Error {
+    declined(&format!("could not ask {what}"))
+        .because("there is no terminal to ask on")
+        .hint("add `--yes` to answer beforehand, or `--dry-run` to look first")
 }
 
 impl Prompt<'_> {
@@ -98,6 +107,10 @@ impl Ask for Prompt<'_> {
         !self.yes && on_terminal()
     }
 
+    fn answerable(&self) -> Result<()> {
+        if self.yes || on_terminal() { Ok(()) } else { Err(nobody_to_ask(CHANGE)) }
+    }
+
     async fn resume(&self, unfinished: &Unfinished) -> Result<bool> {
         let Unfinished { run_id, strategy, started_at, state, .. } = unfinished;
         let began = started_at.get(..16).unwrap_or(started_at).replace('T', " ");
@@ -160,7 +173,7 @@ impl Ask for Prompt<'_> {
     async fn confirm_changes(&self, found: &Preflight, owner: &Owner, changes: &Changes) -> Result<()> {
         let target = self.sides.target.server().endpoint();
         let question = format!("{}\nChange the books of {target}? [y/N] ", changed(changes));
-        self.ask(found, owner, "whether to change the target's books", &question).await
+        self.ask(found, owner, CHANGE, &question).await
     }
 }
 
@@ -171,9 +184,7 @@ impl Prompt<'_> {
             return Ok(());
         }
         if !on_terminal() {
-            return Err(declined(&format!("could not ask {what}"))
-                .because("there is no terminal to ask on")
-                .hint("add `--yes` to answer beforehand, or `--dry-run` to look first"));
+            return Err(nobody_to_ask(what));
         }
         // What a silent screen did not show belongs to the question.
         let shown = self.screen.shows_notes();

@@ -62,6 +62,9 @@ pub trait Ask: Sync {
     /// Whether a question waits for a person, and is not answered by a flag or refused.
     fn waits(&self) -> bool;
 
+    /// Stops where a question would find nobody to answer it.
+    fn answerable(&self) -> Result<()>;
+
     /// Whether to go on with a run that did not come to its end.
     async fn resume(&self, unfinished: &Unfinished) -> Result<bool>;
 
@@ -233,6 +236,8 @@ async fn prepare(sides: &Sides, request: &Request, ask: &dyn Ask, progress: &Tal
         guard::dependents::check(&found.target_books.dependents, request.wishes.agreement)
             .map_err(unchanged)?;
         ask.confirm(found, owner).await.map_err(unchanged)?;
+    } else {
+        ask.answerable().map_err(unchanged)?;
     }
     Ok(prepared)
 }

@@ -293,7 +293,7 @@ async fn a_question_and_nobody_to_ask() {
     source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
     target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
     owner   ada@example.org (user 1, the only one)
-    error: could not ask whether to replace the target's books
+    error: could not ask whether to change the target's books
     caused by: there is no terminal to ask on
 
     state: `"Book"` is unchanged
