@@ -1,89 +1,13 @@
 //! The questions, asked on a terminal.
 
-use std::process::ExitStatus;
-use std::time::Duration;
-
-use pty_process::{Pty, Size};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::Child;
-
 use crate::support::inspect::{BOOKS, dump, no_session_left, tuples};
-
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::execute;
-
-/// How Linux tells that the last process has closed a terminal.
-const EIO: i32 = 5;
-
-/// The tool on a terminal of 80 columns.
-struct Terminal {
-    pty: Pty,
-    child: Child,
-    seen: String,
-}
-
-impl Terminal {
-    fn start(sandbox: &Sandbox, call: &[&str]) -> Self {
-        let command = sandbox.command();
-        let program = command.as_std().get_program().to_owned();
-        let arguments: Vec<_> = command.as_std().get_args().map(ToOwned::to_owned).collect();
-        Self::of(sandbox, pty_process::Command::new(program).args(arguments).args(call))
-    }
-
-    fn of(sandbox: &Sandbox, command: pty_process::Command) -> Self {
-        let environment = sandbox.command();
-        let environment = environment.as_std().get_envs().filter_map(|(key, value)| Some((key, value?)));
-        let (pty, terminal) = pty_process::open().unwrap();
-        pty.resize(Size::new(24, 80)).unwrap();
-        let command = command.env_clear().envs(environment).env("TERM", "xterm").current_dir("/");
-        let child = command.kill_on_drop(true).spawn(terminal).unwrap();
-        Self { pty, child, seen: String::new() }
-    }
-
-    /// Reads on until `text` is on the screen; what came since the last call.
-    async fn until(&mut self, text: &str) -> String {
-        while !self.seen.contains(text) {
-            assert!(self.read().await, "`{text}` did not come: {}", self.seen);
-        }
-        let end = self.seen.find(text).unwrap() + text.len();
-        self.seen.drain(..end).collect()
-    }
-
-    async fn answer(&mut self, keys: &str) {
-        self.pty.write_all(keys.as_bytes()).await.unwrap();
-    }
-
-    /// The exit code and all that was not read before.
-    async fn end(mut self) -> (ExitStatus, String) {
-        while self.read().await {}
-        (self.child.wait().await.unwrap(), self.seen)
-    }
-
-    /// False when the other end is closed.
-    async fn read(&mut self) -> bool {
-        let mut bytes = [0; 4096];
-        let read = tokio::time::timeout(Duration::from_mins(1), self.pty.read(&mut bytes)).await;
-        let length = match read.unwrap_or_else(|_| panic!("nothing came: {}", self.seen)) {
-            Ok(length) => length,
-            Err(error) if error.raw_os_error() == Some(EIO) => 0,
-            Err(error) => panic!("{error}"),
-        };
-        self.seen.push_str(&String::from_utf8_lossy(&bytes[..length]));
-        length > 0
-    }
-}
-
-/// What a terminal shows of `text` that never moves its cursor up: its lines, without their colours and bars.
-fn shown(text: &str) -> String {
-    let text = text.replace("\r\n", "\n");
-    let lines = text.split('\n').map(|line| line.rsplit(['\r', '\u{1b}']).next().unwrap());
-    let lines = lines.map(|line| line.strip_prefix("[2K").or(line.strip_prefix("[K")).unwrap_or(line));
-    lines.collect::<Vec<_>>().join("\n")
-}
+use crate::support::terminal::{Terminal, shown};
 
 const QUESTION: &str = "? [y/N] ";
 
-/// A sandbox whose target is marked and has books of two users, the second of whom owned the last sync's.
+/// A sandbox whose target is marked, has two users, and books of the second one under other titles.
 async fn two_users() -> Sandbox {
     let sandbox = Sandbox::new().await;
     let second =
@@ -91,6 +15,7 @@ async fn two_users() -> Sandbox {
     execute(&sandbox.target_admin_url(), second).await;
     let run = sandbox.run(&["sync", "--yes", "--user-email", "bob@example.org"]).await;
     assert_eq!(run.code, Some(0), "{run:?}");
+    execute(&sandbox.target_admin_url(), r#"UPDATE "Book" SET title = title || '!'"#).await;
     sandbox
 }
 
@@ -100,7 +25,7 @@ fn owners(sandbox: &Sandbox) -> String {
 }
 
 #[tokio::test]
-async fn yes_replaces_the_books_and_no_session_waits_for_it() {
+async fn yes_changes_the_books_and_no_session_waits_for_it() {
     let sandbox = Sandbox::new().await;
     let mut terminal = Terminal::start(&sandbox, &["sync"]);
     let asked = terminal.until(QUESTION).await;
@@ -108,9 +33,9 @@ async fn yes_replaces_the_books_and_no_session_waits_for_it() {
     source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
     target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
     owner   ada@example.org (user 1, the only one)
-    0 books are removed.
-    In their place come 357 books of production, owned by ada@example.org.
-    Replace the books of DB at 127.0.0.1:TARGET? [y/N]
+    Books: 357 new, 0 changed, 0 only in development and removed, 0 unchanged.
+    90 of the new and changed ones are PRIVATE in production.
+    Change the books of DB at 127.0.0.1:TARGET? [y/N]
     ");
     no_session_left(&sandbox.source_admin_url()).await;
     no_session_left(&sandbox.target_admin_url()).await;
@@ -123,11 +48,52 @@ async fn yes_replaces_the_books_and_no_session_waits_for_it() {
 }
 
 #[tokio::test]
+async fn the_other_strategies_ask_before_they_replace_the_books() {
+    for strategy in ["atomic", "batched"] {
+        let sandbox = two_users().await;
+        let call = ["sync", "--user-id", "1", "--strategy", strategy];
+        let mut terminal = Terminal::start(&sandbox, &call);
+        let asked = terminal.until(QUESTION).await;
+        insta::allow_duplicates!(insta::assert_snapshot!(shown(&sandbox.redacted(&asked)), @"
+        source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
+        target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
+        owner   ada@example.org (user 1, --user-id)
+        357 books are removed: 357 of bob@example.org.
+        In their place come 357 books of production, owned by ada@example.org.
+        Replace the books of DB at 127.0.0.1:TARGET? [y/N]
+        "));
+        no_session_left(&sandbox.target_admin_url()).await;
+        terminal.answer("y\n").await;
+        let (status, said) = terminal.end().await;
+        assert_eq!(status.code(), Some(0), "{said}");
+        assert_eq!(owners(&sandbox), "ada@example.org\n");
+        assert_eq!(dump(&sandbox.target_url(), BOOKS), dump(&sandbox.source_url(), BOOKS));
+    }
+}
+
+#[tokio::test]
+async fn a_declined_stage_is_emptied_and_no_book_was_touched() {
+    let sandbox = two_users().await;
+    let books = || dump(&sandbox.target_admin_url(), r#"SELECT ctid, xmin, b.* FROM "Book" b ORDER BY id"#);
+    let before = books();
+    let mut terminal = Terminal::start(&sandbox, &["sync", "--user-id", "1"]);
+    terminal.until(QUESTION).await;
+    let staged = "SELECT (SELECT count(*) FROM dewey_sync.stage), state FROM dewey_sync.run ORDER BY run_id DESC LIMIT 1";
+    assert_eq!(dump(&sandbox.target_admin_url(), staged), b"357\trunning\n");
+    terminal.answer("n\n").await;
+    let (status, said) = terminal.end().await;
+    assert_eq!(status.code(), Some(8), "{said}");
+    assert!(said.contains("state: `\"Book\"` is unchanged") && !said.contains("--resume"), "{said}");
+    assert!(books() == before);
+    assert_eq!(dump(&sandbox.target_admin_url(), staged), b"0\tdeclined\n");
+}
+
+#[tokio::test]
 async fn any_other_answer_declines() {
     let sandbox = two_users().await;
     let before = tuples(&sandbox.target_admin_url()).await;
     for answer in ["n\n", "\n", "yesterday\n", "\u{4}"] {
-        let mut terminal = Terminal::start(&sandbox, &["sync", "--user-id", "1"]);
+        let mut terminal = Terminal::start(&sandbox, &["sync", "--user-id", "1", "--strategy", "atomic"]);
         terminal.until(QUESTION).await;
         terminal.answer(answer).await;
         let (status, said) = terminal.end().await;

@@ -1,16 +1,14 @@
 //! A signal at any moment: the right exit code, the target in a state that its strategy allows, no session left.
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 use sqlx::Row;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStderr, ChildStdout};
 
 use crate::support::inspect::{BOOKS, dump, no_session_left};
+use crate::support::running::{Running, is_batch, until_it_waits};
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::{connect, execute};
 
@@ -27,60 +25,12 @@ const SEEDS: u64 = 20;
 /// Runs at the same time, each on a pair of databases that it uses again and again.
 const LANES: u64 = 4;
 
-/// A run of the tool with `--output json`, followed line by line.
-struct Running {
-    child: Child,
-    stdout: Lines<BufReader<ChildStdout>>,
-    stderr: Lines<BufReader<ChildStderr>>,
-    /// Seen until now.
-    batches: u64,
-}
-
-impl Running {
-    fn start(sandbox: &Sandbox, call: &[&str]) -> Self {
-        let mut command = sandbox.command();
-        let command = command.args(["--output", "json"]).args(call);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
-        Self { child, stdout, stderr, batches: 0 }
-    }
-
-    async fn event(&mut self) -> Option<Value> {
-        let line = self.stdout.next_line().await.unwrap()?;
-        let event: Value = serde_json::from_str(&line).unwrap();
-        self.batches += u64::from(event["event"] == "batch");
-        Some(event)
-    }
-
-    /// Reads on until `wanted` is true of an event.
-    async fn until(&mut self, wanted: impl Fn(&Value) -> bool) {
-        while !wanted(&self.event().await.expect("the run ended early")) {}
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().unwrap().to_string();
-        let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    /// The exit code, the last line of stdout, and what stderr said.
-    async fn end(&mut self) -> (Option<i32>, Value, String) {
-        let mut last = Value::Null;
-        while let Some(event) = self.event().await {
-            last = event;
-        }
-        let mut said = Vec::new();
-        while let Some(line) = self.stderr.next_line().await.unwrap() {
-            said.push(line);
-        }
-        (self.child.wait().await.unwrap().code(), last, said.join("\n"))
-    }
-}
-
 fn is_phase(event: &Value, phase: &str) -> bool {
     event["event"] == "phase" && event["phase"] == phase
 }
+
+const ANOTHER_TITLE: &str =
+    r#"UPDATE "Book" SET title = title || '!' WHERE id = (SELECT min(id) FROM "Book")"#;
 
 async fn many_books() -> Sandbox {
     let sandbox = Sandbox::with_books(BOOKS_MANY).await;
@@ -97,12 +47,14 @@ async fn check(sandbox: &Sandbox, strategy: &str, seed: u64) -> u64 {
     let after = StdRng::seed_from_u64(seed).random_range(1..AFTER_MAX);
     let (name, code) = if seed.is_multiple_of(2) { ("INT", 130) } else { ("TERM", 143) };
     let what = format!("seed {seed}: SIG{name} after batch event {after} of `{strategy}`");
+    // Whatever the run before left, there is something to do.
+    execute(&sandbox.target_admin_url(), ANOTHER_TITLE).await;
     let old = rows_with_their_places(sandbox);
     let marking = ["--mark-development", &sandbox.database];
     let call = ["sync", "--yes", "--strategy", strategy, "--batch-size", BATCH_SIZE];
     let mut running = Running::start(sandbox, &[&call[..], &marking].concat());
     for _ in 0..after {
-        running.until(|event| event["event"] == "batch").await;
+        running.until(is_batch).await;
     }
     running.signal(name);
     let (exit_code, end, said) = running.end().await;
@@ -129,6 +81,14 @@ async fn check(sandbox: &Sandbox, strategy: &str, seed: u64) -> u64 {
         "atomic" => {
             assert_eq!(rows_with_their_places(sandbox), old, "{what}");
             assert_eq!(end["batches"]["done"], 0, "{what}: all of them were rolled back");
+        }
+        "staged" => {
+            assert_eq!(rows_with_their_places(sandbox), old, "{what}");
+            let staged = "SELECT count(*), sum(rows), (SELECT count(*) FROM dewey_sync.stage)
+                          FROM dewey_sync.stage_checkpoint";
+            let staged = String::from_utf8(dump(&sandbox.target_admin_url(), staged)).unwrap();
+            let (batches, books) = (&end["batches"]["done"], &end["counts"]["exported"]);
+            assert_eq!(staged, format!("{batches}\t{books}\t{books}\n"), "{what}");
         }
         _ => assert_whole_batches(sandbox, &end, &what).await,
     }
@@ -190,6 +150,11 @@ fn an_interrupted_atomic_run_leaves_the_old_books_where_they_were() {
 }
 
 #[test]
+fn an_interrupted_staged_run_leaves_the_old_books_where_they_were_and_whole_batches_in_the_stage() {
+    check_all("staged");
+}
+
+#[test]
 fn an_interrupted_batched_run_leaves_whole_batches() {
     check_all("batched");
 }
@@ -199,7 +164,7 @@ async fn a_hangup_counts_as_sigterm() {
     let sandbox = many_books().await;
     let call = ["sync", "--yes", "--batch-size", BATCH_SIZE, "--mark-development", &sandbox.database];
     let mut running = Running::start(&sandbox, &call);
-    running.until(|event| event["event"] == "batch").await;
+    running.until(is_batch).await;
     running.signal("HUP");
     let (code, end, said) = running.end().await;
     assert_eq!((code, &end["outcome"]), (Some(143), &"interrupted".into()), "{end} {said}");
@@ -214,16 +179,6 @@ async fn hold_inserts(sandbox: &Sandbox) -> sqlx::PgConnection {
     let mut holder = connect(&sandbox.target_admin_url()).await;
     sqlx::raw_sql("SELECT pg_advisory_lock(1)").execute(&mut holder).await.unwrap();
     holder
-}
-
-/// Until a session of the tool waits for a lock in the target.
-fn until_it_waits(sandbox: &Sandbox) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-                   AND application_name LIKE 'dewey-sync%' AND wait_event_type = 'Lock'";
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while dump(&sandbox.target_admin_url(), waiting) == b"0\n" {
-        assert!(Instant::now() < deadline, "nothing waits");
-    }
 }
 
 #[tokio::test]
@@ -246,13 +201,13 @@ async fn a_second_signal_ends_at_once() {
 }
 
 #[tokio::test]
-async fn a_signal_ends_a_removal_that_waits_for_a_lock() {
+async fn a_signal_ends_a_change_of_books_that_waits_for_a_lock() {
     let sandbox = Sandbox::new().await;
     // Reading goes on, as the guards need it; deleting waits.
     let mut holder = connect(&sandbox.target_admin_url()).await;
     let lock = r#"BEGIN; LOCK TABLE "Book" IN SHARE MODE"#;
     sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
-    for strategy in ["atomic", "batched"] {
+    for strategy in ["staged", "atomic", "batched"] {
         let mut running = Running::start(&sandbox, &["sync", "--yes", "--strategy", strategy]);
         until_it_waits(&sandbox);
         running.signal("TERM");

@@ -85,6 +85,57 @@ pub(crate) fn statements_by_session(database: &str) -> BTreeMap<String, Vec<Stri
     sessions
 }
 
+/// How much of the source's log there is by now, in bytes.
+pub(crate) fn log_length() -> usize {
+    usize::try_from(std::fs::metadata(SERVERS.source.log_path()).unwrap().len()).unwrap()
+}
+
+/// The ranges of ids whose books the reading role read whole in a database since the source's log had `from` bytes, as
+/// the parameters that bound them.
+pub(crate) fn exported(database: &str, from: usize) -> Vec<Bounds> {
+    let log = std::fs::read(SERVERS.source.log_path()).unwrap();
+    exported_in(&String::from_utf8_lossy(&log[from..]), database)
+}
+
+/// After the first id and through the second one; `None` is without a bound.
+pub(crate) type Bounds = (Option<i32>, Option<i32>);
+
+fn exported_in(log: &str, database: &str) -> Vec<Bounds> {
+    const FIELDS: &str = "DETAIL:  parameters: ";
+    let mut open: BTreeMap<&str, String> = BTreeMap::new();
+    let mut ranges = Vec::new();
+    for line in log.lines() {
+        let mut fields = line.splitn(5, '|');
+        let (Some(session), Some(name), Some(role), Some(_), Some(message)) =
+            (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        if name != database || role != READER {
+            continue;
+        }
+        if let Some((_, query)) =
+            message.strip_prefix("LOG:  execute ").and_then(|rest| rest.split_once(": "))
+            && query.contains(r#"ORDER BY "Book"."id" ASC"#)
+        {
+            if query.contains("$1") {
+                open.insert(session, query.to_owned());
+            } else {
+                ranges.push((None, None));
+            }
+        } else if let (Some(values), Some(query)) = (message.strip_prefix(FIELDS), open.remove(session)) {
+            let bound = |condition: &str| {
+                let (_, rest) = query.split_once(&format!(r#""id" {condition} $"#))?;
+                let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
+                let (_, value) = values.split_once(&format!("${number} = '"))?;
+                value.split('\'').next()?.parse().ok()
+            };
+            ranges.push((bound(">"), bound("<=")));
+        }
+    }
+    ranges
+}
+
 /// The queries in a log whose line prefix is `%p|%d|%u|%a|`, each with the process of its session.
 fn logged(log: &str, database: &str) -> Vec<(String, String)> {
     let mut queries: Vec<(String, String)> = Vec::new();
@@ -191,6 +242,21 @@ mod tests {
         let expected =
             ["BEGIN", "SELECT ';', 'it''s;', \"a;b\", $1", "DO $x$ a; b $x$ -- c;", "/* d; */ COMMIT"];
         assert_eq!(split(query), expected);
+    }
+
+    #[test]
+    fn exported_ranges_are_read_with_their_parameters() {
+        let select = r#"SELECT 1 FROM "Book" WHERE"#;
+        let order = r#"ORDER BY "Book"."id" ASC"#;
+        let log = format!(
+            "1|a|reader|x|LOG:  execute s_1: {select} \"Book\".\"id\" > $1 AND \"Book\".\"id\" <= $2 {order}\n\
+             2|a|reader|x|LOG:  execute s_1: {select} \"Book\".\"id\" <= $1 {order}\n\
+             1|a|reader|x|DETAIL:  parameters: $1 = '-7', $2 = '30'\n\
+             2|a|reader|x|DETAIL:  parameters: $1 = '3'\n\
+             1|a|reader|x|LOG:  execute s_2: SELECT $1\n1|a|reader|x|DETAIL:  parameters: $1 = '3'\n\
+             1|b|reader|x|LOG:  execute s_1: SELECT {order}\n"
+        );
+        assert_eq!(exported_in(&log, "a"), [(Some(-7), Some(30)), (None, Some(3))]);
     }
 
     #[test]

@@ -3,5 +3,7 @@
 pub(crate) mod inspect;
 pub(crate) mod proxy;
 pub(crate) mod redact;
+pub(crate) mod running;
 pub(crate) mod sandbox;
 pub(crate) mod servers;
+pub(crate) mod terminal;
