@@ -8,37 +8,42 @@ use crate::support::inspect::{BOOKS, dump, statements_by_session};
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::execute;
 
+/// Makes every book of the target another one than the source's.
+const OTHER_TITLES: &str = r#"UPDATE "Book" SET title = title || '!'"#;
+
 /// The developer's id, which no owner has in the source.
 const DEVELOPER_ID: i32 = 4711;
 
 #[tokio::test]
 async fn no_books_sync() {
-    check(0, &["atomic", "batched"]).await;
+    check(0, &["staged", "atomic", "batched"]).await;
 }
 
 #[tokio::test]
 async fn a_shelf_of_awkward_books_syncs_byte_for_byte() {
-    check(357, &["atomic", "batched", "atomic"]).await;
+    check(357, &["staged", "atomic", "batched", "staged", "atomic"]).await;
 }
 
 #[tokio::test]
 async fn ten_thousand_books_sync_byte_for_byte() {
-    check(10_000, &["atomic", "batched"]).await;
+    check(10_000, &["staged", "atomic", "batched"]).await;
 }
 
-/// Syncs once by each of `strategies`; from the second time on there are books to replace.
+/// Syncs once by each of `strategies`; from the second time on each book has another title in the target.
 async fn check(books: u32, strategies: &[&str]) {
     let sandbox = sandbox(books).await;
     let expected = dump(&sandbox.source_admin_url(), BOOKS);
-    let mut deleted = 0;
+    let mut old_books = 0;
     for strategy in strategies {
+        execute(&sandbox.target_admin_url(), OTHER_TITLES).await;
         let run = sandbox.run(&["sync", "--yes", "--output", "json", "--strategy", strategy]).await;
 
         assert_eq!(run.code, Some(0), "{run:?}");
         let end = run.json_end();
-        assert_eq!(end["counts"], counts(books, deleted), "{strategy}");
+        assert_eq!(end["counts"], counts(strategy, books, old_books), "{strategy}");
         assert_eq!(end["fingerprint"]["rows"], books);
-        assert_eq!((&end["strategy"], &end["outcome"]), (&json!(strategy), &json!("verified")));
+        let outcome = if books == 0 { "unchanged" } else { "verified" };
+        assert_eq!((&end["strategy"], &end["outcome"]), (&json!(strategy), &json!(outcome)));
         assert!(
             dump(&sandbox.target_admin_url(), BOOKS) == expected,
             "{strategy}: other bytes in the target"
@@ -46,7 +51,7 @@ async fn check(books: u32, strategies: &[&str]) {
         let owners =
             format!(r#"SELECT count(*), count(*) FILTER (WHERE "ownerId" = {DEVELOPER_ID}) FROM "Book""#);
         assert_eq!(text(dump(&sandbox.target_admin_url(), &owners)), format!("{books}\t{books}\n"));
-        deleted = books;
+        old_books = books;
     }
     let verify = sandbox.run(&["verify"]).await;
     assert_eq!(verify.code, Some(0), "{verify:?}");
@@ -95,9 +100,11 @@ async fn the_end_line_of_the_default_run_is_its_whole_summary() {
 
     let mut end = run.json_end();
     assert!(end["duration_ms"].take().is_u64());
+    assert!(end["apply_ms"].take().is_u64());
     assert_eq!(end["fingerprint"]["digest"].take().as_str().unwrap().len(), 16);
     insta::assert_snapshot!(serde_json::to_string_pretty(&end).unwrap(), @r#"
     {
+      "apply_ms": null,
       "batches": {
         "done": 3,
         "failed": 0,
@@ -125,15 +132,27 @@ async fn the_end_line_of_the_default_run_is_its_whole_summary() {
       "outcome": "verified",
       "retries": 0,
       "run_id": 1,
-      "strategy": "atomic"
+      "strategy": "staged"
     }
     "#);
 }
 
 #[tokio::test]
-async fn a_human_run_says_what_it_replaced_copied_and_verified() {
+async fn a_human_run_says_what_it_staged_applied_and_verified() {
     let sandbox = sandbox(40).await;
     let run = sandbox.run(&["sync", "--yes"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    insta::assert_snapshot!(without_measures(&run.stdout), @"
+    staged    40 books  N books/s  1 batch
+    applied   40 new, 0 changed, 0 removed, 0 unchanged  in N ms
+    verified  40 books, every copied column and the owner, as production stood at TIME UTC
+    ");
+}
+
+#[tokio::test]
+async fn a_human_run_says_what_it_replaced_copied_and_verified() {
+    let sandbox = sandbox(40).await;
+    let run = sandbox.run(&["sync", "--yes", "--strategy", "atomic"]).await;
     assert_eq!(run.code, Some(0), "{run:?}");
     insta::assert_snapshot!(without_measures(&run.stdout), @"
     removed   0 old books
@@ -145,7 +164,8 @@ async fn a_human_run_says_what_it_replaced_copied_and_verified() {
 #[tokio::test]
 async fn the_ledger_agrees_with_the_end_line() {
     let sandbox = sandbox(40).await;
-    for (strategy, batches) in [("atomic", "[null]"), ("batched", "[0, 1, 2, 3]")] {
+    for (strategy, batches) in [("staged", "[null]"), ("atomic", "[null]"), ("batched", "[0, 1, 2, 3]")] {
+        execute(&sandbox.target_admin_url(), OTHER_TITLES).await;
         let arguments = ["sync", "--yes", "--output", "json", "--batch-size", "15", "--strategy", strategy];
         let end = sandbox.run(&arguments).await.json_end();
         let row = format!(
@@ -153,7 +173,7 @@ async fn the_ledger_agrees_with_the_end_line() {
                'engine', engine, 'retries', retries, 'counts', json_build_object('exported', exported,
                'inserted', inserted, 'updated', updated, 'deleted', deleted, 'unchanged', unchanged,
                'skipped', skipped, 'failed', failed),
-               'fingerprint', json_build_object('rows', fingerprint_rows, 'digest', fingerprint_digest), 'error', error)
+               'apply_ms', apply_ms, 'fingerprint', json_build_object('rows', fingerprint_rows, 'digest', fingerprint_digest), 'error', error)
              FROM dewey_sync.run WHERE run_id = {} AND owner_id = {DEVELOPER_ID}
                AND snapshot_at BETWEEN date_trunc('milliseconds', started_at) AND finished_at AND finished_at <= clock_timestamp()",
             end["run_id"]
@@ -176,7 +196,8 @@ async fn history_lists_the_runs_newest_first_and_shows_one() {
     let sandbox = sandbox(40).await;
     let none = sandbox.run(&["history"]).await;
     assert_eq!((none.code, none.stdout.as_str()), (Some(0), "no runs yet\n"), "{none:?}");
-    for strategy in ["atomic", "batched"] {
+    for strategy in ["staged", "batched"] {
+        execute(&sandbox.target_admin_url(), OTHER_TITLES).await;
         assert_eq!(sandbox.run(&["sync", "--yes", "--strategy", strategy]).await.code, Some(0));
     }
 
@@ -185,7 +206,7 @@ async fn history_lists_the_runs_newest_first_and_shows_one() {
     let [newest, oldest, end] = &lines[..] else { panic!("{listed:?}") };
     assert_eq!(end, &json!({ "event": "end", "outcome": "listed", "exit_code": 0, "runs": 2 }));
     assert_eq!([&newest["run_id"], &newest["strategy"]], [&json!(2), &json!("batched")]);
-    assert_eq!([&oldest["run_id"], &oldest["strategy"]], [&json!(1), &json!("atomic")]);
+    assert_eq!([&oldest["run_id"], &oldest["strategy"]], [&json!(1), &json!("staged")]);
     let one = sandbox.run(&["history", "1", "--output", "json"]).await;
     assert_eq!(serde_json::from_str::<Value>(one.stdout.lines().next().unwrap()).unwrap(), *oldest);
     for shown in [&listed, &one] {
@@ -194,15 +215,17 @@ async fn history_lists_the_runs_newest_first_and_shows_one() {
 
     let same_everywhere = "UPDATE dewey_sync.run SET started_at = '2024-02-29 12:00:00+00',
         finished_at = '2024-02-29 12:00:01.5+00', snapshot_at = '2024-02-29 12:00:01+00', os_user = 'ada',
-        host = 'laptop', tool_version = '0', fingerprint_digest = '0123456789abcdef',
+        host = 'laptop', tool_version = '0', session = 'dewey-sync 1-0123abcd', apply_ms = apply_ms * 0 + 7,
+        fingerprint_digest = '0123456789abcdef',
         source = regexp_replace(source, '_\\d+|:\\d+', '', 'g'), target = regexp_replace(target, '_\\d+|:\\d+', '', 'g')";
     execute(&sandbox.target_admin_url(), same_everywhere).await;
     insta::assert_snapshot!(sandbox.run(&["history"]).await.stdout, @"
-    2  2024-02-29 12:00:00 UTC  verified       batched          40 books  1.5 s
-    1  2024-02-29 12:00:00 UTC  verified       atomic           40 books  1.5 s
+    2  2024-02-29 12:00:00 UTC  verified       batched          80 books changed  1.5 s
+    1  2024-02-29 12:00:00 UTC  verified       staged           40 books changed  1.5 s
     ");
     insta::assert_snapshot!(sandbox.run(&["history", "1"]).await.stdout, @"
     action              sync
+    apply_ms            7
     deleted             0
     engine              insert
     exported            40
@@ -222,7 +245,7 @@ async fn history_lists_the_runs_newest_first_and_shows_one() {
     source              sandbox at 127.0.0.1
     started_at          2024-02-29T12:00:00+00:00
     state               verified
-    strategy            atomic
+    strategy            staged
     target              sandbox at 127.0.0.1
     tool_version        0
     unchanged           0
@@ -244,9 +267,15 @@ async fn sandbox(books: u32) -> Sandbox {
     sandbox
 }
 
-fn counts(books: u32, deleted: u32) -> Value {
+/// Of a run that finds as many `old_books`, each with another title.
+fn counts(strategy: &str, books: u32, old_books: u32) -> Value {
+    let [inserted, updated, deleted] = match strategy {
+        "staged" => [books - old_books, old_books, 0],
+        _ => [books, 0, old_books],
+    };
     json!({
-        "exported": books, "inserted": books, "updated": 0, "deleted": deleted, "unchanged": 0, "skipped": 0, "failed": 0
+        "exported": books, "inserted": inserted, "updated": updated, "deleted": deleted, "unchanged": 0, "skipped": 0,
+        "failed": 0
     })
 }
 
@@ -255,7 +284,7 @@ fn without_measures(stdout: &str) -> String {
     let words = stdout.split(' ').scan("", |next, word| Some((std::mem::replace(next, word), word)));
     let mut shown: Vec<&str> = Vec::new();
     for (before, word) in words {
-        if word == "books/s" {
+        if word == "books/s" || word.starts_with("ms\n") {
             shown.pop();
             shown.push("N");
         }

@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::inspect::tuples;
-
+use crate::support::inspect::{dump, tuples};
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::execute;
 
@@ -16,7 +15,7 @@ async fn check(sandbox: &Sandbox, call: &[&str]) -> Run {
     run
 }
 
-/// A marked target with all books, three of which are in a reading list.
+/// A marked target with all books under other titles, three of them in a reading list; production has lost one of these.
 async fn in_use() -> Sandbox {
     let sandbox = Sandbox::new().await;
     let run = sandbox.run(&["sync", "--yes"]).await;
@@ -26,6 +25,11 @@ async fn in_use() -> Sandbox {
         INSERT INTO "BookInReadingList" ("bookId", "readingListId")
             SELECT b.id, l.id FROM (SELECT id FROM "Book" ORDER BY id LIMIT 3) b, "ReadingList" l"#;
     execute(&sandbox.target_url(), list).await;
+    execute(&sandbox.target_url(), r#"UPDATE "Book" SET title = title || '!'"#).await;
+    let listed = r#"SELECT isbn13 FROM "Book" JOIN "BookInReadingList" e ON e."bookId" = "Book".id ORDER BY 1 LIMIT 1"#;
+    let isbn13 = String::from_utf8(dump(&sandbox.target_url(), listed)).unwrap();
+    let lost = format!(r#"DELETE FROM "Book" WHERE isbn13 = '{}'"#, isbn13.trim_end());
+    execute(&sandbox.source_admin_url(), &lost).await;
     sandbox
 }
 
@@ -40,7 +44,7 @@ async fn a_target_without_a_ledger_stays_without_one() {
     owner   ada@example.org (user 1, the only one)
     ");
     insta::assert_snapshot!(run.stdout, @r#"
-    0 books would be removed.
+    Books: 357 new, 0 changed, 0 only in development and removed, 0 unchanged.
     357 books of 7 owners would be copied in 4 batches, all owned by ada@example.org.
     90 of them are PRIVATE in production.
       Beyond Light without End
@@ -53,10 +57,13 @@ async fn a_target_without_a_ledger_stays_without_one() {
 #[tokio::test]
 async fn losses_are_shown() {
     let sandbox = in_use().await;
-    for strategy in ["atomic", "batched"] {
+    for (strategy, lost) in [
+        ("staged", r#"Lost with those removed: 1 row of `public."BookInReadingList"`."#),
+        ("atomic", r#"Lost with the old ones: 3 rows of `public."BookInReadingList"`."#),
+        ("batched", r#"Lost with the old ones: 3 rows of `public."BookInReadingList"`."#),
+    ] {
         let run = check(&sandbox, &["sync", "--dry-run", "--strategy", strategy]).await;
         assert_eq!(run.code, Some(0), "{run:?}");
-        let lost = r#"Lost with the old ones: 3 rows of `public."BookInReadingList"`."#;
         assert!(run.stdout.lines().any(|line| line == lost), "{run:?}");
     }
 }
@@ -68,10 +75,24 @@ async fn json_is_a_preview_and_an_end() {
     assert_eq!(run.code, Some(0), "{run:?}");
     let lines: Vec<Value> = run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let events: Vec<&Value> = lines.iter().map(|line| &line["event"]).collect();
-    assert_eq!(events, ["phase", "preview", "end"]);
-    insta::assert_json_snapshot!(lines[1], @r#"
+    assert_eq!(events, ["phase", "phase", "preview", "end"]);
+    insta::assert_json_snapshot!(lines[2], @r#"
     {
       "batches": 1,
+      "changes": {
+        "changed": 356,
+        "dependents": [
+          {
+            "fate": "removed",
+            "rows": 1,
+            "table": "public.\"BookInReadingList\""
+          }
+        ],
+        "new": 0,
+        "private": 0,
+        "removed": 1,
+        "unchanged": 0
+      },
       "dependents": [
         {
           "fate": "removed",
@@ -87,7 +108,7 @@ async fn json_is_a_preview_and_an_end() {
         "name": null
       },
       "owners_remapped": 7,
-      "source_books": 357,
+      "source_books": 356,
       "source_private_books": 90,
       "target_books": 357,
       "titles": [
@@ -101,6 +122,7 @@ async fn json_is_a_preview_and_an_end() {
     end.as_object_mut().unwrap().remove("duration_ms").unwrap();
     insta::assert_json_snapshot!(end, @r#"
     {
+      "apply_ms": null,
       "batches": {
         "done": 0,
         "failed": 0,
@@ -124,7 +146,7 @@ async fn json_is_a_preview_and_an_end() {
       "outcome": "dry_run",
       "retries": 0,
       "run_id": null,
-      "strategy": "atomic"
+      "strategy": "staged"
     }
     "#);
 }
@@ -137,12 +159,27 @@ async fn with_yes_it_refuses_what_a_run_would_refuse() {
                   SELECT '', '', '', '', '', '', '', '', '', '', '', 1, id, now() FROM "User""#;
     execute(&unmarked.target_admin_url(), book).await;
     let losing = in_use().await;
-    for sandbox in [&unmarked, &losing] {
-        let real = check(sandbox, &["sync", "--yes"]).await;
-        let dry = check(sandbox, &["sync", "--yes", "--dry-run"]).await;
+    for (sandbox, strategy) in
+        [(&unmarked, "staged"), (&unmarked, "atomic"), (&losing, "atomic"), (&losing, "batched")]
+    {
+        let real = check(sandbox, &["sync", "--yes", "--strategy", strategy]).await;
+        let dry = check(sandbox, &["sync", "--yes", "--dry-run", "--strategy", strategy]).await;
         assert_eq!((real.code, dry.code), (Some(3), Some(3)), "{dry:?}");
-        assert_eq!(real.stderr, dry.stderr);
+        let told = |run: &Run| {
+            let lines = run.stderr.lines().filter(|line| !line.starts_with("note: `--strategy staged`"));
+            lines.map(ToOwned::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&real), told(&dry));
     }
+    // A real run of `staged` knows it when the books are staged.
+    let dry = check(&losing, &["sync", "--yes", "--dry-run"]).await;
+    let real = losing.run(&["sync", "--yes", "--output", "json"]).await;
+    assert_eq!((real.code, dry.code), (Some(3), Some(3)), "{dry:?}");
+    let cause = r#"the books would take along 1 row of `public."BookInReadingList"`"#;
+    assert!(dry.stderr.contains(cause), "{dry:?}");
+    assert_eq!(real.json_end()["error"]["causes"][0], cause);
+    let agreed = check(&losing, &["sync", "--yes", "--dry-run", "--allow-cascade"]).await;
+    assert_eq!(agreed.code, Some(0), "{agreed:?}");
     let run = check(&unmarked, &["sync", "--dry-run"]).await;
     assert_eq!(run.code, Some(0), "{run:?}");
     assert!(run.stdout.contains("its name would have to be typed"), "{run:?}");

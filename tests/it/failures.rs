@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::inspect::{dump, tuples};
+use crate::support::inspect::{BOOKS, dump, tuples};
 use crate::support::redact::masked;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::execute;
 
-/// A source of 357 books in eight batches, and a target that a run has filled before.
+/// A source of 357 books in eight batches, and a target that a run has filled before; every title is another one.
 async fn filled() -> Sandbox {
     let sandbox = Sandbox::new().await;
     let first = sandbox.run(&["sync", "--yes"]).await;
     assert_eq!(first.code, Some(0), "{first:?}");
+    execute(&sandbox.target_url(), r#"UPDATE "Book" SET title = title || '!'"#).await;
     sandbox
 }
 
@@ -33,10 +34,13 @@ fn events(run: &Run, name: &str) -> Vec<Value> {
     events.filter(|event| event["event"] == name).collect()
 }
 
-/// Every tuple outside the ledger. The sequence of ids goes on whatever is rolled back.
+/// Every tuple outside the ledger. The sequence of ids goes on whatever is rolled back, and emptying the stage gives
+/// it another file, which `pg_class` tells.
 async fn application_tuples(sandbox: &Sandbox) -> BTreeMap<String, String> {
     let mut tuples = tuples(&sandbox.target_admin_url()).await;
-    tuples.retain(|name, _| !name.starts_with("dewey_sync.") && name != r#""Book_id_seq""#);
+    tuples.retain(|name, _| {
+        !name.starts_with("dewey_sync.") && ![r#""Book_id_seq""#, "pg_class"].contains(&name.as_str())
+    });
     tuples
 }
 
@@ -80,7 +84,7 @@ async fn batched_leaves_out_the_batch_that_fails_for_good_and_names_it() {
     caused by: new row for relation "Book" violates check constraint "no_such_book" (SQLSTATE 23514)
 
     state: `"Book"` holds 307 of 357 books, 7 of 8 batches; the old books are gone
-    hint: run `dewey-sync sync` again: it replaces what is there
+    hint: `dewey-sync sync --resume 2` goes on where it stopped
     "#);
     insta::assert_snapshot!(last_run(&sandbox), @r#"not_completed	307	307	357	50	0	t	1 of 8 batches failed: 4: batch 4 of 8: could not insert books: new row for relation "Book" violates check constraint "no_such_book" (SQLSTATE 23514)"#);
 
@@ -143,6 +147,34 @@ async fn atomic_changes_nothing_when_a_batch_fails_for_good() {
 }
 
 #[tokio::test]
+async fn staged_changes_nothing_when_a_book_is_refused_and_keeps_its_stage_for_a_resume() {
+    let sandbox = filled().await;
+    refuse_one(&sandbox).await;
+    let before = application_tuples(&sandbox).await;
+    let run = sync(&sandbox, "staged", &[]).await;
+    assert_eq!((run.code, run.stdout.as_str()), (Some(5), ""), "{run:?}");
+    insta::assert_snapshot!(said(&sandbox, &run), @r#"
+    source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
+    target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
+    owner   ada@example.org (user 1, the only one)
+    error: could not apply the staged books
+    caused by: new row for relation "Book" violates check constraint "no_such_book" (SQLSTATE 23514)
+
+    state: `"Book"` is unchanged
+    hint: `dewey-sync sync --resume 2` goes on where it stopped
+    "#);
+    insta::assert_snapshot!(last_run(&sandbox), @r#"not_completed	357	0	0	0	0	t	could not apply the staged books: new row for relation "Book" violates check constraint "no_such_book" (SQLSTATE 23514)"#);
+    assert_eq!(application_tuples(&sandbox).await, before);
+    assert_eq!(one(&sandbox.target_url(), "SELECT count(*) FROM dewey_sync.stage"), "357");
+
+    execute(&sandbox.target_url(), r#"ALTER TABLE "Book" DROP CONSTRAINT "no_such_book""#).await;
+    let resumed = sandbox.run(&["sync", "--yes", "--resume"]).await;
+    assert_eq!(resumed.code, Some(0), "{resumed:?}");
+    assert_eq!(dump(&sandbox.target_url(), BOOKS), dump(&sandbox.source_url(), BOOKS));
+    assert_eq!(one(&sandbox.target_url(), "SELECT count(*) FROM dewey_sync.stage"), "0");
+}
+
+#[tokio::test]
 async fn what_a_trigger_says_is_not_repeated_because_it_may_hold_a_title() {
     let sandbox = filled().await;
     let trigger = format!(
@@ -182,10 +214,11 @@ async fn duplicate_keys_of_the_source_are_reported_with_their_ids() {
         let sandbox = filled().await;
         let reported = duplicate(&sandbox, column).await;
         let before = application_tuples(&sandbox).await;
+        let staged = sync(&sandbox, "staged", &["--output", "json"]).await;
         let atomic = sync(&sandbox, "atomic", &["--output", "json"]).await;
         assert_eq!(application_tuples(&sandbox).await, before);
         let batched = sync(&sandbox, "batched", &["--output", "json"]).await;
-        for run in [&atomic, &batched] {
+        for run in [&staged, &atomic, &batched] {
             let end = run.json_end();
             assert_eq!((run.code, &end["outcome"]), (Some(5), &json!("not_completed")), "{run:?}");
             assert_eq!(end["error"]["hint"], reported, "{run:?}");

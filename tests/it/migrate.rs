@@ -15,6 +15,11 @@ async fn an_empty_database_gets_all_and_loses_all() {
     pending   ledger  m0002_application_object
     pending   ledger  m0003_run
     pending   ledger  m0004_checkpoint
+    pending   ledger  m0005_stage
+    pending   ledger  m0006_stage_checkpoint
+    pending   ledger  m0007_generation
+    pending   ledger  m0008_replaced
+    pending   ledger  m0009_run_session
     absent    enum  BookVisibility
     absent    table  User
     absent    table  Book
@@ -55,6 +60,11 @@ async fn an_adopted_database_stays_as_it_is() {
     pending   ledger  m0002_application_object
     pending   ledger  m0003_run
     pending   ledger  m0004_checkpoint
+    pending   ledger  m0005_stage
+    pending   ledger  m0006_stage_checkpoint
+    pending   ledger  m0007_generation
+    pending   ledger  m0008_replaced
+    pending   ledger  m0009_run_session
     present   enum  BookVisibility
     present   table  User
     present   table  Book
