@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sqlx::Row;
 
 use crate::support::inspect::{BOOKS, dump, statements, tuples};
-
+use crate::support::redact::masked;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::{SERVERS, connect, execute};
 
@@ -30,11 +30,43 @@ async fn both(sandbox: &Sandbox) -> [BTreeMap<String, String>; 2] {
     tokio::join!(tuples(&source), tuples(&target)).into()
 }
 
-/// A sandbox whose target is marked and holds the source's books.
+/// A sandbox whose target is marked and holds the source's books under other titles.
 async fn synced() -> Sandbox {
     let sandbox = Sandbox::new().await;
     passes(&sandbox, &["sync", "--yes"]).await;
+    execute(&sandbox.target_admin_url(), OTHER_TITLES).await;
     sandbox
+}
+
+/// Makes something to do.
+const OTHER_TITLES: &str = r#"UPDATE "Book" SET title = title || '!'"#;
+
+/// The strategies that remove every book.
+const REPLACING: [&str; 2] = ["atomic", "batched"];
+
+/// Removes from production the first book of the target.
+async fn production_loses_a_book(sandbox: &Sandbox) {
+    let first = r#"SELECT isbn13 FROM "Book" ORDER BY id LIMIT 1"#;
+    let isbn13 = String::from_utf8(dump(&sandbox.target_admin_url(), first)).unwrap();
+    let lost = format!(r#"DELETE FROM "Book" WHERE isbn13 = '{}'"#, isbn13.trim_end());
+    execute(&sandbox.source_admin_url(), &lost).await;
+}
+
+/// Runs a call that `staged` must refuse when it knows what would go: no table of the application is written; what it
+/// says in the end.
+async fn check_staged(sandbox: &Sandbox, call: &[&str]) -> String {
+    let url = sandbox.target_admin_url();
+    let application = async || {
+        let mut tuples = tuples(&url).await;
+        tuples.retain(|name, _| !name.starts_with("dewey_sync.") && !name.starts_with("pg_"));
+        tuples
+    };
+    let before = application().await;
+    let run = sandbox.run(call).await;
+    assert_eq!((run.code, run.stdout.as_str()), (Some(3), ""), "{call:?}: {run:?}");
+    assert_eq!(application().await, before, "{call:?}");
+    let said = sandbox.redacted(&run.stderr);
+    masked(&said[said.find("error:").unwrap()..], "--resume ")
 }
 
 async fn passes(sandbox: &Sandbox, call: &[&str]) -> Run {
@@ -58,8 +90,9 @@ async fn count(sandbox: &Sandbox, what: &str) -> i64 {
 }
 
 /// Every command that writes, with every flag that agrees to something.
-const WRITING: [&[&str]; 6] = [
+const WRITING: [&[&str]; 7] = [
     &["sync", "--yes", "--allow-cascade"],
+    &["sync", "--yes", "--allow-cascade", "--strategy", "atomic"],
     &["sync", "--yes", "--allow-cascade", "--strategy", "batched"],
     &["migrate", "up"],
     &["migrate", "down", "--yes"],
@@ -192,6 +225,7 @@ async fn a_target_with_books_is_written_only_when_its_own_name_marks_it() {
     passes(&sandbox, &["sync", "--yes", "--mark-development", &sandbox.database]).await;
     assert_eq!(dump(&sandbox.target_url(), BOOKS), dump(&sandbox.source_url(), BOOKS));
     // Marked for good.
+    execute(&sandbox.target_admin_url(), OTHER_TITLES).await;
     passes(&sandbox, &["sync", "--yes"]).await;
 }
 
@@ -233,16 +267,45 @@ async fn what_hangs_on_the_books_is_lost_only_with_the_flag() {
     let sandbox = synced().await;
     let target = sandbox.target_url();
     execute(&target, READING_LIST).await;
-    insta::assert_snapshot!(check(&sandbox, &["sync", "--yes"]).await, @r#"
+    for strategy in REPLACING {
+        let said = check(&sandbox, &["sync", "--yes", "--strategy", strategy]).await;
+        insta::allow_duplicates!(insta::assert_snapshot!(said, @r#"
+    source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
+    target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
+    owner   ada@example.org (user 1, the only one)
+    note: `--strategy staged` would keep 3 of the 3 rows that hang on books
     error: could not agree to the loss of what hangs on the old books
     caused by: the books would take along 3 rows of `public."BookInReadingList"`
 
     state: `"Book"` is unchanged
     hint: add `--allow-cascade`, or leave `--yes` out and answer the question
-    "#);
-    passes(&sandbox, &["sync", "--yes", "--allow-cascade"]).await;
+    "#));
+    }
+    passes(&sandbox, &["sync", "--yes", "--allow-cascade", "--strategy", "atomic"]).await;
     assert_eq!(count(&sandbox, r#""BookInReadingList""#).await, 0);
     assert_eq!(count(&sandbox, r#""ReadingList""#).await, 1);
+}
+
+#[tokio::test]
+async fn staged_keeps_what_hangs_on_books_that_stay_and_agrees_to_the_rest_only_with_the_flag() {
+    let sandbox = synced().await;
+    execute(&sandbox.target_url(), READING_LIST).await;
+    let entries = || dump(&sandbox.target_url(), r#"SELECT * FROM "BookInReadingList" ORDER BY id"#);
+    let before = entries();
+    passes(&sandbox, &["sync", "--yes"]).await;
+    assert_eq!(entries(), before);
+
+    production_loses_a_book(&sandbox).await;
+    insta::assert_snapshot!(check_staged(&sandbox, &["sync", "--yes"]).await, @r#"
+    error: could not agree to the loss of what hangs on the old books
+    caused by: the books would take along 1 row of `public."BookInReadingList"`
+
+    state: `"Book"` is unchanged
+    hint: add `--allow-cascade`, or leave `--yes` out and answer the question
+    "#);
+    passes(&sandbox, &["sync", "--yes", "--allow-cascade"]).await;
+    assert_eq!(count(&sandbox, r#""BookInReadingList""#).await, 2);
+    assert_eq!(dump(&sandbox.target_url(), BOOKS), dump(&sandbox.source_url(), BOOKS));
 }
 
 #[tokio::test]
@@ -255,20 +318,32 @@ async fn cascades_are_counted_however_deep_and_through_set_null() {
         CREATE TABLE reply (note int REFERENCES note ON DELETE CASCADE);
         CREATE TABLE wish (book int REFERENCES "Book" ON DELETE SET NULL, id int PRIMARY KEY);
         CREATE TABLE comment (wish int REFERENCES wish ON DELETE CASCADE);
-        INSERT INTO note SELECT id, id FROM "BookInReadingList" LIMIT 2;
+        INSERT INTO note SELECT id, id FROM "BookInReadingList" ORDER BY "bookId" LIMIT 2;
         INSERT INTO reply SELECT id FROM note, generate_series(1, 2);
-        INSERT INTO wish SELECT id, id FROM "Book" LIMIT 5;
+        INSERT INTO wish SELECT id, id FROM "Book" ORDER BY id LIMIT 5;
         INSERT INTO wish VALUES (NULL, -1000);
         INSERT INTO comment SELECT id FROM wish"#;
     execute(&target, hanging).await;
-    insta::assert_snapshot!(check(&sandbox, &["sync", "--yes"]).await, @r#"
+    insta::assert_snapshot!(check(&sandbox, &["sync", "--yes", "--strategy", "atomic"]).await, @r#"
+    source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
+    target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
+    owner   ada@example.org (user 1, the only one)
+    note: `--strategy staged` would keep 14 of the 14 rows that hang on books
     error: could not agree to the loss of what hangs on the old books
     caused by: the books would take along 3 rows of `public."BookInReadingList"`, 2 rows of `public.note`, 4 rows of `public.reply`, the reference of 5 rows of `public.wish`
 
     state: `"Book"` is unchanged
     hint: add `--allow-cascade`, or leave `--yes` out and answer the question
     "#);
+    production_loses_a_book(&sandbox).await;
+    let said = check_staged(&sandbox, &["sync", "--yes"]).await;
+    insta::assert_snapshot!(said.lines().nth(1).unwrap(), @r#"caused by: the books would take along 1 row of `public."BookInReadingList"`, 1 row of `public.note`, 2 rows of `public.reply`, the reference of 1 row of `public.wish`"#);
     passes(&sandbox, &["sync", "--yes", "--allow-cascade"]).await;
+    let left = [count(&sandbox, "reply").await, count(&sandbox, "wish WHERE book IS NOT NULL").await];
+    assert_eq!(left, [2, 4]);
+
+    execute(&target, OTHER_TITLES).await;
+    passes(&sandbox, &["sync", "--yes", "--allow-cascade", "--strategy", "atomic"]).await;
     let left = [
         count(&sandbox, "reply").await,
         count(&sandbox, "wish").await,
@@ -288,13 +363,30 @@ async fn rows_that_forbid_the_removal_stop_whatever_was_agreed() {
                INSERT INTO loan SELECT id FROM "Book" ORDER BY id LIMIT 2"#
         );
         execute(&sandbox.target_url(), &loan).await;
-        said.push(check(&sandbox, &["sync", "--yes", "--allow-cascade"]).await);
+        for strategy in REPLACING {
+            let call = ["sync", "--yes", "--allow-cascade", "--strategy", strategy];
+            said.push(check(&sandbox, &call).await);
+        }
+        // `staged` removes no book that is lent.
+        passes(&sandbox, &["sync", "--yes"]).await;
+        production_loses_a_book(&sandbox).await;
+        let staged = check_staged(&sandbox, &["sync", "--yes", "--allow-cascade"]).await;
+        insta::allow_duplicates!(insta::assert_snapshot!(staged, @r#"
+    error: could not plan the removal of the old books
+    caused by: 1 row of `public.loan` forbid the removal of the books that they refer to
+
+    state: `"Book"` is unchanged
+    hint: remove those rows of `public.loan`, or give its foreign key an ON DELETE action
+    "#));
         execute(&sandbox.target_url(), "DELETE FROM loan").await;
         passes(&sandbox, &["sync", "--yes"]).await;
     }
     said.dedup();
     assert_eq!(said.len(), 1, "{said:?}");
     insta::assert_snapshot!(said[0], @r#"
+    source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
+    target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
+    owner   ada@example.org (user 1, the only one)
     error: could not plan the removal of the old books
     caused by: 2 rows of `public.loan` forbid the removal of the books that they refer to
 
@@ -320,10 +412,14 @@ async fn the_source_is_read_by_read_only_sessions_in_read_only_transactions() {
     for call in [
         &["sync", "--dry-run"][..],
         &["sync", "--yes"],
+        &["sync", "--yes", "--strategy", "atomic"],
         &["sync", "--yes", "--strategy", "batched"],
         &["verify"],
     ] {
         passes(&sandbox, call).await;
+        if call != ["sync", "--yes", "--strategy", "batched"] {
+            execute(&sandbox.target_admin_url(), OTHER_TITLES).await;
+        }
     }
     let log = std::fs::read_to_string(SERVERS.source.log_path()).unwrap();
     let by_database = format!("|{}|reader|", sandbox.database);
