@@ -41,10 +41,23 @@ const CHANGES: &str = r#"
 "#;
 
 #[tokio::test]
+async fn staged_ends_with_the_source_as_it_was_verified() {
+    let stdout = ends_as_verified("staged", "dewey_sync.stage").await;
+    assert!(stdout.contains(r#""event":"staged_again""#), "{stdout}");
+}
+
+#[tokio::test]
 async fn batched_ends_with_the_source_as_it_was_verified() {
+    let stdout = ends_as_verified("batched", r#""Book""#).await;
+    // The last batch met the swapped isbn10 of a copied book, and came with what was copied again.
+    assert!(stdout.contains("batch 4 of 4 is left to the verification"), "{stdout}");
+}
+
+/// The source changes while books come into `table`, and again after the verification's snapshot; what the run said.
+async fn ends_as_verified(strategy: &str, table: &str) -> String {
     let sandbox = Sandbox::with_books(40).await;
-    let mut held = Held::new(&sandbox).await;
-    let run = start(&sandbox, "batched");
+    let mut held = Held::new(&sandbox, table).await;
+    let run = start(&sandbox, strategy);
 
     held.wait_for(FIRST).await;
     execute(&sandbox.source_admin_url(), CHANGES).await;
@@ -65,16 +78,15 @@ async fn batched_ends_with_the_source_as_it_was_verified() {
     assert!(dump(&sandbox.target_admin_url(), BOOKS) == expected);
     let end: serde_json::Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
     assert_eq!((&end["outcome"], &end["error"]), (&json!("verified"), &json!(null)));
-    // The last batch met the swapped isbn10 of a copied book, and came with what was copied again.
-    assert!(stdout.contains("batch 4 of 4 is left to the verification"), "{stdout}");
     assert_eq!(end["batches"], json!({ "total": 4, "done": 4, "failed": 0 }), "{stdout}");
     assert_eq!((&end["counts"]["failed"], &end["fingerprint"]["rows"]), (&json!(0), &json!(40)));
+    stdout
 }
 
 #[tokio::test]
 async fn atomic_ends_with_the_source_as_it_was_at_the_start() {
     let sandbox = Sandbox::with_books(40).await;
-    let mut held = Held::new(&sandbox).await;
+    let mut held = Held::new(&sandbox, r#""Book""#).await;
     let expected = dump(&sandbox.source_admin_url(), BOOKS);
     let run = start(&sandbox, "atomic");
 
@@ -100,7 +112,9 @@ struct Held {
 }
 
 impl Held {
-    async fn new(sandbox: &Sandbox) -> Self {
+    async fn new(sandbox: &Sandbox, table: &str) -> Self {
+        let migrated = sandbox.run(&["migrate", "up"]).await;
+        assert_eq!(migrated.code, Some(0), "{migrated:?}");
         let first = dump(
             &sandbox.source_admin_url(),
             &format!(r#"SELECT isbn13 FROM "Book" WHERE id = {FIRST_STOP}"#),
@@ -112,7 +126,7 @@ impl Held {
                 PERFORM pg_advisory_xact_lock(CASE NEW.isbn13 WHEN '{}' THEN {FIRST} ELSE {SECOND} END);
                 RETURN NEW;
             END $$;
-            CREATE TRIGGER stop BEFORE INSERT ON "Book" FOR EACH ROW
+            CREATE TRIGGER stop BEFORE INSERT ON {table} FOR EACH ROW
                 WHEN (NEW.isbn13 IN ('{0}', '{SECOND_STOP}')) EXECUTE FUNCTION stop();
             "#,
             first.trim_end()

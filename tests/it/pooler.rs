@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::support::inspect::{BOOKS, dump};
 use crate::support::sandbox::Sandbox;
-use crate::support::servers::{DEVELOPER, READER, SERVERS};
+use crate::support::servers::{DEVELOPER, READER, SERVERS, execute};
 
 /// Ends the pooler when the pipe to it is closed, as it is when this process ends, however it ends.
 const SUPERVISE: &str = r#""$1" -q "$2" & read -r _; kill "$!"; wait"#;
@@ -84,17 +84,23 @@ impl Drop for Pooler {
     }
 }
 
-/// Syncs again and again, so that prepared statements and settings of one client meet those of the next.
+/// Syncs again and again, each time other titles, so that prepared statements and settings of one client meet those of the next.
 async fn check(sandbox: &Sandbox) {
     for call in [
         &["sync", "--yes"][..],
         &["sync", "--yes", "--batch-size", "50"],
+        &["sync", "--yes", "--batch-size", "50"],
+        &["sync", "--yes", "--strategy", "atomic"],
+        &["sync", "--yes", "--strategy", "atomic", "--batch-size", "50"],
         &["sync", "--yes", "--strategy", "batched", "--batch-size", "50"],
         &["sync", "--yes", "--strategy", "batched", "--batch-size", "50"],
         &["verify"],
         &["migrate", "up"],
         &["migrate", "up"],
     ] {
+        if call.contains(&"sync") {
+            execute(&sandbox.target_admin_url(), r#"UPDATE "Book" SET title = title || '!'"#).await;
+        }
         let run = sandbox.run(call).await;
         assert_eq!(run.code, Some(0), "{call:?}: {run:?}");
         assert_eq!(dump(&sandbox.target_url(), BOOKS), dump(&sandbox.source_url(), BOOKS), "{call:?}");

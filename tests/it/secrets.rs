@@ -115,7 +115,8 @@ async fn no_output_and_no_ledger_holds_a_piece_of_a_secret() {
             let source = shape.replace("SECRET", text).replace("ROLE", &role).replace("AT", &source_at);
             sandbox.set_urls(&source, &target);
             let output = if random.random() { "human" } else { "json" };
-            let strategy = if random.random() { "atomic" } else { "batched" };
+            let strategy = ["staged", "atomic", "batched"][random.random_range(0..3)];
+            execute(&sandbox.target_admin_url(), r#"DELETE FROM "Book""#).await;
             let run =
                 sandbox.run(&["sync", "--yes", "-vv", "--output", output, "--strategy", strategy]).await;
             let code = run.code.unwrap();
@@ -131,13 +132,15 @@ async fn no_output_and_no_ledger_holds_a_piece_of_a_secret() {
         let source = format!("postgres://{role}:{}@{source_at}", checked.encoded);
         execute(
             &sandbox.target_admin_url(),
-            r#"ALTER TABLE "Book" ADD CONSTRAINT no CHECK (id < 0) NOT VALID"#,
+            r#"DELETE FROM "Book"; ALTER TABLE "Book" ADD CONSTRAINT no CHECK (id < 0) NOT VALID"#,
         )
         .await;
         sandbox.set_urls(&source, &target);
         for (what, arguments) in [
             ("a batch", &["sync", "--yes", "-vv", "--strategy", "batched"][..]),
-            ("a transaction", &["sync", "--yes", "-vv"]),
+            ("a transaction", &["sync", "--yes", "-vv", "--strategy", "atomic"]),
+            ("an apply", &["sync", "--yes", "-vv"]),
+            ("a resumed run", &["sync", "--yes", "-vv", "--resume"]),
             ("a question", &["sync", "-vv"]),
             ("a comparison", &["verify", "-vv"]),
             ("the history", &["history", "-vv"]),
