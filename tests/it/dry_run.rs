@@ -113,8 +113,8 @@ async fn json_is_a_preview_and_an_end() {
       "target_books": 357,
       "titles": [
         "Beyond Light without End",
-        "O'Reilly's \"Quoted\" `Title` “and” «others»",
-        "back\\slash, \\N, \\., \\\\x41, \\t and a last one\\"
+        "back\\slash, \\N, \\., \\\\x41, \\t and a last one\\",
+        "line one\nline two\r\nline three\ttabbed\u000b\f"
       ]
     }
     "#);
