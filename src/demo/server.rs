@@ -38,6 +38,7 @@ const SETTINGS: [(&str, &str); 7] = [
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
     binaries: PathBuf,
+    parent: PathBuf,
     initdb: Vec<String>,
     settings: Vec<(String, String)>,
 }
@@ -47,7 +48,14 @@ impl ServerOptions {
     /// zone UTC.
     pub fn new(binaries: impl Into<PathBuf>) -> Self {
         let initdb = ["--locale=C", "--encoding=UTF8"].map(str::to_owned).to_vec();
-        Self { binaries: binaries.into(), initdb, settings: Vec::new() }
+        Self { binaries: binaries.into(), parent: PARENT_DIRECTORY.into(), initdb, settings: Vec::new() }
+    }
+
+    /// Where the server's directory is made; a long path is no place for its socket.
+    #[must_use]
+    pub fn parent(mut self, directory: &Path) -> Self {
+        self.parent = directory.into();
+        self
     }
 
     /// Adds an option of `initdb`, such as `--locale=tr_TR.UTF-8`; the last of several wins.
@@ -146,7 +154,27 @@ impl Server {
     /// # Errors
     /// When the supervisor is gone.
     pub fn kill(&mut self) -> Result<()> {
-        self.ask("kill").map(drop)
+        self.ask("kill KILL").map(drop)
+    }
+
+    /// Ends it in PostgreSQL's immediate way, without a checkpoint, and returns when it and its sessions are gone.
+    ///
+    /// # Errors
+    /// When the supervisor is gone.
+    pub fn stop_at_once(&mut self) -> Result<()> {
+        self.ask("kill QUIT").map(drop)
+    }
+
+    /// Starts it on its port and data again; blocks until it accepts connections.
+    ///
+    /// # Errors
+    /// [`Kind::Unreachable`] with the log's last lines when it does not come up, as while sessions of a killed
+    /// server have not noticed yet.
+    pub fn start_again(&mut self) -> Result<()> {
+        if self.start_at(self.port)? {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Unreachable, "PostgreSQL did not start again").because(self.log_tail()))
     }
 
     /// Leaves the server running when this process ends.
@@ -163,9 +191,7 @@ impl Server {
     fn listen(&mut self) -> Result<()> {
         for _ in 0..PORT_ATTEMPTS {
             self.port = free_port().map_err(lost)?;
-            let answer = self.ask(&format!("start {}", self.port))?;
-            if let Some(pid) = answer.strip_prefix("ready ").and_then(|pid| pid.parse().ok()) {
-                self.pid = pid;
+            if self.start_at(self.port)? {
                 return Ok(());
             }
             if !self.log_tail().contains("Address already in use") {
@@ -173,6 +199,14 @@ impl Server {
             }
         }
         Err(Error::new(Kind::Unreachable, "PostgreSQL did not start").because(self.log_tail()))
+    }
+
+    /// Whether it came up.
+    fn start_at(&mut self, port: u16) -> Result<bool> {
+        let answer = self.ask(&format!("start {port}"))?;
+        let pid = answer.strip_prefix("ready ").and_then(|pid| pid.parse().ok());
+        self.pid = pid.unwrap_or(self.pid);
+        Ok(pid.is_some())
     }
 
     fn ask(&mut self, request: &str) -> Result<String> {
@@ -219,7 +253,7 @@ struct Supervisor {
 
 /// Makes the directory and starts the supervisor, which owns the directory from then on.
 fn supervise(options: &ServerOptions, password: &str) -> io::Result<(PathBuf, Supervisor)> {
-    let directory = tempfile::Builder::new().prefix("dewey-sync-").tempdir_in(PARENT_DIRECTORY)?;
+    let directory = tempfile::Builder::new().prefix("dewey-sync-").tempdir_in(&options.parent)?;
     // A new directory belongs to the effective user, whom the standard library does not tell otherwise.
     let account = if fs::metadata(directory.path())?.uid() == 0 { Some(unprivileged()?) } else { None };
     let give = |path: &Path| account.map_or(Ok(()), |(uid, gid)| chown(path, Some(uid), Some(gid)));

@@ -5,7 +5,7 @@
 # directory go as well. Asked on the standard input, answered on the standard output:
 #
 #   start PORT    "ready PID" or "failed"
-#   kill          "killed": the postmaster died of SIGKILL
+#   kill SIGNAL   "killed": the postmaster died of it
 #   keep          nothing: the server now lives until it is shut down, and cleans up then
 #
 # Signals meant for the process's terminal or service must not end this script before its work is done,
@@ -40,12 +40,12 @@ server=
     --auth-local=trust --auth-host=scram-sha-256 --no-sync "$@" >>"$directory/log" &&
     cat "$directory/settings" >>"$directory/data/postgresql.conf"
 
-while read -r request port; do
+while read -r request argument; do
     case $request in
     start)
-        "$binaries/postgres" -D "$directory/data" -k "$directory" -p "$port" </dev/null >>"$directory/log" 2>&1 &
+        "$binaries/postgres" -D "$directory/data" -k "$directory" -p "$argument" </dev/null >>"$directory/log" 2>&1 &
         server=$!
-        if ready "$port"; then
+        if ready "$argument"; then
             echo "ready $server"
         else
             kill -QUIT "$server"
@@ -55,7 +55,7 @@ while read -r request port; do
         fi
         ;;
     kill)
-        kill -KILL "$server"
+        kill "-$argument" "$server"
         wait "$server"
         server=
         echo killed

@@ -25,8 +25,8 @@ pub(crate) const DEVELOPER_EMAIL: &str = "ada@example.org";
 
 pub(crate) static SERVERS: LazyLock<Servers> = LazyLock::new(|| {
     std::thread::scope(|scope| {
-        let source = scope.spawn(start_source);
-        let target = start_target().unwrap();
+        let source = scope.spawn(|| start_source(ServerOptions::new(&*PG_BIN)));
+        let target = start_target(ServerOptions::new(&*PG_BIN)).unwrap();
         let templates = Mutex::default();
         Servers { source: source.join().unwrap().unwrap(), target, templates }
     })
@@ -104,16 +104,14 @@ pub(crate) async fn execute(url: &str, sql: &str) {
     connection.close().await.unwrap();
 }
 
-fn start_source() -> Result<Server> {
-    let options = ServerOptions::new(&*PG_BIN)
-        .setting("log_statement", "all")
-        .setting("log_line_prefix", "%p|%d|%u|%a|");
+pub(crate) fn start_source(options: ServerOptions) -> Result<Server> {
+    let options = options.setting("log_statement", "all").setting("log_line_prefix", "%p|%d|%u|%a|");
     Ok(with_role(Server::start(&options)?, READER))
 }
 
 /// Another collation, other dates, another time zone, other floats than the source has.
-fn start_target() -> Result<Server> {
-    let options = ServerOptions::new(&*PG_BIN)
+pub(crate) fn start_target(options: ServerOptions) -> Result<Server> {
+    let options = options
         .setting("timezone", "Australia/Lord_Howe")
         .setting("datestyle", "German")
         .setting("intervalstyle", "sql_standard")
