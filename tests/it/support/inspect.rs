@@ -156,11 +156,13 @@ fn logged(log: &str, database: &str) -> Vec<(String, String)> {
     queries
 }
 
-/// The session and the first line of a query, if this line of the log begins one of the reading role in the database.
-fn queries_own<'a>(line: &'a str, database: &str) -> Option<(&'a str, &'a str)> {
+/// The session and the first line of a query, if this line of the log begins one of the reading role in the database,
+/// or in any if it has no name.
+pub(crate) fn queries_own<'a>(line: &'a str, database: &str) -> Option<(&'a str, &'a str)> {
     let mut fields = line.splitn(4, '|');
     let session = fields.next()?;
-    if fields.next()? != database || fields.next()? != READER {
+    let other = fields.next()? != database && !database.is_empty();
+    if other || fields.next()? != READER {
         return None;
     }
     let message = fields.next()?.split_once("|LOG:  ")?.1;
@@ -172,7 +174,7 @@ fn queries_own<'a>(line: &'a str, database: &str) -> Option<(&'a str, &'a str)> 
 }
 
 /// Cuts at each `;` that is in no literal, no quoted name and no comment.
-fn split(query: &str) -> Vec<String> {
+pub(crate) fn split(query: &str) -> Vec<String> {
     let mut statements = vec![String::new()];
     let mut rest = query;
     while let Some(first) = rest.chars().next() {

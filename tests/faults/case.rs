@@ -1,0 +1,79 @@
+//! One distinct fault: what happens, where, under which strategy.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+
+use crate::record::Recordings;
+use crate::world::{Verdict, World};
+
+/// Where a case runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// On the shared servers, as many as there are workers.
+    Busy,
+    /// On the shared servers; it mostly waits, so that many run at once.
+    Patient,
+    /// On servers that it may stop and kill.
+    OwnServers,
+}
+
+type Playing<'a> = Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
+
+pub(crate) struct Case {
+    pub(crate) kind: &'static str,
+    pub(crate) strategy: &'static str,
+    /// The place and what tells it from other cases of its kind.
+    pub(crate) point: String,
+    pub(crate) lane: Lane,
+    pub(crate) play: Box<dyn for<'a> Fn(&'a mut World) -> Playing<'a> + Send + Sync>,
+}
+
+impl Case {
+    pub(crate) fn new(
+        kind: &'static str,
+        strategy: &'static str,
+        point: impl Into<String>,
+        lane: Lane,
+        play: impl for<'a> Fn(&'a mut World) -> Playing<'a> + Send + Sync + 'static,
+    ) -> Self {
+        Self { kind, strategy, point: point.into(), lane, play: Box::new(play) }
+    }
+
+    /// What `--only` is compared with.
+    pub(crate) fn name(&self) -> String {
+        format!("{} / {} / {}", self.kind, self.strategy, self.point)
+    }
+}
+
+/// Every case there is.
+pub(crate) fn all(recordings: &Recordings) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for recording in &recordings.0 {
+        cases.extend(crate::network::cases(recording));
+        cases.extend(crate::killed::cases(recording));
+        cases.extend(crate::signals::cases(recording));
+        cases.extend(crate::raised::cases(recording));
+        cases.extend(crate::crashes::cases(recording));
+        cases.extend(crate::others::cases(recording));
+        cases.extend(crate::live::cases(recording));
+        cases.extend(crate::disk::cases(recording));
+        cases.extend(crate::settings::cases(recording));
+    }
+    let names: BTreeSet<String> = cases.iter().map(Case::name).collect();
+    assert_eq!(names.len(), cases.len(), "two cases have the same name");
+    cases
+}
+
+/// At least one of each kind, `count` if there are fewer kinds, chosen by `seed`.
+pub(crate) fn sample(mut cases: Vec<Case>, count: usize, seed: u64) -> Vec<Case> {
+    cases.shuffle(&mut StdRng::seed_from_u64(seed));
+    let mut kinds = BTreeSet::new();
+    let (mut chosen, others): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| kinds.insert(case.kind));
+    let more = count.saturating_sub(chosen.len());
+    chosen.extend(others.into_iter().take(more));
+    chosen
+}

@@ -1,0 +1,135 @@
+//! Which messages a run sends and gets when nothing goes wrong: the places at which something can.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::check;
+use crate::frames::Side;
+use crate::proxy::Seen;
+use crate::servers::{Pair, Which};
+use crate::world::World;
+
+/// The runs of each strategy.
+pub(crate) struct Recordings(pub(crate) Vec<Recording>);
+
+/// One strategy's run.
+pub(crate) struct Recording {
+    pub(crate) strategy: &'static str,
+    pub(crate) target: Vec<Seen>,
+    pub(crate) source: Vec<Seen>,
+    /// When the ledger had the run's row.
+    begun: Instant,
+    /// Messages that did not come again in the same place.
+    pub(crate) unsteady: usize,
+}
+
+/// The names of the command line.
+const STRATEGIES: [&str; 3] = ["staged", "batched", "atomic"];
+
+/// How often each run is recorded; a place counts if it was there each time.
+const TIMES: usize = 3;
+
+impl Recordings {
+    pub(crate) async fn make(pair: &Arc<Pair>) -> Self {
+        let mut all = Vec::new();
+        for strategy in STRATEGIES {
+            all.push(Recording::make(pair, strategy).await);
+        }
+        Self(all)
+    }
+}
+
+impl Recording {
+    async fn make(pair: &Arc<Pair>, strategy: &'static str) -> Self {
+        let mut recording = record(pair, strategy, 0).await;
+        let before = recording.target.len() + recording.source.len();
+        for time in 1..TIMES {
+            let again = record(pair, strategy, time).await;
+            recording.target = common(recording.target, &again.target);
+            recording.source = common(recording.source, &again.source);
+        }
+        recording.unsteady = before - recording.target.len() - recording.source.len();
+        recording
+    }
+
+    pub(crate) fn of(&self, which: Which) -> &[Seen] {
+        if which == Which::Source { &self.source } else { &self.target }
+    }
+
+    /// What the client asked, without the further messages of a prepared statement, which come together with the
+    /// first, and without farewells, which change nothing.
+    pub(crate) fn asked(&self, which: Which) -> impl Iterator<Item = &Seen> {
+        let begins = |seen: &&Seen| !is_rest(seen) && seen.what != "farewell";
+        self.of(which).iter().filter(|seen| seen.place.side == Side::Client).filter(begins)
+    }
+
+    /// Every message but those that differ from the one before in nothing but their number, as rows do.
+    pub(crate) fn turns(&self, which: Which) -> impl Iterator<Item = &Seen> {
+        let mut before: Option<&Seen> = None;
+        self.of(which).iter().filter(move |seen| {
+            let same =
+                |other: &Seen| other.what == seen.what && other.place.connection == seen.place.connection;
+            !before.replace(seen).is_some_and(same)
+        })
+    }
+
+    /// The first message of each kind that the client sent: where the phases begin.
+    pub(crate) fn phases(&self, which: Which) -> Vec<&Seen> {
+        let mut known = BTreeSet::new();
+        self.asked(which).filter(|seen| known.insert(&seen.what)).collect()
+    }
+
+    pub(crate) fn commits(&self, which: Which) -> impl Iterator<Item = &Seen> {
+        self.of(which).iter().filter(|seen| seen.commits)
+    }
+
+    /// Those of a strategy's own transactions on the target, the last of which completes the run.
+    pub(crate) fn data_commits(&self) -> Vec<&Seen> {
+        self.commits(Which::Target).filter(|seen| seen.what == "COMMIT").collect()
+    }
+
+    /// Whether a signal at this message has to stop the run.
+    pub(crate) fn can_stop(&self, seen: &Seen) -> bool {
+        self.data_commits().last().is_some_and(|last| seen.at < last.at)
+    }
+
+    /// The exit codes of a run that loses one message: before its row is there, nothing is tried again.
+    pub(crate) fn codes(&self, seen: &Seen) -> &'static [i32] {
+        if seen.at <= self.begun { &[0, 6] } else { &[0] }
+    }
+}
+
+async fn record(pair: &Arc<Pair>, strategy: &'static str, time: usize) -> Recording {
+    let (source, target) = (format!("{strategy}_{time}"), format!("{strategy}_{time}"));
+    pair.copy(Which::Source, &source).await;
+    let mut world = World::new(Arc::clone(pair), strategy, source, target).await;
+    for which in Which::BOTH {
+        world.proxy(which, None).await;
+    }
+    let ran = world.run().await.unwrap_or_else(|failure| panic!("{}", failure.text));
+    assert_eq!(ran.code, Some(0), "a run without a fault {ran}");
+    let [source, target] = Which::BOTH.map(|which| world.proxy_of(which).seen());
+    world.heal();
+    if let Err(failure) = check::verified(&world).await {
+        panic!("a run without a fault: {}\n{ran}", failure.text);
+    }
+    let begins = |seen: &&Seen| seen.commits && seen.what.starts_with("LOCK TABLE dewey_sync.run");
+    let begin = target.iter().find(begins).expect("no run begins").place;
+    let answered =
+        |seen: &&Seen| seen.place.connection == begin.connection && seen.place.side == Side::Client;
+    // The next thing said on that connection comes after the answer.
+    let next = target.iter().filter(answered).find(|seen| seen.place.number > begin.number);
+    let run_has_row = next.map_or_else(Instant::now, |seen| seen.at);
+    Recording { strategy, target, source, begun: run_has_row, unsteady: 0 }
+}
+
+fn is_rest(seen: &Seen) -> bool {
+    seen.what.get(1..5) == Some(" of ")
+}
+
+fn common(mut one: Vec<Seen>, other: &[Seen]) -> Vec<Seen> {
+    let other: BTreeSet<_> = other.iter().map(|seen| (seen.place, &seen.what)).collect();
+    one.retain(|seen| other.contains(&(seen.place, &seen.what)));
+    one
+}

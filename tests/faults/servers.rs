@@ -1,0 +1,255 @@
+//! Pairs of throw-away servers: one that all gentle cases share, and some for the cases that stop and kill servers.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use dewey_sync::demo::books::{self, SCHEMA};
+use dewey_sync::demo::server::{Server, ServerOptions};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+
+use crate::support::servers::{
+    DEVELOPER, DEVELOPER_EMAIL, PG_BIN, READER, execute, start_source, start_target,
+};
+
+/// Three batches of [`BATCH_SIZE`].
+pub(crate) const BOOKS: u32 = 60;
+pub(crate) const BATCH_SIZE: u32 = 20;
+
+/// In every title, on both sides; no output may show it.
+pub(crate) const MARKER: &str = "zmarkerz";
+
+/// The roles' password; no output may show it.
+pub(crate) const PASSWORD: &str = "pa55-w0rd-that-n0body-says";
+
+/// The databases that are copied for each case.
+const SOURCE_TEMPLATE: &str = "books";
+const TARGET_TEMPLATE: &str = "old_books";
+
+/// A file system in memory, and how much has to be free there for all servers and their logs.
+const IN_MEMORY: &str = "/dev/shm";
+const NEEDED_MIB: u64 = 6000;
+
+/// How long a killed server may take to come up again.
+const COMES_UP: Duration = Duration::from_secs(20);
+
+/// One of the two servers of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    Source,
+    Target,
+}
+
+impl Which {
+    pub(crate) const BOTH: [Self; 2] = [Self::Source, Self::Target];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Target => "target",
+        }
+    }
+}
+
+/// Production and development.
+pub(crate) struct Pair {
+    source: Mutex<Server>,
+    target: Mutex<Server>,
+}
+
+impl Pair {
+    /// Both servers, each with its role and with the database that the cases copy.
+    pub(crate) async fn start() -> Self {
+        let (source, target) = tokio::task::block_in_place(|| {
+            std::thread::scope(|scope| {
+                let source = scope.spawn(|| start_source(options()));
+                let target = start_target(options()).unwrap();
+                (source.join().unwrap().unwrap(), target)
+            })
+        });
+        let pair = Self { source: Mutex::new(source), target: Mutex::new(target) };
+        pair.make_templates().await;
+        pair
+    }
+
+    /// A URL for the superuser, through the socket, where no password costs time.
+    pub(crate) fn url(&self, which: Which, database: &str) -> String {
+        let server = self.server(which);
+        let mut url = url::Url::parse("postgres://postgres@localhost").unwrap();
+        url.set_path(database);
+        url.query_pairs_mut()
+            .append_pair("host", &server.directory().display().to_string())
+            .append_pair("port", &server.port().to_string());
+        url.into()
+    }
+
+    /// A URL for the role that the tool is given.
+    pub(crate) fn url_of_tool(&self, which: Which, database: &str) -> String {
+        let mut url = url::Url::parse(&self.server(which).url(database)).unwrap();
+        let role = if which == Which::Source { READER } else { DEVELOPER };
+        url.set_username(role).unwrap();
+        url.set_password(Some(PASSWORD)).unwrap();
+        url.into()
+    }
+
+    pub(crate) fn port(&self, which: Which) -> u16 {
+        self.server(which).port()
+    }
+
+    pub(crate) fn directory(&self, which: Which) -> std::path::PathBuf {
+        self.server(which).directory().to_owned()
+    }
+
+    pub(crate) fn server(&self, which: Which) -> MutexGuard<'_, Server> {
+        let server = if which == Which::Source { &self.source } else { &self.target };
+        server.lock().unwrap()
+    }
+
+    /// Makes a database that a case may change.
+    pub(crate) async fn copy(&self, which: Which, database: &str) {
+        let (template, owner) = match which {
+            Which::Source => (SOURCE_TEMPLATE, "postgres"),
+            Which::Target => (TARGET_TEMPLATE, DEVELOPER),
+        };
+        let copying = format!("CREATE DATABASE {database} TEMPLATE {template} OWNER {owner}");
+        execute(&self.url(which, "postgres"), &copying).await;
+        if which == Which::Target {
+            // The copy of a marked database is not marked; this says that it is.
+            let mark = "UPDATE dewey_sync.identity SET database_name = current_database(), database_oid =
+                        (SELECT oid FROM pg_database WHERE datname = current_database())";
+            execute(&self.url(which, database), mark).await;
+        }
+    }
+
+    pub(crate) async fn forget(&self, which: Which, database: &str) {
+        execute(&self.url(which, "postgres"), &format!("DROP DATABASE {database} WITH (FORCE)")).await;
+    }
+
+    /// Starts a stopped or killed server again, as soon as what is left of it has gone.
+    pub(crate) fn start_again(&self, which: Which) {
+        let deadline = Instant::now() + COMES_UP;
+        tokio::task::block_in_place(|| {
+            while let Err(error) = self.server(which).start_again() {
+                assert!(Instant::now() < deadline, "{error}: {:?}", error.causes());
+            }
+        });
+    }
+
+    /// Sends a signal to every process of a server.
+    pub(crate) fn signal_all(&self, which: Which, signal: &str) {
+        let postmaster = self.server(which).pid();
+        kill(signal, &[postmaster]);
+        let children = children(postmaster);
+        if !children.is_empty() {
+            kill(signal, &children);
+        }
+    }
+
+    async fn make_templates(&self) {
+        for (which, role) in [(Which::Source, READER), (Which::Target, DEVELOPER)] {
+            let admin = self.url(which, "postgres");
+            execute(&admin, &format!("ALTER ROLE {role} PASSWORD '{PASSWORD}'")).await;
+        }
+        execute(&self.url(Which::Source, "postgres"), &format!("CREATE DATABASE {SOURCE_TEMPLATE}")).await;
+        let url = self.url(Which::Source, SOURCE_TEMPLATE);
+        let mut source = connect(&url).await;
+        sqlx::raw_sql(SCHEMA).execute(&mut source).await.unwrap();
+        books::fill(&mut source, BOOKS).await.unwrap();
+        let marked = format!(
+            r#"UPDATE "Book" SET title = '{MARKER} ' || title, synopsis = left(synopsis, 20000);
+               GRANT SELECT ON "Book" TO {READER}"#
+        );
+        sqlx::raw_sql(AssertSqlSafe(marked)).execute(&mut source).await.unwrap();
+        sqlx::raw_sql(r#"VACUUM (FULL, ANALYZE) "Book""#).execute(&mut source).await.unwrap();
+        self.make_old_books(&mut source).await;
+        source.close().await.unwrap();
+    }
+
+    /// An older state of the source's books, with what hangs on them and the tool's ledger.
+    async fn make_old_books(&self, source: &mut PgConnection) {
+        let admin = self.url(Which::Target, "postgres");
+        execute(&admin, &format!("CREATE DATABASE {TARGET_TEMPLATE} OWNER {DEVELOPER}")).await;
+        let url = self.url_of_tool(Which::Target, TARGET_TEMPLATE);
+        let mut target = connect(&url).await;
+        sqlx::raw_sql(SCHEMA).execute(&mut target).await.unwrap();
+        for email in [DEVELOPER_EMAIL, "grace@example.org"] {
+            books::add_developer(&mut target, email).await.unwrap();
+        }
+        sqlx::raw_sql(r#"ALTER SEQUENCE "Book_id_seq" RESTART 2001"#).execute(&mut target).await.unwrap();
+        copy_books(source, &mut target).await;
+        sqlx::raw_sql(include_str!("old_books.sql")).execute(&mut target).await.unwrap();
+        target.close().await.unwrap();
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_dewey-sync"));
+        tool.args(["migrate", "up", "--dir", "/", "--mark-development", TARGET_TEMPLATE]);
+        tool.env_clear().env("DEWEY_TARGET_DATABASE_URL", url).stdin(Stdio::null());
+        let migrated = tool.output().unwrap();
+        assert!(migrated.status.success(), "{migrated:?}");
+        // A copy needs a template that nobody uses.
+        execute(&admin, &format!("ALTER DATABASE {TARGET_TEMPLATE} ALLOW_CONNECTIONS false")).await;
+        let source = self.url(Which::Source, "postgres");
+        execute(&source, &format!("ALTER DATABASE {SOURCE_TEMPLATE} ALLOW_CONNECTIONS false")).await;
+    }
+}
+
+/// In memory, where making and dropping databases costs least, if there is enough of it.
+fn options() -> ServerOptions {
+    // Of what lies between two checkpoints much is in memory twice.
+    let options = ServerOptions::new(&*PG_BIN).setting("max_wal_size", "256MB");
+    if free_mib(IN_MEMORY) < NEEDED_MIB {
+        return options;
+    }
+    options.parent(Path::new(IN_MEMORY))
+}
+
+/// 0 where there is no such file system.
+fn free_mib(directory: &str) -> u64 {
+    let df = Command::new("df").args(["-Pk", directory]).output().unwrap();
+    let lines = String::from_utf8(df.stdout).unwrap();
+    let free = lines.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
+    free.map_or(0, |kib| kib / 1024)
+}
+
+/// With settings in which both servers say the same about the same value.
+pub(crate) async fn connect(url: &str) -> PgConnection {
+    let options: PgConnectOptions = url.parse().unwrap();
+    let settings = [
+        ("DateStyle", "ISO"),
+        ("TimeZone", "UTC"),
+        ("extra_float_digits", "3"),
+        ("bytea_output", "hex"),
+        ("IntervalStyle", "postgres"),
+    ];
+    options.options(settings).connect().await.unwrap()
+}
+
+/// What a sync copies, without the owner.
+pub(crate) const COPIED: &str = r#"isbn10, isbn13, title, "titleLong", language, synopsis, image, edition, "pageCount",
+    authors, binding, subjects, "datePublished", "imageOriginal", publisher, visibility, "createdAt", "readDate",
+    "updatedAt""#;
+
+async fn copy_books(source: &mut PgConnection, target: &mut PgConnection) {
+    use futures_util::TryStreamExt;
+    let rows = format!(r#"COPY (SELECT {COPIED}, 1 FROM "Book" ORDER BY isbn13 COLLATE "C") TO STDOUT"#);
+    let bytes: Vec<_> = source.copy_out_raw(&rows).await.unwrap().try_collect().await.unwrap();
+    let copying = format!(r#"COPY "Book" ({COPIED}, "ownerId") FROM STDIN"#);
+    let mut copy = target.copy_in_raw(&copying).await.unwrap();
+    for bytes in bytes {
+        copy.send(bytes).await.unwrap();
+    }
+    copy.finish().await.unwrap();
+}
+
+/// Sends a signal, by its name, to processes.
+pub(crate) fn kill(signal: &str, pids: &[u32]) {
+    let pids = pids.iter().map(ToString::to_string);
+    // A process that has ended meanwhile is no failure.
+    let mut kill = Command::new(if Path::new("/bin/kill").exists() { "/bin/kill" } else { "kill" });
+    kill.arg(format!("-{signal}")).args(pids).stderr(Stdio::null()).status().unwrap();
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let found = Command::new("pgrep").args(["-P", &pid.to_string()]).output().unwrap();
+    String::from_utf8(found.stdout).unwrap().lines().filter_map(|line| line.parse().ok()).collect()
+}
