@@ -83,6 +83,7 @@ fmt *ARGS:
 [group('check')]
 lint:
     cargo clippy --workspace --all-targets --locked -- --deny warnings
+    cargo clippy --test faults --locked -- --deny warnings
 
 # Builds the documentation, warnings are errors
 [group('check')]
@@ -110,6 +111,11 @@ drift: (_require "postgresql")
 [group('test')]
 test *ARGS: (_require "postgresql" "pgbouncer" "procps")
     cargo test --workspace --locked "$@"
+
+# Every fault at every point; `--sample N --seed S`, `--only TEXT`, `--list`, `--write-readme`
+[group('test')]
+faults *ARGS: (_require "postgresql" "procps")
+    cargo test --quiet --locked --test faults -- "$@"
 
 # Measures time and memory beside the ways this tool replaces; arguments are numbers of books
 [group('test')]
