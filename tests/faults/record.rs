@@ -84,9 +84,16 @@ impl Recording {
         self.of(which).iter().filter(|seen| seen.commits)
     }
 
-    /// Those of a strategy's own transactions on the target, the last of which completes the run.
+    /// Those of a strategy's own transactions on the target, the last of which completes the run; what clears up after
+    /// it does not count.
     pub(crate) fn data_commits(&self) -> Vec<&Seen> {
-        self.commits(Which::Target).filter(|seen| seen.what == "COMMIT").collect()
+        let asked: Vec<&Seen> = self.asked(Which::Target).collect();
+        let clears_up = |before: &Seen| before.what.starts_with("TRUNCATE");
+        asked
+            .windows(2)
+            .filter(|pair| pair[1].what == "COMMIT" && !clears_up(pair[0]))
+            .map(|pair| pair[1])
+            .collect()
     }
 
     /// Whether a signal at this message has to stop the run.
