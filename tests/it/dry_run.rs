@@ -28,8 +28,8 @@ async fn in_use() -> Sandbox {
     execute(&sandbox.target_url(), r#"UPDATE "Book" SET title = title || '!'"#).await;
     let listed = r#"SELECT isbn13 FROM "Book" JOIN "BookInReadingList" e ON e."bookId" = "Book".id ORDER BY 1 LIMIT 1"#;
     let isbn13 = String::from_utf8(dump(&sandbox.target_url(), listed)).unwrap();
-    let lost = format!(r#"DELETE FROM "Book" WHERE isbn13 = '{}'"#, isbn13.trim_end());
-    execute(&sandbox.source_admin_url(), &lost).await;
+    let deletion = format!(r#"DELETE FROM "Book" WHERE isbn13 = '{}'"#, isbn13.trim_end());
+    execute(&sandbox.source_admin_url(), &deletion).await;
     sandbox
 }
 

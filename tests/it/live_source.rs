@@ -121,14 +121,14 @@ impl Held {
         );
         let first = String::from_utf8(first).unwrap();
         let trigger = format!(
-            r#"
+            r"
             CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                 PERFORM pg_advisory_xact_lock(CASE NEW.isbn13 WHEN '{}' THEN {FIRST} ELSE {SECOND} END);
                 RETURN NEW;
             END $$;
             CREATE TRIGGER stop BEFORE INSERT ON {table} FOR EACH ROW
                 WHEN (NEW.isbn13 IN ('{0}', '{SECOND_STOP}')) EXECUTE FUNCTION stop();
-            "#,
+            ",
             first.trim_end()
         );
         execute(&sandbox.target_admin_url(), &trigger).await;

@@ -133,11 +133,11 @@ async fn a_permanent_error_is_not_retried() {
 async fn a_statement_that_takes_too_long_is_halved_twice() {
     let sandbox = sandbox_with_ledger(200).await;
     // 200 and 100 rows are too many for one statement, 50 are not.
-    let trigger = r#"
+    let trigger = r"
         CREATE TABLE statement (rows bigint);
         CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
           INSERT INTO statement SELECT count(*) FROM new;
-          IF (SELECT count(*) FROM new) > 50 THEN PERFORM pg_sleep(60); END IF; RETURN NULL; END $$"#;
+          IF (SELECT count(*) FROM new) > 50 THEN PERFORM pg_sleep(60); END IF; RETURN NULL; END $$";
     execute(&sandbox.target_url(), trigger).await;
     for (strategy, table) in [("staged", STAGE), ("atomic", BOOK), ("batched", BOOK)] {
         let watched = format!(
@@ -189,7 +189,7 @@ async fn a_target_cut_off_while_books_are_copied_is_verified_in_the_end() {
     let (sandbox, proxy) = through_proxy().await;
     for strategy in STRATEGIES {
         let (from, to) = writing(&sandbox, &proxy, strategy).await;
-        let mut retried = 0;
+        let mut parts_tried_again = 0;
         for part in 0..PARTS {
             let cut = proxy.messages() + from + (to - from) * part / PARTS;
             proxy.cut_at(cut);
@@ -198,10 +198,10 @@ async fn a_target_cut_off_while_books_are_copied_is_verified_in_the_end() {
             assert!(proxy.messages() > cut, "{strategy}, part {part} was not cut");
             let retries = retries(&run);
             assert_eq!(run.json_end()["retries"], retries.len());
-            retried += u64::from(!retries.is_empty());
+            parts_tried_again += u64::from(!retries.is_empty());
         }
         // Where a transaction that only read was ending, there is nothing to try again.
-        assert!(retried >= PARTS - 1, "{strategy}: {retried} of {PARTS}");
+        assert!(parts_tried_again >= PARTS - 1, "{strategy}: {parts_tried_again} of {PARTS}");
     }
 }
 

@@ -27,7 +27,7 @@ async fn written(sandbox: &Sandbox) -> [Vec<u8>; 2] {
     no_session_left(&sandbox.target_admin_url()).await;
     let rows = r#"SELECT ctid, xmin, xmax, * FROM "Book" ORDER BY ctid"#;
     let statistics =
-        r#"SELECT n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables WHERE relname = 'Book'"#;
+        r"SELECT n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables WHERE relname = 'Book'";
     [rows, statistics].map(|query| dump(&sandbox.target_admin_url(), query))
 }
 
