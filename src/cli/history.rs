@@ -8,7 +8,7 @@ use super::output::{grouped, print, print_json};
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Fault, Target};
-use crate::sync::preflight::{QUICK, reach};
+use crate::sync::preflight::reach;
 
 /// Older runs are shown by their number.
 const RUNS_SHOWN: u64 = 20;
@@ -45,7 +45,7 @@ pub(super) async fn run(session: &Session, run_id: Option<i64>) -> Result<()> {
 }
 
 async fn runs(target: &Target) -> Result<Vec<run::Model>> {
-    let (tx, _) = target.snapshot(QUICK, "").await.map_err(reading)?;
+    let (tx, _) = target.snapshot(target.server().quick(), "").await.map_err(reading)?;
     let newest = run::Entity::find().order_by_desc(run::Column::RunId).limit(RUNS_SHOWN).all(&tx).await;
     match newest.map_err(Fault::from) {
         Ok(runs) => {
@@ -59,7 +59,7 @@ async fn runs(target: &Target) -> Result<Vec<run::Model>> {
 }
 
 async fn one(target: &Target, run_id: i64) -> Result<run::Model> {
-    let (tx, _) = target.snapshot(QUICK, "").await.map_err(reading)?;
+    let (tx, _) = target.snapshot(target.server().quick(), "").await.map_err(reading)?;
     let found = run::Entity::find_by_id(run_id).one(&tx).await.map_err(|error| reading(error.into()))?;
     tx.rollback().await;
     found.ok_or_else(|| {

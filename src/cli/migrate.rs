@@ -16,7 +16,7 @@ use crate::ledger::lock::Lock;
 use crate::postgres::{Fault, Target};
 use crate::sync::facts::Facts;
 use crate::sync::guard::target_identity::{Marking, unmarked};
-use crate::sync::preflight::{self, QUICK, reach};
+use crate::sync::preflight::{self, reach};
 
 /// A run that is about to end is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
@@ -132,7 +132,7 @@ async fn status(session: &Session, target: &Target) -> Result<()> {
 
 async fn read_status(target: &Target) -> Result<Status> {
     let reading = |fault: Fault| failed(fault, "could not read the target's schema");
-    let (tx, _) = target.snapshot(QUICK, "").await.map_err(reading)?;
+    let (tx, _) = target.snapshot(target.server().quick(), "").await.map_err(reading)?;
     let schema = &target.server().endpoint().schema;
     let status = dewey_sync_migration::status(&tx, schema).await.map_err(|error| reading(error.into()))?;
     tx.rollback().await;

@@ -11,7 +11,7 @@ use super::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Fault, Target};
 use crate::sync::guard::owner::User;
-use crate::sync::preflight::{QUICK, reach};
+use crate::sync::preflight::reach;
 
 pub(super) async fn run(session: &Session, action: Option<UsersAction>) -> Result<()> {
     let target = session.target()?;
@@ -68,7 +68,7 @@ pub(super) async fn all(target: &Target) -> Result<Vec<User>> {
             .because(fault)
             .hint("create the tables with the application (`prisma migrate deploy`) or with `dewey-sync migrate up`")
     };
-    let (tx, _) = target.snapshot(QUICK, "").await.map_err(reading)?;
+    let (tx, _) = target.snapshot(target.server().quick(), "").await.map_err(reading)?;
     let rows: Vec<(i32, String, Option<String>)> = user::Entity::find()
         .select_only()
         .columns([user::Column::Id, user::Column::Email, user::Column::Name])
@@ -113,7 +113,7 @@ pub(super) async fn add(
         updated_at: Set("now".into()),
         ..Default::default()
     };
-    let (tx, _) = target.write(QUICK, "").await.map_err(adding)?;
+    let (tx, _) = target.write(target.server().quick(), "").await.map_err(adding)?;
     let added = user::Entity::insert(model).exec(&tx).await.map_err(|error| adding(error.into()))?;
     tx.commit().await.map_err(adding)?;
     Ok(Added { id: added.last_insert_id, email, clerk_id, generated })

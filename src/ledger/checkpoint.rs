@@ -3,7 +3,6 @@
 //! A checkpoint lives and dies with the rows that it vouches for: those of the stage are unlogged as the stage is.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::Row;
@@ -11,9 +10,6 @@ use sqlx::postgres::PgRow;
 
 use super::run::{Claim, Tenure};
 use crate::postgres::{Fault, Target, Tx};
-
-/// For the query of [`committed`].
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the rows of a batch go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -119,7 +115,7 @@ pub async fn committed(
          ORDER BY batch, round DESC",
         destination.checkpoints()
     );
-    let (tx, rows) = target.snapshot(STATEMENT_TIMEOUT, &sql).await?;
+    let (tx, rows) = target.snapshot(target.server().quick(), &sql).await?;
     tx.rollback().await;
     let mut batches = BTreeMap::new();
     let mut last = 0;

@@ -17,9 +17,6 @@ use crate::postgres::{Fault, Target, Tx};
 /// The lock's key; the pooler's and the application's own advisory locks are other numbers.
 pub const KEY: i64 = i64::from_be_bytes(*b"dewey-rn");
 
-/// For the statements of this page, beyond the time that the lock is waited for.
-const QUICK: Duration = Duration::from_secs(10);
-
 /// How often the connection is heard: before a router on the way forgets it.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
@@ -110,11 +107,8 @@ async fn take(target: &Target, wait: Duration) -> Result<Tx<'_>> {
         "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = {wait_ms}; \
          SELECT pg_advisory_xact_lock({KEY})"
     );
-    match target.write(wait + QUICK, &sql).await {
-        Ok((tx, _)) => {
-            tx.limit(QUICK);
-            Ok(tx)
-        }
+    match target.write(target.server().quick(), &sql).await {
+        Ok((tx, _)) => Ok(tx),
         Err(fault) if fault.sqlstate() == Some("55P03") => Err(busy(target).await),
         Err(fault) => Err(locking(fault)),
     }
@@ -137,7 +131,7 @@ async fn busy(target: &Target) -> Error {
            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     );
     let named = async {
-        let (tx, rows) = target.snapshot(QUICK, &holder).await?;
+        let (tx, rows) = target.snapshot(target.server().quick(), &holder).await?;
         tx.rollback().await;
         rows.first().map(|row| row.try_get::<String, _>(0).map_err(Fault::from)).transpose()
     };

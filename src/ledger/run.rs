@@ -1,8 +1,6 @@
 //! One row for every run that passed its guards: the audit log, and the claim of the strategies that write in one
 //! transaction.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -11,9 +9,6 @@ use crate::book::TargetUserId;
 use crate::error::{Error, Kind};
 use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Fault, Identity, Target, literal};
-
-/// For statements on single rows of the ledger.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A run and the epoch in which it may write. Whoever takes over raises the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,13 +97,14 @@ pub async fn begin(target: &Target, new: &NewRun) -> Result<Tenure, Fault> {
     let session = literal(&new.session);
     let [strategy, mode, engine] = [0, 1, 2].map(|which| text(new.how.map(|how| how[which])));
     let sql = format!(
-        "{LOCK}; {end_others}; TRUNCATE dewey_sync.stage, dewey_sync.stage_checkpoint;
+        "{end_sessions}; {LOCK}; {end_others}; TRUNCATE dewey_sync.stage, dewey_sync.stage_checkpoint;
          INSERT INTO dewey_sync.run (action, state, os_user, host, tool_version, source, target, source_identity, \
            target_identity, strategy, mode, engine, owner_id, session, epoch)
          SELECT {action}, 'running', {os_user}, {host}, '{version}', {source}, {at}, {source_identity}, \
            {target_identity}, {strategy}, {mode}, {engine}, {owner}, {session}, {NEXT_EPOCH}
          WHERE NOT EXISTS (SELECT FROM dewey_sync.run WHERE session = {session});
          SELECT run_id, epoch FROM dewey_sync.run WHERE session = {session}",
+        end_sessions = end_sessions(&session),
         end_others = end_unfinished(&format!("session IS DISTINCT FROM {session}")),
         action = literal(new.action),
         os_user = literal(&new.os_user),
@@ -120,21 +116,23 @@ pub async fn begin(target: &Target, new: &NewRun) -> Result<Tenure, Fault> {
         target_identity = literal(&new.target_identity.to_string()),
         owner = new.owner.map_or_else(|| "NULL".into(), |owner| owner.0.to_string()),
     );
-    tenure(&target.once(STATEMENT_TIMEOUT, &sql).await?)?.ok_or_else(|| Fault::client("no run was begun"))
+    tenure(&target.once(target.server().quick(), &sql).await?)?
+        .ok_or_else(|| Fault::client("no run was begun"))
 }
 
 /// Takes over and makes run `run_id` the current one again; `None` when it cannot be resumed any more.
 pub async fn resume(target: &Target, run_id: i64, session: &str) -> Result<Option<Tenure>, Fault> {
     let session = literal(session);
     let sql = format!(
-        "{LOCK}; {end_others};
+        "{end_sessions}; {LOCK}; {end_others};
          UPDATE dewey_sync.run SET state = 'running', epoch = {NEXT_EPOCH}, session = {session}, \
            finished_at = NULL, error = NULL WHERE run_id = {run_id} AND {is_resumable};
          SELECT run_id, epoch FROM dewey_sync.run WHERE run_id = {run_id} AND session = {session}",
+        end_sessions = end_sessions(&session),
         is_resumable = is_resumable(),
         end_others = end_unfinished(&format!("run_id <> {run_id}")),
     );
-    tenure(&target.once(STATEMENT_TIMEOUT, &sql).await?)
+    tenure(&target.once(target.server().quick(), &sql).await?)
 }
 
 /// Waits for every transaction that has claimed in an older epoch. An UPDATE alone would starve behind the shared row
@@ -148,6 +146,20 @@ pub fn end_all() -> String {
     format!("{LOCK}; {}", end_unfinished("true"))
 }
 
+/// Ends what sessions an unfinished run of another process still has: whoever takes over has the lock, so that process has
+/// lost it, and may be stopped in the middle of a transaction. Materialized, or every session could be ended before it is
+/// asked whose it is.
+fn end_sessions(session: &str) -> String {
+    format!(
+        "WITH lost AS MATERIALIZED (SELECT a.pid FROM dewey_sync.run r JOIN pg_stat_activity a
+           ON starts_with(a.application_name, r.session || '.')
+           WHERE r.{is_resumable} AND r.session <> {session} AND a.usename = current_user
+             AND a.datname = current_database())
+         SELECT pg_terminate_backend(pid) FROM lost",
+        is_resumable = is_resumable(),
+    )
+}
+
 fn end_unfinished(which: &str) -> String {
     format!(
         "UPDATE dewey_sync.run SET state = 'superseded', finished_at = clock_timestamp() \
@@ -158,7 +170,7 @@ fn end_unfinished(which: &str) -> String {
 
 fn tenure(rows: &[PgRow]) -> Result<Option<Tenure>, Fault> {
     let read = |row: &PgRow| Ok(Tenure { run_id: row.try_get("run_id")?, epoch: row.try_get("epoch")? });
-    rows.last().map(read).transpose()
+    rows.iter().find(|row| row.try_get::<i64, _>("run_id").is_ok()).map(read).transpose()
 }
 
 /// The first statement of a transaction that may be done twice without harm, but not by a run that was ended: a row when
@@ -188,7 +200,7 @@ pub async fn record_plan(target: &Target, tenure: Tenure, plan: &impl Serialize)
     let plan = literal(&plan);
     let sql =
         format!("UPDATE dewey_sync.run SET plan = {plan}::jsonb WHERE run_id = {run_id} AND epoch = {epoch}");
-    target.once(STATEMENT_TIMEOUT, &sql).await.map(drop)
+    target.once(target.server().quick(), &sql).await.map(drop)
 }
 
 /// A statement that moves the run from `from` to its end; it changes no row when the run is not in that state.
@@ -214,7 +226,7 @@ pub fn end_sql(Tenure { run_id, epoch }: Tenure, from: &str, end: &RunEnd) -> St
 
 /// Writes how a run ended, in a transaction of its own.
 pub async fn record_end(target: &Target, tenure: Tenure, end: &RunEnd) -> Result<(), Fault> {
-    target.once(STATEMENT_TIMEOUT, &end_sql(tenure, "running", end)).await.map(drop)
+    target.once(target.server().quick(), &end_sql(tenure, "running", end)).await.map(drop)
 }
 
 /// The first statements of a transaction that does the whole run: they wait for another one that does the same, and

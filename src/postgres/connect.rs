@@ -13,6 +13,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::fault::Fault;
+use super::heartbeat::Limit;
 use crate::config::{Endpoint, Side};
 
 /// How long a connection attempt may take when nobody says so.
@@ -92,6 +93,11 @@ impl Server {
     /// Whether settings are made without the start-up packet, for a pooler's sake.
     pub fn is_reduced(&self) -> bool {
         self.reduced.load(Ordering::Acquire)
+    }
+
+    /// For statements that know no other limit: a server that is silent for as long as a connection may take is out of reach.
+    pub fn quick(&self) -> Limit {
+        Limit::Heartbeat(self.connect_timeout)
     }
 
     /// How long a connection attempt may take.

@@ -146,7 +146,7 @@ pub async fn run(
     *begun = Some(Begun { run_id: tenure.run_id, strategy });
     if let Some(verified) = equal {
         let done = nothing_to_do(owner, verified, progress);
-        record(sides, tenure, Ok(verified), "unchanged", progress).await;
+        record(sides, tenure, Ok(verified), "unchanged", request.tuning.retry, progress).await;
         lock.release().await;
         return Ok(done);
     }
@@ -173,7 +173,7 @@ pub async fn run(
     };
     // A verified `staged` or `atomic` has recorded it in the transaction of the books.
     if done.is_err() || strategy == Strategy::Batched {
-        record(sides, tenure, done.as_ref(), "verified", progress).await;
+        record(sides, tenure, done.as_ref(), "verified", request.tuning.retry, progress).await;
     }
     lock.release().await;
     let verified = done.map_err(again_if_interrupted)?;

@@ -3,8 +3,6 @@
 //! Two round trips a side, in read-only transactions that overlap, because the same-database guard needs the source's
 //! lock to be held while the target tries it.
 
-use std::time::Duration;
-
 use super::facts::{Facts, from_json};
 use super::guard::dependents::Agreement;
 use super::guard::owner::{self, Found, Wanted};
@@ -15,15 +13,9 @@ use super::inventory::{MARKED, SourceBooks, TargetBooks, source_books_query, tar
 use crate::book::{CopiedColumns, TABLE};
 use crate::config::{Endpoint, Side};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{Fault, Identity, Limit, Origin, Server, Source, SourceTx, Target, Tx};
+use crate::postgres::{Fault, Identity, Origin, Server, Source, SourceTx, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry;
-
-/// For the queries of this page; counting a large table takes as long as it takes.
-const LOOKING: Limit = Limit::Heartbeat(Duration::from_secs(10));
-
-/// For a query of a few rows.
-pub const QUICK: Duration = Duration::from_secs(30);
 
 /// The two databases of a sync.
 #[derive(Debug)]
@@ -201,7 +193,7 @@ type Opened<T> = (T, Facts);
 async fn open<'s>(source: &'s Source, target: &'s Target) -> Result<(Opened<SourceTx<'s>>, Opened<Tx<'s>>)> {
     let endpoint = source.server().endpoint();
     let lock = same_database::lock(rand::random());
-    let first = source.snapshot(LOOKING, &Facts::query(&lock)).await;
+    let first = source.snapshot(source.server().quick(), &Facts::query(&lock)).await;
     let (source_tx, rows) = first.map_err(asking(endpoint))?;
     let source_facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
     let (target_tx, target_facts) = open_target(target, &lock).await?;
@@ -212,7 +204,7 @@ async fn open<'s>(source: &'s Source, target: &'s Target) -> Result<(Opened<Sour
 
 async fn open_target<'s>(target: &'s Target, lock: &str) -> Result<Opened<Tx<'s>>> {
     let endpoint = target.server().endpoint();
-    let first = target.snapshot(LOOKING, &Facts::query(lock)).await;
+    let first = target.snapshot(target.server().quick(), &Facts::query(lock)).await;
     let (tx, rows) = first.map_err(asking(endpoint))?;
     let facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
     Ok((tx, facts))

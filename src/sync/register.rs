@@ -1,5 +1,7 @@
 //! The run's row in the ledger: begun before the first write, ended with the outcome.
 
+use tokio_util::sync::CancellationToken;
+
 use super::guard::target_identity::Marking;
 use super::preflight::{Preflight, Sides};
 use super::report::Tally;
@@ -8,6 +10,7 @@ use super::{ENGINE, MODE, Prepared, Request};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::run::{self, NewRun, RunEnd, Tenure};
 use crate::postgres::{Fault, Target};
+use crate::retry::{Policy, retry};
 
 /// The ledger brought up to date, the target marked, the run's row written, every other run ended.
 pub(super) async fn begin(sides: &Sides, request: &Request, prepared: &Prepared) -> Result<Tenure> {
@@ -60,6 +63,7 @@ pub(super) async fn record(
     tenure: Tenure,
     done: Result<&Verified, &Error>,
     success: &'static str,
+    policy: Policy,
     progress: &Tally<'_>,
 ) {
     let summary = progress.summary();
@@ -77,7 +81,14 @@ pub(super) async fn record(
             said.collect::<Vec<_>>().join(": ")
         }),
     };
-    if let Err(fault) = run::record_end(&sides.target, tenure, &end).await {
-        tracing::info!(%fault, run_id = tenure.run_id, "the ledger was not told how the run ended");
+    // What failed is not worth waiting for once more.
+    let policy = Policy { retries_max: if verified.is_some() { policy.retries_max } else { 0 }, ..policy };
+    let never = CancellationToken::new();
+    let recorded = retry(policy, "the record of the outcome", &never, progress, async |_| {
+        let recorded = run::record_end(&sides.target, tenure, &end).await;
+        recorded.map_err(|fault| fault.error("could not record the outcome"))
+    });
+    if let Err(error) = recorded.await {
+        tracing::info!(%error, run_id = tenure.run_id, "the ledger was not told how the run ended");
     }
 }

@@ -5,7 +5,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
 
 use super::guard::owner::{Owner, Wanted};
 use super::plan::Frozen;
-use super::preflight::{Preflight, QUICK, Sides};
+use super::preflight::{Preflight, Sides};
 use super::strategy::Strategy;
 use super::{Ask, Request};
 use crate::error::{Error, Kind, Result};
@@ -84,7 +84,7 @@ pub(super) fn owner(unfinished: &Unfinished, found: &Preflight) -> Result<Owner>
 
 async fn read(sides: &Sides, resume: Resume) -> Result<Option<run::Model>> {
     let reading = |fault: Fault| fault.error("could not read the runs from the ledger");
-    let (tx, _) = sides.target.snapshot(QUICK, "").await.map_err(reading)?;
+    let (tx, _) = sides.target.snapshot(sides.target.server().quick(), "").await.map_err(reading)?;
     let runs = run::Entity::find().order_by_desc(run::Column::RunId);
     let runs = match resume {
         Resume::Run(run_id) => runs.filter(run::Column::RunId.eq(run_id)),
