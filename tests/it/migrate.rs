@@ -35,6 +35,11 @@ async fn an_empty_database_gets_all_and_loses_all() {
     applied   ledger  m0002_application_object
     applied   ledger  m0003_run
     applied   ledger  m0004_checkpoint
+    applied   ledger  m0005_stage
+    applied   ledger  m0006_stage_checkpoint
+    applied   ledger  m0007_generation
+    applied   ledger  m0008_replaced
+    applied   ledger  m0009_run_session
     made      enum  BookVisibility
     made      table  User
     made      table  Book
@@ -76,6 +81,11 @@ async fn an_adopted_database_stays_as_it_is() {
     applied   ledger  m0002_application_object
     applied   ledger  m0003_run
     applied   ledger  m0004_checkpoint
+    applied   ledger  m0005_stage
+    applied   ledger  m0006_stage_checkpoint
+    applied   ledger  m0007_generation
+    applied   ledger  m0008_replaced
+    applied   ledger  m0009_run_session
     adopted   enum  BookVisibility
     adopted   table  User
     adopted   table  Book
