@@ -121,7 +121,7 @@ async fn record(pair: &Arc<Pair>, strategy: &'static str, time: usize) -> Record
     if let Err(failure) = check::verified(&world).await {
         panic!("a run without a fault: {}\n{ran}", failure.text);
     }
-    let begins = |seen: &&Seen| seen.commits && seen.what.starts_with("LOCK TABLE dewey_sync.run");
+    let begins = |seen: &&Seen| seen.commits && seen.what.starts_with("WITH lost AS");
     let begin = target.iter().find(begins).expect("no run begins").place;
     let answered =
         |seen: &&Seen| seen.place.connection == begin.connection && seen.place.side == Side::Client;
