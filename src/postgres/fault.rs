@@ -197,6 +197,8 @@ impl From<&sqlx::Error> for Fault {
     }
 }
 
+const NO_CONNECTION: &str = "no connection was to be had in time";
+
 const CLOSED: &str = "the server closed the connection";
 
 const NO_ANSWER: &str = "unexpected response from SSLRequest: 0x00";
@@ -225,6 +227,7 @@ impl From<DbErr> for Fault {
             | DbErr::Exec(RuntimeErr::SqlxError(inner))
             | DbErr::Query(RuntimeErr::SqlxError(inner)) => Self::from(inner.as_ref()),
             DbErr::Custom(text) | DbErr::Exec(RuntimeErr::Internal(text)) => Self::client(text),
+            DbErr::ConnectionAcquire(_) => Self::of(Origin::Deadline, NO_CONNECTION),
             DbErr::Type(_) | DbErr::TryIntoErr { .. } => Self::client("a value could not be decoded"),
             other => Self::client(other.to_string()),
         }

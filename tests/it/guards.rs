@@ -373,7 +373,7 @@ async fn rows_that_forbid_the_removal_stop_whatever_was_agreed() {
         let staged = check_staged(&sandbox, &["sync", "--yes", "--allow-cascade"]).await;
         insta::allow_duplicates!(insta::assert_snapshot!(staged, @r#"
     error: could not plan the removal of the old books
-    caused by: 1 row of `public.loan` forbid the removal of the books that they refer to
+    caused by: 1 row of `public.loan` forbids the removal of the book that it refers to
 
     state: `"Book"` is unchanged
     hint: remove those rows of `public.loan`, or give its foreign key an ON DELETE action

@@ -43,7 +43,7 @@ async fn what_came_through_is_committed_and_its_connection_used_again() {
         assert_eq!(tx.execute_raw(statement("UPDATE number SET n = n")).await.unwrap().rows_affected(), n);
         assert_eq!(tx.query_all_raw(statement("SELECT n FROM number")).await.unwrap().len() as u64, n);
         let one = tx.query_one_raw(statement("SELECT max(n) AS n FROM number")).await.unwrap().unwrap();
-        assert_eq!(one.try_get::<i32>("", "n").unwrap() as u64, n);
+        assert_eq!(u64::try_from(one.try_get::<i32>("", "n").unwrap()), Ok(n));
         tx.commit().await.unwrap();
     }
     assert_eq!(numbers(&url).await, [1, 2]);

@@ -203,7 +203,7 @@ async fn a_row_that_forbids_the_removal_of_an_inserted_book_stops_the_undo() {
                   INSERT INTO "Hold" SELECT id FROM "Book" WHERE isbn10 = 'new'"#;
     execute(&sandbox.target_url(), hold).await;
     let end = refused(&sandbox, &["--yes", "--allow-cascade"], 3).await;
-    assert_eq!(cause(&end), r#"1 row of `public."Hold"` forbid the removal of the books that they refer to"#);
+    assert_eq!(cause(&end), r#"1 row of `public."Hold"` forbids the removal of the book that it refers to"#);
 }
 
 #[tokio::test]

@@ -70,7 +70,10 @@ pub fn check(dependents: &[Dependents], agreed: Agreement) -> Result<()> {
     if let Some(blocking) = dependents.iter().find(|found| found.fate == Fate::Blocking && found.rows > 0) {
         let table = &blocking.table;
         return Err(Error::new(Kind::Refused, "could not plan the removal of the old books")
-            .because(format!("{} forbid the removal of the books that they refer to", describe(blocking)))
+            .because(match blocking.rows {
+                1 => format!("{} forbids the removal of the book that it refers to", describe(blocking)),
+                _ => format!("{} forbid the removal of the books that they refer to", describe(blocking)),
+            })
             .hint(format!("remove those rows of `{table}`, or give its foreign key an ON DELETE action")));
     }
     let lost: Vec<String> = losses(dependents).map(describe).collect();
