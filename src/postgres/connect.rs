@@ -144,6 +144,10 @@ impl Server {
         Working { server: self, name }
     }
 
+    pub(super) fn has_abandoned(&self) -> bool {
+        !locked(&self.abandoned).is_empty()
+    }
+
     /// Ends, through `connection`, the sessions that were left alone: what one of them still does would be in the way of
     /// who does it again.
     pub(super) async fn end_abandoned(&self, connection: &mut PgConnection) -> Result<(), Fault> {

@@ -48,6 +48,23 @@ impl Target {
         Ok(rows)
     }
 
+    /// Ends what sessions were left alone, such as that of the lock, which would keep the next run waiting. Failing to is no
+    /// failure of what was done.
+    pub async fn leave(&self) {
+        if !self.0.has_abandoned() {
+            return;
+        }
+        let ended = async {
+            let mut opened = self.0.open().await?;
+            self.0.end_abandoned(&mut opened.connection).await?;
+            self.0.release(opened);
+            Ok::<(), Fault>(())
+        };
+        if let Err(fault) = ended.await {
+            tracing::info!(%fault, "sessions that were left alone could not be ended");
+        }
+    }
+
     /// Runs `migrate` in one transaction of a connection of its own, because the migrations are written for SeaORM's.
     pub async fn migrate<T>(
         &self,

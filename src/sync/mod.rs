@@ -146,7 +146,7 @@ pub async fn run(
     *begun = Some(Begun { run_id: tenure.run_id, strategy });
     if let Some(verified) = equal {
         let done = nothing_to_do(owner, verified, progress);
-        record(sides, tenure, Ok(verified), "unchanged", request.tuning.retry, progress).await;
+        record(sides, tenure, Ok(verified), "unchanged", request.tuning.retry, progress).await?;
         lock.release().await;
         return Ok(done);
     }
@@ -172,10 +172,19 @@ pub async fn run(
         lost = lock.keep(tenure) => Err(lost.state("what `\"Book\"` holds is up to the other run")),
     };
     // A verified `staged` or `atomic` has recorded it in the transaction of the books.
-    if done.is_err() || strategy == Strategy::Batched {
-        record(sides, tenure, done.as_ref(), "verified", request.tuning.retry, progress).await;
-    }
+    let done = if done.is_err() || strategy == Strategy::Batched {
+        let policy = request.tuning.retry;
+        let recorded = record(sides, tenure, done.as_ref(), "verified", policy, progress).await;
+        // The run's own failure says more.
+        done.and_then(|verified| recorded.map(|()| verified))
+    } else {
+        done
+    };
     lock.release().await;
+    // A server that is out of reach is not waited for once more.
+    if !done.as_ref().is_err_and(|error| error.kind == Kind::Unreachable) {
+        sides.target.leave().await;
+    }
     let verified = done.map_err(again_if_interrupted)?;
     Ok(Synced { owner: owner.clone(), verified, nothing_to_do: false })
 }

@@ -57,7 +57,10 @@ async fn prepare_ledger(target: &Target, found: &Preflight) -> Result<(), Fault>
         .await
 }
 
-/// Writes how the run ended; `success` is the state of one that did not fail. Failing to is not the run's failure.
+/// Writes how the run ended; `success` is the state of one that did not fail.
+///
+/// # Errors
+/// When the ledger could not be told, and the run would be resumed though it has done its work.
 pub(super) async fn record(
     sides: &Sides,
     tenure: Tenure,
@@ -65,7 +68,7 @@ pub(super) async fn record(
     success: &'static str,
     policy: Policy,
     progress: &Tally<'_>,
-) {
+) -> Result<()> {
     let summary = progress.summary();
     let verified = done.ok();
     let error = done.err();
@@ -88,7 +91,9 @@ pub(super) async fn record(
         let recorded = run::record_end(&sides.target, tenure, &end).await;
         recorded.map_err(|fault| fault.error("could not record the outcome"))
     });
-    if let Err(error) = recorded.await {
-        tracing::info!(%error, run_id = tenure.run_id, "the ledger was not told how the run ended");
-    }
+    recorded.await.map_err(|error| {
+        error
+            .state("`\"Book\"` is as production; only the ledger was not told")
+            .hint(format!("`dewey-sync sync --resume {}` verifies again and records it", tenure.run_id))
+    })
 }

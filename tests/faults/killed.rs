@@ -55,7 +55,8 @@ fn late(recording: &Recording, seen: &Seen) -> Case {
             pause(LATE).await;
             world.release();
             let ran = next.end().await?;
-            check::code(&ran, &[0])?;
+            // The request may have been the COMMIT that completes the run, and nothing is left to resume.
+            check::code(&ran, &[0, 2])?;
             check::verified(world).await
         })
     })

@@ -112,6 +112,7 @@ pub async fn run(
         Err(error) => record_failure(target, tenure, error, progress).await,
     }
     lock.release().await;
+    target.leave().await;
     done
 }
 
