@@ -38,8 +38,9 @@ impl Interruption {
                 at_once(kind);
             }
             self.terminated.store(kind == Kind::Terminated, Ordering::Release);
-            self.token.cancel();
+            // Said before the run can end by it.
             super::output::say("stopping; once more stops at once");
+            self.token.cancel();
         }
     }
 
