@@ -27,7 +27,8 @@ pub(super) async fn begin(sides: &Sides, request: &Request, prepared: &Prepared)
         let resumed = resumed.map_err(failed("could not resume the run in the ledger"))?;
         return resumed.ok_or_else(|| {
             Error::new(Kind::Busy, format!("run {} cannot be resumed any more", unfinished.run_id))
-                .because("another run has taken over the target meanwhile")
+                .because("it came to its end meanwhile, or another run took over the target")
+                .hint("`dewey-sync history` lists the runs")
         });
     }
     let new = NewRun {
