@@ -12,6 +12,7 @@ mod entities;
 mod errors;
 mod exit_codes;
 mod failures;
+mod guard_dependents;
 mod guards;
 mod live_source;
 mod lock;
