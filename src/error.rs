@@ -123,6 +123,11 @@ impl Error {
         self
     }
 
+    /// What failed and why, in one line.
+    pub fn chain(&self) -> String {
+        std::iter::once(self.doing.clone()).chain(self.causes()).collect::<Vec<_>>().join(": ")
+    }
+
     /// The texts of the causes, outermost first, without those that repeat the one before.
     pub fn causes(&self) -> Vec<String> {
         let mut said = self.doing.clone();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::retry::Policy;
+use crate::sync::guard::dependents::Agreement;
 use crate::sync::guard::owner::Wanted;
 use crate::sync::resume::Resume;
 use crate::sync::strategy::{Strategy, Tuning};
@@ -120,13 +121,32 @@ impl OwnerArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+pub(super) struct ConsentArgs {
+    /// Answer the question with yes; disarms no guard
+    #[arg(short, long)]
+    pub(super) yes: bool,
+    /// Agree to the loss of rows that hang on books that go, where `--yes` answers the question
+    #[arg(long, hide_short_help = true)]
+    pub(super) allow_cascade: bool,
+}
+
+impl ConsentArgs {
+    pub(super) fn agreement(&self) -> Agreement {
+        match (self.allow_cascade, self.yes) {
+            (true, _) => Agreement::ByFlag,
+            (false, false) => Agreement::ByQuestion,
+            (false, true) => Agreement::Unasked,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Args)]
 pub(super) struct SyncArgs {
     /// Check and count everything, write nothing anywhere
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Answer the question with yes; disarms no guard
-    #[arg(short, long)]
-    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) consent: ConsentArgs,
     #[command(flatten)]
     pub(super) owner: OwnerArgs,
     /// Go on with an unfinished run; without a number, with the newest one
@@ -157,9 +177,6 @@ pub(super) struct TuningArgs {
     #[arg(long, value_name = "D", hide_short_help = true)]
     #[arg(value_parser = |text: &str| duration(text, Duration::from_millis(100)))]
     pub(super) connect_timeout: Option<Duration>,
-    /// Agree to the loss of rows that hang on removed books, where `--yes` answers the question
-    #[arg(long, hide_short_help = true)]
-    pub(super) allow_cascade: bool,
     #[command(flatten)]
     pub(super) mark: MarkArgs,
 }
@@ -270,12 +287,8 @@ pub(super) enum MigrateAction {
 
 #[derive(Debug, Args)]
 pub(super) struct UndoArgs {
-    /// Answer the question with yes; disarms no guard
-    #[arg(short, long)]
-    pub(super) yes: bool,
-    /// Agree to the loss of rows that hang by now on books that go, where `--yes` answers the question
-    #[arg(long)]
-    pub(super) allow_cascade: bool,
+    #[command(flatten)]
+    pub(super) consent: ConsentArgs,
     #[command(flatten)]
     pub(super) patience: PatienceArgs,
 }

@@ -12,7 +12,7 @@ use crate::error::Result;
 pub(super) async fn run(session: &Session, args: &SyncArgs, email: &str) -> Result<()> {
     if !args.dry_run {
         let target = session.target()?;
-        let naming = if args.yes { Naming::ByFlag } else { Naming::Typed };
+        let naming = if args.consent.yes { Naming::ByFlag } else { Naming::Typed };
         let prepared = session
             .unless_interrupted(async {
                 let objects = migrate::up(session, &target, &args.tuning.mark, naming).await?;

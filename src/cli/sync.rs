@@ -11,13 +11,13 @@ use super::session::Session;
 use crate::error::Result;
 use crate::sync::changes::Changes;
 use crate::sync::compare::Compared;
-use crate::sync::guard::dependents::{Agreement, describe, losses};
+use crate::sync::guard::dependents::{describe, losses};
 use crate::sync::guard::target_identity::{Marking, unmarked};
 use crate::sync::preflight::{Preflight, Sides, Wishes};
 use crate::sync::report::{Summary, Tally};
 use crate::sync::resume::Resume;
 use crate::sync::strategy::{Strategy, Verified};
-use crate::sync::{self, Begun, ENGINE, MODE, Prepared, Request, Synced};
+use crate::sync::{self, Begun, ENGINE, MODE, Prepared, Request, Synced, UNCHANGED};
 
 pub(super) async fn run(session: &Session, args: &SyncArgs) -> Result<()> {
     let started = Instant::now();
@@ -48,7 +48,7 @@ async fn sync(
     begun: &mut Option<Begun>,
 ) -> Result<Done> {
     let sides = session.sides(args.tuning.connect_timeout)?;
-    let prompt = Prompt { sides: &sides, screen: &session.screen, yes: args.yes };
+    let prompt = Prompt { sides: &sides, screen: &session.screen, yes: args.consent.yes };
     let request = request(args);
     let cancel = &session.interruption.token;
     let done = if args.dry_run {
@@ -71,22 +71,17 @@ async fn preview(
     let looked = sync::preview(sides, request, prompt, cancel, tally);
     let (prepared, compared) = Box::pin(looked).await?;
     if prepared.found.marking == Marking::MustBeTyped && prompt.yes {
-        return Err(unmarked(sides.target.server().endpoint()).state("`\"Book\"` is unchanged"));
+        return Err(unmarked(sides.target.server().endpoint()).state(UNCHANGED));
     }
     Ok(Done::DryRun(Box::new(prepared), compared))
 }
 
 fn request(args: &SyncArgs) -> Request {
-    let agreement = match (args.tuning.allow_cascade, args.yes) {
-        (true, _) => Agreement::ByFlag,
-        (false, false) => Agreement::ByQuestion,
-        (false, true) => Agreement::Unasked,
-    };
     Request {
         wishes: Wishes {
             owner: args.owner.wanted(),
             mark_development: args.tuning.mark.mark_development.clone(),
-            agreement,
+            agreement: args.consent.agreement(),
         },
         strategy: args.strategy,
         resume: args.resume.unwrap_or(Resume::Offer),

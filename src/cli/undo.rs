@@ -11,6 +11,7 @@ use super::prompt::{is_yes, on_terminal, read_line};
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::Target;
+use crate::sync::UNCHANGED;
 use crate::sync::apply::Agreed;
 use crate::sync::guard::dependents::{Agreement, check, describe, losses};
 use crate::sync::guard::target_identity::Marking;
@@ -76,13 +77,9 @@ async fn undo(
     };
     let cancel = &session.interruption.token;
     let plan = Box::pin(undo::rehearse(target, &request.tuning, cancel, tally)).await?;
-    let agreement = match (args.allow_cascade, args.yes) {
-        (true, _) => Agreement::ByFlag,
-        (false, false) => Agreement::ByQuestion,
-        (false, true) => Agreement::Unasked,
-    };
+    let agreement = args.consent.agreement();
     check(&plan.lost, agreement).map_err(unchanged)?;
-    if !args.yes {
+    if !args.consent.yes {
         session.unless_interrupted(confirm(session, target, &plan)).await.map_err(unchanged)?;
     }
     let dependents = (agreement != Agreement::ByFlag).then_some(plan.lost);
@@ -91,7 +88,7 @@ async fn undo(
 }
 
 fn unchanged(error: Error) -> Error {
-    error.state("`\"Book\"` is unchanged")
+    error.state(UNCHANGED)
 }
 
 /// No connection waits for a person; the next transaction opens its own.

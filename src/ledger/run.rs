@@ -90,6 +90,13 @@ pub struct RunEnd {
     pub error: Option<String>,
 }
 
+impl RunEnd {
+    /// Without what only some ends have.
+    pub fn new(state: &'static str, counts: Counts, retries: u64) -> Self {
+        Self { state, counts, retries, fingerprint: None, snapshot_at: None, apply_ms: None, error: None }
+    }
+}
+
 /// Takes over: ends every unfinished run, empties the stage and writes the row of a new run, whose epoch is higher than
 /// that of any other. Doing it again after a lost answer finds the row that is there.
 pub async fn begin(target: &Target, new: &NewRun) -> Result<Tenure, Fault> {

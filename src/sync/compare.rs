@@ -9,7 +9,7 @@ use super::preflight::{Preflight, Sides};
 use super::strategy::{SNAPSHOT_TIME, Verified};
 use super::verify::{Difference, Pair};
 use crate::book::{KEY, quoted};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::postgres::{Fault, Limit, SourceTx, Tx, literal};
 use crate::progress::{Event, Phase, Progress};
 
@@ -38,10 +38,10 @@ pub async fn equal(
     if found.source_books.books != found.target_books.books {
         return Ok(None);
     }
-    match Box::pin(look(sides, prepared, limit, progress, false)).await? {
-        Compared::Equal(verified) => Ok(Some(verified)),
-        Compared::Different { .. } => Ok(None),
-    }
+    let open = Open::begin(sides, limit, progress).await?;
+    let (expected, found) = Box::pin(open.pair(prepared).fingerprints()).await?;
+    let snapshot_at = open.end().await?;
+    Ok((expected == found).then(|| Verified::new(expected, snapshot_at)))
 }
 
 /// Both sides compared book by book where they are not equal.
@@ -51,41 +51,51 @@ pub async fn compare(
     limit: Limit,
     progress: &dyn Progress,
 ) -> Result<Compared> {
-    Box::pin(look(sides, prepared, limit, progress, true)).await
+    let open = Open::begin(sides, limit, progress).await?;
+    let pair = open.pair(prepared);
+    let (expected, found) = Box::pin(pair.fingerprints()).await?;
+    if expected == found {
+        return Ok(Compared::Equal(Verified::new(expected, open.end().await?)));
+    }
+    let (difference, gone) = Box::pin(pair.differing(&pair.differing_buckets().await?)).await?;
+    let dependents = hanging_on(&open.target, &prepared.found, &gone).await.map_err(comparing)?;
+    open.end().await?;
+    Ok(Compared::Different { difference, dependents })
 }
 
-async fn look(
-    sides: &Sides,
-    prepared: &Prepared,
-    limit: Limit,
-    progress: &dyn Progress,
-    book_by_book: bool,
-) -> Result<Compared> {
-    progress.event(&Event::Phase { phase: Phase::Comparing });
-    let comparing = |fault: Fault| fault.error("could not compare both sides");
-    let opened = tokio::join!(sides.source.snapshot(limit, SNAPSHOT_TIME), sides.target.snapshot(limit, ""));
-    let ((source, time), (target, _)) = (opened.0.map_err(comparing)?, opened.1.map_err(comparing)?);
-    let time = time.first().ok_or_else(|| comparing(Fault::client("no time")))?;
-    let snapshot_at = time.try_get(0).map_err(|error| comparing(error.into()))?;
-    let columns = &prepared.found.columns;
-    let pair = Pair { source: &source, target: &target, columns, owner: prepared.owner.id() };
-    let (expected, found) = pair.fingerprints().await?;
-    let compared = if expected == found {
-        Compared::Equal(Verified::new(expected, snapshot_at))
-    } else if book_by_book {
-        let (difference, gone) = pair.differing(&pair.differing_buckets().await?).await?;
-        let dependents = hanging_on(&target, &prepared.found, &gone).await.map_err(comparing)?;
-        Compared::Different { difference, dependents }
-    } else {
-        Compared::Different { difference: Difference::default(), dependents: Vec::new() }
-    };
-    end(source, target).await.map_err(comparing)?;
-    Ok(compared)
+/// A snapshot of each side.
+struct Open<'a> {
+    source: SourceTx<'a>,
+    target: Tx<'a>,
+    /// The time of the source's.
+    snapshot_at: String,
 }
 
-async fn end(source: SourceTx<'_>, target: Tx<'_>) -> Result<(), Fault> {
-    let (finished, ()) = tokio::join!(source.finish(), target.rollback());
-    finished
+impl<'a> Open<'a> {
+    async fn begin(sides: &'a Sides, limit: Limit, progress: &dyn Progress) -> Result<Self> {
+        progress.event(&Event::Phase { phase: Phase::Comparing });
+        let opened =
+            tokio::join!(sides.source.snapshot(limit, SNAPSHOT_TIME), sides.target.snapshot(limit, ""));
+        let ((source, time), (target, _)) = (opened.0.map_err(comparing)?, opened.1.map_err(comparing)?);
+        let time = time.first().ok_or_else(|| comparing(Fault::client("no time")))?;
+        let snapshot_at = time.try_get(0).map_err(|error| comparing(error.into()))?;
+        Ok(Self { source, target, snapshot_at })
+    }
+
+    fn pair<'b>(&'b self, prepared: &'b Prepared) -> Pair<'b, 'a> {
+        let Self { source, target, .. } = self;
+        Pair { source, target, columns: &prepared.found.columns, owner: prepared.owner.id() }
+    }
+
+    async fn end(self) -> Result<String> {
+        let (finished, ()) = tokio::join!(self.source.finish(), self.target.rollback());
+        finished.map_err(comparing)?;
+        Ok(self.snapshot_at)
+    }
+}
+
+fn comparing(fault: Fault) -> Error {
+    fault.error("could not compare both sides")
 }
 
 /// What hangs on the books of the target with these keys.

@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod changes;
+mod commit;
 pub mod compare;
 mod consent;
 pub mod export;
@@ -46,6 +47,12 @@ use remap::Remap;
 use report::Tally;
 use resume::{Resume, Unfinished};
 use strategy::{Job, Strategy, Tuning, Verified, atomic, batched, staged};
+
+/// What it is called when it is retried or interrupted.
+const SYNC: &str = "the sync";
+
+/// The state when nothing was committed.
+pub const UNCHANGED: &str = "`\"Book\"` is unchanged";
 
 /// The only mode of this version: every row travels.
 pub const MODE: &str = "full";
@@ -127,7 +134,7 @@ pub async fn run(
     cancel: &CancellationToken,
     progress: &Tally<'_>,
 ) -> Result<Synced> {
-    let prepared = Box::pin(unless_cancelled(cancel, prepare(sides, request, ask, progress))).await;
+    let prepared = Box::pin(unless_cancelled(cancel, SYNC, prepare(sides, request, ask, progress))).await;
     let prepared = prepared.map_err(unchanged_if_interrupted)?;
     let Prepared { found, owner, resumed, equal, .. } = &prepared;
     if let Some(verified) = equal
@@ -135,11 +142,11 @@ pub async fn run(
     {
         return Ok(nothing_to_do(owner, verified, progress));
     }
-    let lock = unless_cancelled(cancel, Lock::acquire(&sides.target, request.tuning.lock_wait)).await;
+    let lock = unless_cancelled(cancel, SYNC, Lock::acquire(&sides.target, request.tuning.lock_wait)).await;
     let lock = lock.map_err(unchanged)?;
     let lock = &lock;
     let tenure = retry(request.tuning.retry, "the beginning of the run", cancel, progress, async |_| {
-        unless_cancelled(cancel, begin(sides, request, &prepared)).await
+        unless_cancelled(cancel, SYNC, begin(sides, request, &prepared)).await
     });
     let tenure = tenure.await.map_err(unchanged)?;
     let strategy = prepared.strategy;
@@ -208,7 +215,7 @@ pub async fn preview(
         }
         Ok((prepared, compared))
     };
-    Box::pin(unless_cancelled(cancel, previewed)).await.map_err(unchanged_if_interrupted)
+    Box::pin(unless_cancelled(cancel, SYNC, previewed)).await.map_err(unchanged_if_interrupted)
 }
 
 /// Everything that is known and decided before the first write.
@@ -277,7 +284,7 @@ async fn look(sides: &Sides, request: &Request, ask: &dyn Ask, progress: &Tally<
     let found = preflight::check(sides, &request.wishes, progress).await.map_err(unchanged)?;
     let resumed = resume::find(sides, request, &found, ask).await.map_err(unchanged)?;
     let owner = match (&resumed, &found.owner) {
-        (Some(unfinished), _) => resume::owner(unfinished, &found).map_err(unchanged)?,
+        (Some(unfinished), _) => unfinished.owner.clone(),
         (None, Found::Owner(owner)) => owner.clone(),
         (None, Found::Several) => {
             let users = found.target_books.candidates.as_deref().unwrap_or_default();
@@ -298,11 +305,15 @@ fn nothing_to_do(owner: &Owner, verified: &Verified, progress: &Tally<'_>) -> Sy
     Synced { owner: owner.clone(), verified: verified.clone(), nothing_to_do: true }
 }
 
-/// Stops waiting for `work` when the first signal comes; what it had begun is rolled back.
-async fn unless_cancelled<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+/// Stops waiting for `work` when the first signal comes; what it had begun is rolled back. `what` was interrupted then.
+async fn unless_cancelled<T>(
+    cancel: &CancellationToken,
+    what: &str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     tokio::select! {
         done = work => done,
-        () = cancel.cancelled() => Err(interrupted("the sync")),
+        () = cancel.cancelled() => Err(interrupted(what)),
     }
 }
 
@@ -317,7 +328,7 @@ fn again_if_interrupted(error: Error) -> Error {
 }
 
 fn unchanged(error: Error) -> Error {
-    error.state("`\"Book\"` is unchanged")
+    error.state(UNCHANGED)
 }
 
 /// A query that finds the owner and keeps it from being removed until the transaction ends.

@@ -73,17 +73,12 @@ pub(super) async fn record(
     let summary = progress.summary();
     let verified = done.ok();
     let error = done.err();
+    let state = error.map_or(success, |error| error.kind.outcome());
     let end = RunEnd {
-        state: error.map_or(success, |error| error.kind.outcome()),
-        counts: summary.counts,
-        retries: summary.retries,
         fingerprint: verified.map(Verified::fingerprint),
         snapshot_at: verified.map(|verified| verified.snapshot_at().to_owned()),
-        apply_ms: None,
-        error: error.map(|error| {
-            let said = std::iter::once(error.doing.clone()).chain(error.causes());
-            said.collect::<Vec<_>>().join(": ")
-        }),
+        error: error.map(Error::chain),
+        ..RunEnd::new(state, summary.counts, summary.retries)
     };
     // What failed is not worth waiting for once more.
     let policy = Policy { retries_max: if verified.is_some() { policy.retries_max } else { 0 }, ..policy };

@@ -1,9 +1,10 @@
 //! Finds the run that goes on, and refuses where it would not be the same run any more.
 
 use dewey_sync_entity::ledger::run;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder};
+use dewey_sync_entity::user;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::guard::owner::{Owner, Wanted};
+use super::guard::owner::{Owner, User, Wanted};
 use super::plan::Frozen;
 use super::preflight::{Preflight, Sides};
 use super::strategy::Strategy;
@@ -35,7 +36,7 @@ pub struct Unfinished {
     /// How it stopped.
     pub state: String,
     /// Whom it gives the books to.
-    pub owner: i32,
+    pub owner: Owner,
     /// Its plan; `None` when it had none yet, or needs none.
     pub frozen: Option<Frozen>,
 }
@@ -56,33 +57,26 @@ pub(super) async fn find(
         return Ok(None);
     }
     let run = if ledger { read(sides, request.resume).await? } else { None };
-    let Some(run) = run else {
+    let Some((run, owner)) = run else {
         return if offered { Ok(None) } else { Err(nothing_to_resume(request.resume)) };
     };
     if !RESUMABLE.contains(&run.state.as_str()) || run.action != "sync" {
         return Err(not_resumable(&run));
     }
     let differences = differences(&run, request, found);
-    if offered && !differences.is_empty() {
-        return Ok(None);
+    match unfinished(run, owner) {
+        Ok(unfinished) if differences.is_empty() => {
+            let wanted = !offered || ask.resume(&unfinished).await?;
+            Ok(wanted.then_some(unfinished))
+        }
+        _ if offered => Ok(None),
+        Ok(_) => Err(refused(request.resume, &differences)),
+        Err(why) => Err(refused(request.resume, &[why])),
     }
-    let unfinished = unfinished(run).map_err(|why| refused(request.resume, &[why]))?;
-    if offered {
-        return Ok(ask.resume(&unfinished).await?.then_some(unfinished));
-    }
-    if differences.is_empty() { Ok(Some(unfinished)) } else { Err(refused(request.resume, &differences)) }
 }
 
-/// The user whom the run gives the books to, which a call may name but not change.
-pub(super) fn owner(unfinished: &Unfinished, found: &Preflight) -> Result<Owner> {
-    let candidates = found.target_books.candidates.as_deref().unwrap_or_default();
-    let user = candidates.iter().find(|user| user.id == unfinished.owner);
-    user.map(|user| Owner { user: user.clone(), how: "of the run that is resumed" }).ok_or_else(|| {
-        refused(Resume::Run(unfinished.run_id), &[format!("its owner, user {}, is gone", unfinished.owner)])
-    })
-}
-
-async fn read(sides: &Sides, resume: Resume) -> Result<Option<run::Model>> {
+/// The run and the user whom it gives the books to, if there still is one.
+async fn read(sides: &Sides, resume: Resume) -> Result<Option<(run::Model, Option<User>)>> {
     let reading = |fault: Fault| fault.error("could not read the runs from the ledger");
     let (tx, _) = sides.target.snapshot(sides.target.server().quick(), "").await.map_err(reading)?;
     let runs = run::Entity::find().order_by_desc(run::Column::RunId);
@@ -93,20 +87,32 @@ async fn read(sides: &Sides, resume: Resume) -> Result<Option<run::Model>> {
         }
     };
     let run = runs.one(&tx).await.map_err(|error| reading(error.into()))?;
+    let owner = match run.as_ref().and_then(|run| run.owner_id) {
+        Some(owner) => {
+            let columns = [user::Column::Id, user::Column::Email, user::Column::Name];
+            let user = user::Entity::find_by_id(owner).select_only().columns(columns);
+            user.into_tuple().one(&tx).await.map_err(|error| reading(error.into()))?
+        }
+        None => None,
+    };
     tx.rollback().await;
-    Ok(run)
+    Ok(run.map(|run| (run, owner.map(|(id, email, name)| User { id, email, name }))))
 }
 
-fn unfinished(run: run::Model) -> Result<Unfinished, String> {
+fn unfinished(run: run::Model, owner: Option<User>) -> Result<Unfinished, String> {
     let strategy = run.strategy.as_deref().and_then(Strategy::named);
     let frozen = run.plan.map(serde_json::from_value).transpose();
-    match (strategy, run.owner_id, frozen) {
-        (Some(strategy), Some(owner), Ok(frozen)) => Ok(Unfinished {
+    let user = owner.ok_or_else(|| match run.owner_id {
+        Some(id) => format!("its owner, user {id}, is gone"),
+        None => "it has no owner".to_owned(),
+    })?;
+    match (strategy, frozen) {
+        (Some(strategy), Ok(frozen)) => Ok(Unfinished {
             run_id: run.run_id,
             strategy,
             started_at: run.started_at.to_rfc3339(),
             state: run.state,
-            owner,
+            owner: Owner { user, how: "of the run that is resumed" },
             frozen,
         }),
         _ => Err("another version of this tool made its plan".into()),

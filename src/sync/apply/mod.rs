@@ -13,18 +13,19 @@ use sqlx::Row;
 use tokio_util::sync::CancellationToken;
 
 use super::changes::{self, Changes, read_foreign_keys};
+use super::commit::{Attempted, Failed, Sent, commit};
 use super::guard::dependents::{Agreement, Dependents, Fate, Reach, check};
-use super::owner_sql;
 use super::remap::Remap;
-use super::strategy::{Job, OTHER_WRITER, Tuning, UNCHANGED, Verified, owner_is_gone};
+use super::strategy::{Job, OTHER_WRITER, Tuning, Verified, owner_is_gone};
 use super::verify::Difference;
+use super::{UNCHANGED, owner_sql};
 use crate::book::{Column, KEY, TABLE, quoted};
 use crate::error::{Error, Result};
 use crate::ledger::replaced::{EXACT_TEXT, Generation, end_others_sql};
 use crate::ledger::run::{Claim, Counts, RunEnd, claim_whole, claim_whole_sql, end_sql};
 use crate::postgres::{Fault, Fingerprint, Target, Tx, literal};
 use crate::progress::{Event, Phase, Progress};
-use crate::retry::{Class, classify_error, interrupted, retry};
+use crate::retry::retry;
 pub(super) use write::PLACEHOLDER;
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or the new state: the answer to COMMIT was lost";
@@ -80,31 +81,17 @@ impl Agreed {
 /// Any; the target is then as it was, unless the answer to COMMIT stayed out to the end.
 pub async fn apply(job: &Job<'_>, verified: &Verified, agreed: &Agreed) -> Result<Outcome> {
     let Job { sides, tuning, cancel, progress, .. } = job;
-    // What a COMMIT without a definite answer was to commit.
-    let mut sent: Option<Applied> = None;
-    let done = retry(tuning.retry, "the apply", cancel, *progress, async |_| {
-        let uncommitted = tokio::select! {
-            uncommitted = Box::pin(prepare(job, verified, agreed, &mut sent)) => uncommitted?,
-            () = cancel.cancelled() => return Err(interrupted("the sync")),
-        };
-        let (tx, applied) = match uncommitted {
-            Uncommitted::Ready(tx, applied) => (tx, applied),
-            Uncommitted::Not(Outcome::Before) => {
-                return Ok(sent.clone().map_or(Outcome::Before, Outcome::Applied));
-            }
-            Uncommitted::Not(outcome) => return Ok(outcome),
-        };
-        // From here on the answer decides, not a signal.
-        progress.event(&Event::Phase { phase: Phase::Committing });
-        sent = Some(applied.clone());
-        let committed = tx.commit().await.map_err(|fault| fault.error("could not commit"));
-        if committed.as_ref().is_err_and(|error| classify_error(error) != Class::Ambiguous) {
-            sent = None;
-        }
-        committed.map(|()| Outcome::Applied(applied))
-    })
-    .await;
-    let outcome = done.map_err(|error| error.state(if sent.is_some() { UNKNOWN } else { UNCHANGED }))?;
+    let done = commit(
+        tuning.retry,
+        "the apply",
+        cancel,
+        *progress,
+        async |_, sent| Box::pin(prepare(job, verified, agreed, sent)).await,
+        || Ok(Outcome::Before),
+    );
+    let outcome = done
+        .await
+        .map_err(|Failed { error, in_doubt }| error.state(if in_doubt { UNKNOWN } else { UNCHANGED }))?;
     if let Outcome::Applied(Applied { changes, apply_ms }) = &outcome {
         let Changes { new, changed, removed, unchanged, .. } = *changes;
         progress.event(&Event::Applied { new, changed, removed, unchanged, apply_ms: *apply_ms });
@@ -113,13 +100,6 @@ pub async fn apply(job: &Job<'_>, verified: &Verified, agreed: &Agreed) -> Resul
         }
     }
     Ok(outcome)
-}
-
-enum Uncommitted<'server> {
-    /// Applied and compared, waiting for its COMMIT.
-    Ready(Tx<'server>, Applied),
-    /// There is nothing to commit.
-    Not(Outcome),
 }
 
 /// The open transaction and what it works with.
@@ -136,8 +116,8 @@ async fn prepare<'a>(
     job: &Job<'a>,
     verified: &Verified,
     agreed: &Agreed,
-    sent: &mut Option<Applied>,
-) -> Result<Uncommitted<'a>> {
+    sent: &mut Sent<Outcome>,
+) -> Result<Attempted<'a, Outcome>> {
     let Job { sides, tenure, remap, tuning, progress, .. } = job;
     let run_id = tenure.run_id;
     progress.event(&Event::Phase { phase: Phase::Applying });
@@ -146,10 +126,11 @@ async fn prepare<'a>(
         "{claim}; {owner}; {EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}';
 ANALYZE dewey_sync.stage (run_id, source_id, {key});
 SELECT count(*) AS staged, pg_get_serial_sequence({table}, '{id}') AS sequence FROM dewey_sync.stage
-WHERE run_id = {run_id}; {LOCK}",
+WHERE run_id = {run_id}; {lock}",
         claim = claim_whole_sql(*tenure),
         owner = owner_sql(remap.owner),
         work_mem = changes::WORK_MEM,
+        lock = lock_sql(&[TABLE]),
         key = quoted(KEY),
         table = literal(TABLE),
         id = Column::Id.as_str(),
@@ -157,9 +138,8 @@ WHERE run_id = {run_id}; {LOCK}",
     let began = sides.target.write(tuning.whole_table(), &first).await;
     let (tx, rows) = began.map_err(|fault| fault.error("could not begin on the target"))?;
     match claim_whole(&rows) {
-        // Then no earlier COMMIT has happened.
-        Claim::Ours => *sent = None,
-        Claim::AlreadyDone => return Ok(Uncommitted::Not(Outcome::Before)),
+        Claim::Ours => sent.forget(),
+        Claim::AlreadyDone => return Ok(Attempted::Before),
         Claim::Lost => return Err(job.lost_run()),
     }
     if !rows.iter().any(|row| row.try_get::<i32, _>("id").is_ok()) {
@@ -171,11 +151,11 @@ WHERE run_id = {run_id}; {LOCK}",
     let sequence = staged.try_get("sequence").map_err(|error| applying(error.into()))?;
     if staged.try_get::<i64, _>("staged").ok() != Some(verified.fingerprint().rows) {
         tx.rollback().await;
-        return Ok(Uncommitted::Not(Outcome::StageLost));
+        return Ok(Attempted::Not(Outcome::StageLost));
     }
     let keys = read_foreign_keys(&tx).await.map_err(applying)?;
     let reach = Reach::of(&keys);
-    lock(&tx, reach.as_ref().map(Reach::tables).unwrap_or_default()).await.map_err(applying)?;
+    lock(&tx, &reach.as_ref().map(Reach::tables).unwrap_or_default()).await.map_err(applying)?;
     let apply = Applying { tx: &tx, run_id, remap, sequence };
     let kept = keep::keep(&apply, reach.as_ref()).await.map_err(applying)?;
     check(&kept.dependents, Agreement::ByQuestion)?;
@@ -184,7 +164,7 @@ WHERE run_id = {run_id}; {LOCK}",
     if !agreed.covers(&changes) {
         let changes = changes::count(&tx, run_id, &remap.columns).await?;
         tx.rollback().await;
-        return Ok(Uncommitted::Not(Outcome::MoreThanAgreed(changes)));
+        return Ok(Attempted::Not(Outcome::MoreThanAgreed(changes)));
     }
     write::write(&apply).await.map_err(applying)?;
     let written = write::read(&apply).await.map_err(|fault| fault.error("could not verify the books"))?;
@@ -210,19 +190,20 @@ WHERE run_id = {run_id}; {LOCK}",
     let applied = Applied { changes, apply_ms };
     record.push_str(&end(job, verified, &applied));
     tx.execute_simple(&record).await.map_err(|fault| fault.error("could not record the outcome"))?;
-    Ok(Uncommitted::Ready(tx, applied))
+    Ok(Attempted::Ready(tx, Outcome::Applied(applied)))
 }
 
-/// Readers go on; whoever writes books waits.
-pub(super) const LOCK: &str = "LOCK TABLE \"Book\" IN SHARE ROW EXCLUSIVE MODE";
+/// Takes `tables` for a writer: readers go on, whoever else writes waits.
+pub(super) fn lock_sql(tables: &[&str]) -> String {
+    format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", tables.join(", "))
+}
 
 /// Locks the dependent tables, which are in the order in which everybody locks them.
-pub(super) async fn lock(tx: &Tx<'_>, tables: Vec<&str>) -> Result<(), Fault> {
+pub(super) async fn lock(tx: &Tx<'_>, tables: &[&str]) -> Result<(), Fault> {
     if tables.is_empty() {
         return Ok(());
     }
-    let lock = format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", tables.join(", "));
-    tx.execute_simple(&lock).await.map(drop)
+    tx.execute_simple(&lock_sql(tables)).await.map(drop)
 }
 
 fn applying(fault: Fault) -> Error {
@@ -240,14 +221,12 @@ fn before(after: &write::Written, removed: u64, touched: Fingerprint) -> Fingerp
 fn end(job: &Job<'_>, verified: &Verified, applied: &Applied) -> String {
     let summary = job.progress.summary();
     let Changes { new, changed, removed, unchanged, .. } = applied.changes;
+    let counts = Counts { inserted: new, updated: changed, deleted: removed, unchanged, ..summary.counts };
     let end = RunEnd {
-        state: "verified",
-        counts: Counts { inserted: new, updated: changed, deleted: removed, unchanged, ..summary.counts },
-        retries: summary.retries,
         fingerprint: Some(verified.fingerprint()),
         snapshot_at: Some(verified.snapshot_at().to_owned()),
         apply_ms: Some(applied.apply_ms),
-        error: None,
+        ..RunEnd::new("verified", counts, summary.retries)
     };
     end_sql(job.tenure, "verified", &end)
 }

@@ -3,7 +3,7 @@
 
 use sqlx::Row;
 
-use super::{Job, OTHER_WRITER, SNAPSHOT_TIME, UNCHANGED, Verified, explain_duplicates, owner_is_gone};
+use super::{Job, OTHER_WRITER, SNAPSHOT_TIME, Verified, explain_duplicates, owner_is_gone};
 use crate::error::{Error, Result};
 use crate::ledger::FORGET_GENERATION;
 use crate::ledger::checkpoint::Destination;
@@ -11,11 +11,12 @@ use crate::ledger::run::{Claim, Counts, RunEnd, claim_whole, claim_whole_sql, en
 use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Fault, Tx};
 use crate::progress::{Event, Phase, Progress};
-use crate::retry::{Attempt, Class, classify_error, interrupted, retry};
+use crate::retry::Attempt;
+use crate::sync::commit::{Attempted, Failed, Sent, commit};
 use crate::sync::import::delete_all;
 use crate::sync::plan::Plan;
 use crate::sync::verify::Pair;
-use crate::sync::{export, owner_sql};
+use crate::sync::{SYNC, UNCHANGED, export, owner_sql};
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or the new state: the answer to COMMIT was lost";
 
@@ -25,30 +26,16 @@ const UNKNOWN: &str = "`\"Book\"` is either unchanged or the new state: the answ
 /// Any; the target is then as it was, unless the answer to COMMIT stayed out to the end.
 pub async fn run(job: &Job<'_>) -> Result<Verified> {
     let Job { tuning, cancel, progress, .. } = job;
-    // What a COMMIT without a definite answer was to commit.
-    let mut sent = None;
-    let done = retry(tuning.retry, "the sync", cancel, *progress, async |attempt| {
-        let written = tokio::select! {
-            written = write(job, attempt, &mut sent) => written?,
-            () = cancel.cancelled() => return Err(interrupted("the sync")),
-        };
-        match written {
-            Written::Before => sent.clone().ok_or_else(|| job.lost_run()),
-            Written::Now(tx, verified) => {
-                // From here on the answer decides, not a signal.
-                progress.event(&Event::Phase { phase: Phase::Committing });
-                sent = Some(verified.clone());
-                let committed = tx.commit().await.map_err(|fault| fault.error("could not commit"));
-                if committed.as_ref().is_err_and(|error| classify_error(error) != Class::Ambiguous) {
-                    sent = None;
-                }
-                committed.map(|()| verified)
-            }
-        }
-    })
-    .await;
-    done.map_err(|error| {
-        if sent.is_some() {
+    let done = commit(
+        tuning.retry,
+        SYNC,
+        cancel,
+        *progress,
+        async |attempt, sent| Box::pin(write(job, attempt, sent)).await,
+        || Err(job.lost_run()),
+    );
+    done.await.map_err(|Failed { error, in_doubt }| {
+        if in_doubt {
             return error.state(UNKNOWN).hint(job.resume_hint());
         }
         if progress.summary().counts != Counts::default() {
@@ -58,15 +45,12 @@ pub async fn run(job: &Job<'_>) -> Result<Verified> {
     })
 }
 
-enum Written<'server> {
-    /// Verified, waiting for its COMMIT.
-    Now(Tx<'server>, Verified),
-    /// An earlier attempt was committed, though its answer was lost.
-    Before,
-}
-
 /// Everything but the COMMIT.
-async fn write<'a>(job: &Job<'a>, attempt: Attempt, sent: &mut Option<Verified>) -> Result<Written<'a>> {
+async fn write<'a>(
+    job: &Job<'a>,
+    attempt: Attempt,
+    sent: &mut Sent<Verified>,
+) -> Result<Attempted<'a, Verified>> {
     let Job { sides, progress, remap, .. } = job;
     let whole_table = job.tuning.whole_table();
     progress.event(&Event::Phase { phase: Phase::Planning });
@@ -81,9 +65,8 @@ async fn write<'a>(job: &Job<'a>, attempt: Attempt, sent: &mut Option<Verified>)
     let began = sides.target.write(whole_table, &first).await;
     let (target, rows) = began.map_err(|fault| fault.error("could not begin on the target"))?;
     match claim_whole(&rows) {
-        // Then no earlier COMMIT has happened.
-        Claim::Ours => *sent = None,
-        Claim::AlreadyDone => return Ok(Written::Before),
+        Claim::Ours => sent.forget(),
+        Claim::AlreadyDone => return Ok(Attempted::Before),
         Claim::Lost => return Err(job.lost_run()),
     }
     if !rows.iter().any(|row| row.try_get::<i32, _>("id").is_ok()) {
@@ -120,7 +103,7 @@ async fn write<'a>(job: &Job<'a>, attempt: Attempt, sent: &mut Option<Verified>)
     progress.event(&Event::Verified { rows: fingerprint.rows, digest: fingerprint.digest_hex() });
     let verified = Verified::new(fingerprint, snapshot_at);
     record(job, &target, &verified).await?;
-    Ok(Written::Now(target, verified))
+    Ok(Attempted::Ready(target, verified))
 }
 
 /// The fingerprint of both sides.
@@ -140,13 +123,9 @@ async fn equal(pair: Pair<'_, '_>) -> Result<Fingerprint> {
 async fn record(job: &Job<'_>, target: &Tx<'_>, verified: &Verified) -> Result<()> {
     let summary = job.progress.summary();
     let end = RunEnd {
-        state: "verified",
-        counts: summary.counts,
-        retries: summary.retries,
         fingerprint: Some(verified.fingerprint()),
         snapshot_at: Some(verified.snapshot_at().to_owned()),
-        apply_ms: None,
-        error: None,
+        ..RunEnd::new("verified", summary.counts, summary.retries)
     };
     let recorded = target.execute_simple(&end_sql(job.tenure, "verified", &end)).await;
     recorded.map(drop).map_err(|fault| fault.error("could not record the outcome"))

@@ -3,17 +3,18 @@
 
 use super::batches::{announce_left, copy_all, is_duplicate_key, not_completed};
 use super::reconcile::reconcile;
-use super::{Copied, Job, UNCHANGED, Verified, owner_is_gone};
+use super::{Copied, Job, Verified, owner_is_gone};
 use crate::error::Result;
 use crate::ledger::FORGET_GENERATION;
 use crate::ledger::checkpoint::{self, Checkpoint, Destination};
 use crate::ledger::run::Claim;
-use crate::postgres::{Fault, Tx};
+use crate::postgres::Fault;
 use crate::progress::{Event, Phase, Progress};
-use crate::retry::{Class, classify_error, retry};
+use crate::retry::{Class, classify_error};
+use crate::sync::commit::{Attempted, Failed, Sent, commit};
 use crate::sync::import::delete_all;
 use crate::sync::plan::Plan;
-use crate::sync::{owner_sql, unless_cancelled};
+use crate::sync::{UNCHANGED, owner_sql};
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or empty: the answer to COMMIT was lost";
 
@@ -30,13 +31,17 @@ pub async fn run(job: &Job<'_>) -> Result<Verified> {
     let plan = job.plan().await?;
 
     job.progress.event(&Event::Phase { phase: Phase::Deleting });
-    // Whether a COMMIT is without a definite answer.
-    let mut sent = false;
-    let deleted = retry(job.tuning.retry, "the deletion", job.cancel, job.progress, async |_| {
-        delete(job, &mut sent).await
-    });
-    let deleted = deleted.await;
-    let books = deleted.map_err(|error| error.state(if sent { UNKNOWN } else { UNCHANGED }))?;
+    let deleted = commit(
+        job.tuning.retry,
+        "the deletion",
+        job.cancel,
+        job.progress,
+        async |_, sent| delete(job, sent).await,
+        || Err(job.lost_run()),
+    );
+    let books = deleted
+        .await
+        .map_err(|Failed { error, in_doubt }| error.state(if in_doubt { UNKNOWN } else { UNCHANGED }))?;
     job.progress.event(&Event::Deleted { books });
 
     Box::pin(copy_and_verify(job, &plan)).await.map_err(|error| {
@@ -73,30 +78,19 @@ async fn copy_and_verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
     verified
 }
 
-/// Batch 0; how many books there were. A signal stops it until its COMMIT is sent; `sent` tells whether it was.
-async fn delete(job: &Job<'_>, sent: &mut bool) -> Result<u64> {
-    let (target, books) = unless_cancelled(job.cancel, delete_uncommitted(job, sent)).await?;
-    let Some(target) = target else { return Ok(books) };
-    *sent = true;
-    let committed = target.commit().await;
-    let committed = committed.map_err(|fault| fault.error("could not commit the removal of the old books"));
-    *sent = committed.as_ref().is_err_and(|error| classify_error(error) == Class::Ambiguous);
-    committed.map(|()| books)
-}
-
-/// Without a transaction when it was committed before; a claim that is ours proves that it was not.
-async fn delete_uncommitted<'a>(job: &Job<'a>, sent: &mut bool) -> Result<(Option<Tx<'a>>, u64)> {
+/// Batch 0, but for its COMMIT; how many books there were.
+async fn delete<'a>(job: &Job<'a>, sent: &mut Sent<u64>) -> Result<Attempted<'a, u64>> {
     let deleting = |fault: Fault| fault.error("could not remove the old books");
     let claim = checkpoint::claim_sql(job.tenure, Destination::Book, DELETION);
     let first = format!("{claim}; {}; {FORGET_GENERATION}", owner_sql(job.remap.owner));
     let began = job.sides.target.write(job.tuning.whole_table(), &first).await;
     let (target, rows) = began.map_err(deleting)?;
     match checkpoint::claim(&rows).map_err(deleting)? {
-        Claim::Ours => *sent = false,
+        Claim::Ours => sent.forget(),
         Claim::AlreadyDone => {
             let rows = checkpoint::rows(&target, job.tenure, Destination::Book, DELETION).await;
             target.rollback().await;
-            return Ok((None, rows.map_err(deleting)?));
+            return Ok(Attempted::Not(rows.map_err(deleting)?));
         }
         Claim::Lost => return Err(job.lost_run()),
     }
@@ -106,5 +100,5 @@ async fn delete_uncommitted<'a>(job: &Job<'a>, sent: &mut bool) -> Result<(Optio
     let books = delete_all(&target, job.tuning.whole_table()).await.map_err(deleting)?;
     let correct = checkpoint::correct_sql(job.tenure, Destination::Book, DELETION, books);
     target.execute_simple(&correct).await.map_err(deleting)?;
-    Ok((Some(target), books))
+    Ok(Attempted::Ready(target, books))
 }

@@ -44,7 +44,7 @@ pub(super) async fn copy_all(job: &Job<'_>, plan: &Plan, destination: Destinatio
             if is_duplicate_key(&error) {
                 let batch = range.batch;
                 let text =
-                    format!("batch {batch} of {batches} is left to the verification: {}", chain(&error));
+                    format!("batch {batch} of {batches} is left to the verification: {}", error.chain());
                 job.progress.event(&Event::Notice { text });
             } else {
                 announce_failed(job, &range, batches, &error);
@@ -148,7 +148,7 @@ fn of_batch(error: Error, range: &Range, batches: usize) -> Error {
 
 fn announce_failed(job: &Job<'_>, range: &Range, batches: usize, error: &Error) {
     let Range { batch, books, .. } = *range;
-    job.progress.event(&Event::BatchFailed { batch, batches, books, cause: chain(error) });
+    job.progress.event(&Event::BatchFailed { batch, batches, books, cause: error.chain() });
 }
 
 /// Those that were left to the verification, when it did not copy them again.
@@ -156,11 +156,6 @@ pub(super) fn announce_left(job: &Job<'_>, failed: &[Failed], batches: usize) {
     for (range, error) in failed.iter().filter(|(_, error)| is_duplicate_key(error)) {
         announce_failed(job, range, batches, error);
     }
-}
-
-/// What failed and why, in one line.
-fn chain(error: &Error) -> String {
-    std::iter::once(error.doing.clone()).chain(error.causes()).collect::<Vec<_>>().join(": ")
 }
 
 /// The error of a run some of whose batches failed for good: the first one's cause, all their numbers. Those that were

@@ -26,7 +26,7 @@ use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Fault, Limit, SourceTx, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, Policy, fault_of, retry};
-use crate::sync::unless_cancelled;
+use crate::sync::{SYNC, UNCHANGED, unless_cancelled};
 
 /// The strategies, by their names on the command line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -173,7 +173,7 @@ impl Job<'_> {
             frozen.plan.clone()
         } else {
             let made = retry(self.tuning.retry, "the plan", self.cancel, self.progress, async |_| {
-                unless_cancelled(self.cancel, self.make_plan()).await
+                unless_cancelled(self.cancel, SYNC, self.make_plan()).await
             });
             made.await.map_err(|error| error.state(UNCHANGED))?
         };
@@ -218,9 +218,6 @@ impl Job<'_> {
 /// What to do when it was not the source that made a difference.
 pub(super) const OTHER_WRITER: &str =
     "look for triggers or rules on the target's `\"Book\"`, and for another program that writes to it";
-
-/// The state when nothing was committed.
-pub(super) const UNCHANGED: &str = "`\"Book\"` is unchanged";
 
 /// The error when the chosen owner was removed since the guards looked.
 pub(super) fn owner_is_gone() -> Error {

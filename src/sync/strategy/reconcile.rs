@@ -13,8 +13,9 @@ use crate::postgres::fingerprint::bucket;
 use crate::postgres::{Fault, SourceTx, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, retry};
+use crate::sync::apply::lock_sql;
 use crate::sync::verify::Pair;
-use crate::sync::{export, unless_cancelled};
+use crate::sync::{SYNC, export, unless_cancelled};
 
 /// Books copied again, waiting for their COMMIT.
 struct Repair<'server> {
@@ -32,7 +33,7 @@ pub(super) async fn reconcile(job: &Job<'_>) -> Result<Verified> {
     let mut repaired = job.frozen.is_some() && committed(job, Destination::Book).await?.1 > 0;
     let verified = retry(job.tuning.retry, "the verification", job.cancel, job.progress, async |attempt| {
         let (verified, repair) =
-            unless_cancelled(job.cancel, Box::pin(compare(job, attempt, repaired))).await?;
+            unless_cancelled(job.cancel, SYNC, Box::pin(compare(job, attempt, repaired))).await?;
         if let Some(Repair { target, done }) = repair {
             repaired = true;
             let committed = target.commit().await;
@@ -89,7 +90,7 @@ async fn repair<'a>(
 ) -> Result<Repair<'a>> {
     job.progress.event(&Event::Phase { phase: Phase::Repairing });
     let repairing = |fault: Fault| fault.error("could not copy again what differs");
-    let first = format!("{}; LOCK TABLE {TABLE} IN SHARE ROW EXCLUSIVE MODE", fence_sql(job.tenure));
+    let first = format!("{}; {}", fence_sql(job.tenure), lock_sql(&[TABLE]));
     let began = job.sides.target.write(job.tuning.whole_table(), &first).await;
     let (target, fence) = began.map_err(repairing)?;
     if fence.is_empty() {

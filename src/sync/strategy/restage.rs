@@ -15,7 +15,7 @@ use crate::postgres::{Fault, SourceTx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, retry};
 use crate::sync::plan::{Plan, Range};
-use crate::sync::{export, unless_cancelled};
+use crate::sync::{SYNC, export, unless_cancelled};
 
 /// By range, counted from 0; a range without rows has none.
 type Fingerprints = BTreeMap<usize, Fingerprint>;
@@ -26,7 +26,7 @@ type Fingerprints = BTreeMap<usize, Fingerprint>;
 /// [`Kind::Differs`] when what was staged again is not what the source has.
 pub(super) async fn verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
     let verified = retry(job.tuning.retry, "the verification", job.cancel, job.progress, async |attempt| {
-        unless_cancelled(job.cancel, Box::pin(compare(job, plan, attempt))).await
+        unless_cancelled(job.cancel, SYNC, Box::pin(compare(job, plan, attempt))).await
     })
     .await?;
     let digest = verified.fingerprint().digest_hex();

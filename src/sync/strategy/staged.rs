@@ -4,7 +4,7 @@
 
 use super::batches::{copy_all, not_completed};
 use super::restage::verify;
-use super::{Job, UNCHANGED, Verified};
+use super::{Job, Verified};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::Destination;
 use crate::postgres::Fault;
@@ -14,7 +14,7 @@ use crate::sync::apply::{self, Outcome};
 use crate::sync::changes::{self, Changes};
 use crate::sync::consent::Consent;
 use crate::sync::plan::Plan;
-use crate::sync::unless_cancelled;
+use crate::sync::{SYNC, UNCHANGED, unless_cancelled};
 
 /// How often an apply that found other numbers than were agreed, or an empty stage, begins anew.
 const ROUNDS_MAX: usize = 5;
@@ -44,7 +44,7 @@ async fn stage_and_apply(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Ver
         return Err(not_completed(job, failed, &plan));
     }
     let (mut verified, mut changes) = verify_and_count(job, &plan).await?;
-    let mut agreed = unless_cancelled(job.cancel, consent.to_apply(job.tenure, &changes)).await?;
+    let mut agreed = unless_cancelled(job.cancel, SYNC, consent.to_apply(job.tenure, &changes)).await?;
     for _ in 0..ROUNDS_MAX {
         match apply::apply(job, &verified, &agreed).await? {
             Outcome::Applied(_) | Outcome::Before => {
@@ -57,13 +57,14 @@ async fn stage_and_apply(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Ver
                 verified = again.0;
                 // With other numbers than the question had, it is asked anew.
                 if again.1 != changes {
-                    agreed = unless_cancelled(job.cancel, consent.to_apply(job.tenure, &again.1)).await?;
+                    agreed =
+                        unless_cancelled(job.cancel, SYNC, consent.to_apply(job.tenure, &again.1)).await?;
                     changes = again.1;
                 }
             }
             Outcome::MoreThanAgreed(now) => {
                 job.progress.event(&Event::Notice { text: MORE_THAN_AGREED.into() });
-                agreed = unless_cancelled(job.cancel, consent.to_more(job.tenure, &now)).await?;
+                agreed = unless_cancelled(job.cancel, SYNC, consent.to_more(job.tenure, &now)).await?;
                 changes = now;
             }
         }
@@ -82,7 +83,7 @@ async fn verify_and_count(job: &Job<'_>, plan: &Plan) -> Result<(Verified, Chang
     let verified = Box::pin(verify(job, plan)).await?;
     job.progress.event(&Event::Phase { phase: Phase::Comparing });
     let changes = retry(job.tuning.retry, "the comparison", job.cancel, job.progress, async |_| {
-        unless_cancelled(job.cancel, Box::pin(count(job))).await
+        unless_cancelled(job.cancel, SYNC, Box::pin(count(job))).await
     });
     Ok((verified, changes.await?))
 }

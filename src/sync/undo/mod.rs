@@ -9,11 +9,14 @@ mod restore;
 use sqlx::postgres::PgRow;
 use tokio_util::sync::CancellationToken;
 
-use super::apply::{Agreed, LOCK, analyze};
+use super::apply::{Agreed, analyze, lock_sql};
 use super::changes;
+use super::commit::{Attempted, Failed, Sent, commit};
 use super::guard::dependents::Dependents;
 use super::report::Tally;
-use super::strategy::{Tuning, UNCHANGED};
+use super::strategy::Tuning;
+use super::{UNCHANGED, unless_cancelled};
+use crate::book::TABLE;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::FORGET_GENERATION;
 use crate::ledger::lock::Lock;
@@ -23,8 +26,12 @@ use crate::ledger::run::{
 };
 use crate::postgres::{Identity, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
-use crate::retry::{Class, classify_error, interrupted, retry};
+use crate::retry::retry;
+
 use put_back::put_back;
+
+/// What it is called when it is retried or interrupted.
+const UNDO: &str = "the undo";
 
 const UNKNOWN: &str =
     "`\"Book\"` is either unchanged or as it was before the sync: the answer to COMMIT was lost";
@@ -72,10 +79,10 @@ pub async fn rehearse(
     progress: &dyn Progress,
 ) -> Result<Undo> {
     progress.event(&Event::Phase { phase: Phase::Checking });
-    let lock = unless_cancelled(cancel, Lock::acquire(target, tuning.lock_wait)).await;
+    let lock = unless_cancelled(cancel, UNDO, Lock::acquire(target, tuning.lock_wait)).await;
     let lock = lock.map_err(unchanged)?;
     let rehearsed = retry(tuning.retry, "the rehearsal", cancel, progress, async |_| {
-        unless_cancelled(cancel, Box::pin(try_and_roll_back(target, tuning))).await
+        unless_cancelled(cancel, UNDO, Box::pin(try_and_roll_back(target, tuning))).await
     });
     let rehearsed = rehearsed.await.map_err(unchanged);
     lock.release().await;
@@ -95,10 +102,10 @@ pub async fn run(
     progress: &Tally<'_>,
 ) -> Result<Undo> {
     let tuning = &request.tuning;
-    let lock = unless_cancelled(cancel, Lock::acquire(target, tuning.lock_wait)).await;
+    let lock = unless_cancelled(cancel, UNDO, Lock::acquire(target, tuning.lock_wait)).await;
     let lock = lock.map_err(unchanged)?;
     let begun = retry(tuning.retry, "the beginning of the run", cancel, progress, async |_| {
-        unless_cancelled(cancel, begin(target, request)).await
+        unless_cancelled(cancel, UNDO, begin(target, request)).await
     });
     let tenure = begun.await.map_err(unchanged)?;
     *run_id = Some(tenure.run_id);
@@ -151,64 +158,49 @@ async fn undo(
     cancel: &CancellationToken,
     progress: &Tally<'_>,
 ) -> Result<Undo> {
-    // What a COMMIT without a definite answer was to commit.
-    let mut sent: Option<Undo> = None;
-    let done = retry(tuning.retry, "the undo", cancel, progress, async |_| {
-        progress.event(&Event::Phase { phase: Phase::Undoing });
-        let work = Box::pin(write(target, tuning, tenure, agreed, progress, &mut sent));
-        let Some((tx, undo)) = unless_cancelled(cancel, work).await? else {
-            return sent.clone().ok_or_else(|| taken_over(tenure));
-        };
-        // From here on the answer decides, not a signal.
-        progress.event(&Event::Phase { phase: Phase::Committing });
-        sent = Some(undo.clone());
-        let committed = tx.commit().await.map_err(|fault| fault.error("could not commit"));
-        if committed.as_ref().is_err_and(|error| classify_error(error) != Class::Ambiguous) {
-            sent = None;
-        }
-        committed.map(|()| undo)
-    })
-    .await;
-    done.map_err(|error| left(error, if sent.is_some() { UNKNOWN } else { UNCHANGED }))
+    let done = commit(
+        tuning.retry,
+        UNDO,
+        cancel,
+        progress,
+        async |_, sent| {
+            progress.event(&Event::Phase { phase: Phase::Undoing });
+            Box::pin(write(target, tuning, tenure, agreed, progress, sent)).await
+        },
+        || Err(taken_over(tenure)),
+    );
+    done.await.map_err(|Failed { error, in_doubt }| left(error, if in_doubt { UNKNOWN } else { UNCHANGED }))
 }
 
-/// Everything but the COMMIT; `None` when an earlier attempt was committed, though its answer was lost.
+/// Everything but the COMMIT.
 async fn write<'a>(
     target: &'a Target,
     tuning: &Tuning,
     tenure: Tenure,
     agreed: &Agreed,
     progress: &Tally<'_>,
-    sent: &mut Option<Undo>,
-) -> Result<Option<(Tx<'a>, Undo)>> {
+    sent: &mut Sent<Undo>,
+) -> Result<Attempted<'a, Undo>> {
     let (tx, rows) = open(target, tuning, &format!("{}; ", claim_whole_sql(tenure))).await?;
     match claim_whole(&rows) {
-        // Then no earlier COMMIT has happened.
-        Claim::Ours => *sent = None,
-        Claim::AlreadyDone => return Ok(None),
+        Claim::Ours => sent.forget(),
+        Claim::AlreadyDone => return Ok(Attempted::Before),
         Claim::Lost => return Err(taken_over(tenure)),
     }
     let undo = put_back(&tx, &rows, agreed).await?;
-    let end = RunEnd {
-        state: "verified",
-        counts: undo.counts(),
-        retries: progress.summary().retries,
-        fingerprint: None,
-        snapshot_at: None,
-        apply_ms: None,
-        error: None,
-    };
+    let end = RunEnd::new("verified", undo.counts(), progress.summary().retries);
     let record = format!("{FORGET_GENERATION}; {}", end_sql(tenure, "verified", &end));
     let recorded = tx.execute_simple(&record).await;
     recorded.map_err(|fault| fault.error("could not record the outcome"))?;
-    Ok(Some((tx, undo)))
+    Ok(Attempted::Ready(tx, undo))
 }
 
 /// A transaction that has the books to itself; the rows of `claim` and of the generation.
 async fn open<'a>(target: &'a Target, tuning: &Tuning, claim: &str) -> Result<(Tx<'a>, Vec<PgRow>)> {
     let work_mem = changes::WORK_MEM;
+    let lock = lock_sql(&[TABLE]);
     let first =
-        format!("{claim}{EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}'; {LOCK}; {}", Generation::QUERY);
+        format!("{claim}{EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}'; {lock}; {}", Generation::QUERY);
     match target.write(tuning.whole_table(), &first).await {
         // A ledger of before there were generations.
         Err(fault) if fault.sqlstate() == Some("42P01") => Err(nothing_to_undo()),
@@ -239,26 +231,12 @@ impl Undo {
 
 /// Writes why the run failed. Failing to is not the run's failure.
 async fn record_failure(target: &Target, tenure: Tenure, error: &Error, progress: &Tally<'_>) {
-    let said = std::iter::once(error.doing.clone()).chain(error.causes());
-    let end = RunEnd {
-        state: error.kind.outcome(),
-        counts: Counts::default(),
-        retries: progress.summary().retries,
-        fingerprint: None,
-        snapshot_at: None,
-        apply_ms: None,
-        error: Some(said.collect::<Vec<_>>().join(": ")),
+    let failed = RunEnd {
+        error: Some(error.chain()),
+        ..RunEnd::new(error.kind.outcome(), Counts::default(), progress.summary().retries)
     };
-    if let Err(fault) = run::record_end(target, tenure, &end).await {
+    if let Err(fault) = run::record_end(target, tenure, &failed).await {
         tracing::info!(%fault, run_id = tenure.run_id, "the ledger was not told how the undo ended");
-    }
-}
-
-/// Stops waiting for `work` when the first signal comes; what it had begun is rolled back.
-async fn unless_cancelled<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::select! {
-        done = work => done,
-        () = cancel.cancelled() => Err(interrupted("the undo")),
     }
 }
 

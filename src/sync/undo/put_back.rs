@@ -38,7 +38,7 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
     let kept = tables.iter().map(|table| table.name.as_str()).filter(|name| *name != TABLE);
     let reached = reach.as_ref().map(Reach::tables).unwrap_or_default();
     let written: BTreeSet<&str> = reached.into_iter().chain(kept).collect();
-    lock(tx, written.into_iter().collect()).await.map_err(looking)?;
+    lock(tx, &written.into_iter().collect::<Vec<_>>()).await.map_err(looking)?;
     let now = state(tx).await.map_err(looking)?;
     if now != generation.after {
         return Err(refused(if now.rows == generation.after.rows {

@@ -1,8 +1,10 @@
-//! Which failures may pass by themselves, and the one loop that tries again.
+//! The one loop that tries again what failed and may pass by itself.
 //!
 //! Invariant: this is the only user of the `backoff` crate and the only place that waits. The crate
 //! gives the delays; the loop, the count of attempts and the decision are ours, because its own
 //! loop makes any error transient and knows no maximum of attempts.
+
+mod class;
 
 use std::time::Duration;
 
@@ -11,78 +13,9 @@ use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{Fault, Origin};
+use crate::postgres::Fault;
 use crate::progress::{Event, Progress};
-
-/// What a failure asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// Try again on a new connection.
-    Transient,
-    /// Try again with statements of half the size, at most twice.
-    Shrink,
-    /// The COMMIT may have happened: try again, the claim decides.
-    Ambiguous,
-    /// Trying again would fail again.
-    Permanent,
-}
-
-impl Class {
-    /// The word used in events.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Transient => "transient",
-            Self::Shrink => "shrink",
-            Self::Ambiguous => "ambiguous",
-            Self::Permanent => "permanent",
-        }
-    }
-}
-
-/// The class of one fault. Unknown is permanent.
-pub fn classify(fault: &Fault) -> Class {
-    match &fault.origin {
-        // Only an ERROR says that the COMMIT did not happen.
-        Origin::Server { fatal: true, .. } | Origin::Io | Origin::Deadline | Origin::Tls | Origin::Client
-            if fault.at_commit =>
-        {
-            Class::Ambiguous
-        }
-        Origin::Server { sqlstate, .. } => classify_sqlstate(sqlstate),
-        Origin::Io | Origin::Deadline => Class::Transient,
-        Origin::Tls | Origin::Client => Class::Permanent,
-    }
-}
-
-/// PostgreSQL's appendix A, as far as an answer may be another one next time.
-fn classify_sqlstate(sqlstate: &str) -> Class {
-    match sqlstate {
-        // serialization failure, deadlock, lock not available, object in use
-        "40001" | "40P01" | "55P03" | "55006"
-        // administrator or crash shutdown, starting up, idle session ended, time-outs that end the session
-        | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04"
-        // too many connections
-        | "53300" => Class::Transient,
-        // statement completion unknown, transaction resolution unknown
-        "40003" | "08007" => Class::Ambiguous,
-        // a pooler that refuses the start-up packet
-        "08P01" => Class::Permanent,
-        // statement time-out, out of memory
-        "57014" | "53200" => Class::Shrink,
-        code if code.starts_with("08") => Class::Transient,
-        _ => Class::Permanent,
-    }
-}
-
-/// The class of an error: that of the fault it carries.
-pub fn classify_error(error: &Error) -> Class {
-    fault_of(error).map_or(Class::Permanent, classify)
-}
-
-/// The fault that an error carries, if a server or the way to it caused it.
-pub fn fault_of(error: &Error) -> Option<&Fault> {
-    error.cause.as_ref().and_then(|cause| cause.downcast_ref::<Fault>())
-}
+pub use class::{Class, classify, classify_error, fault_of};
 
 /// How often and how long.
 #[derive(Debug, Clone, Copy)]
@@ -205,61 +138,11 @@ pub async fn while_starting<T>(
 mod tests {
     use std::sync::Mutex;
 
-    use super::Class::{Ambiguous, Permanent, Shrink, Transient};
     use super::*;
+    use crate::postgres::Origin;
 
     fn server(sqlstate: &str, fatal: bool) -> Fault {
         Fault::of(Origin::Server { sqlstate: sqlstate.to_owned(), fatal }, "why")
-    }
-
-    #[test]
-    fn every_sqlstate_has_the_class_of_the_table() {
-        for (class, sqlstates) in [
-            (Transient, "40001 40P01 55P03 55006 57P01 57P02 57P03 57P05 25P03 25P04 53300"),
-            (Transient, "08000 08001 08003 08004 08006"),
-            (Shrink, "57014 53200"),
-            (Ambiguous, "40003 08007"),
-            (Permanent, "08P01 25006 3D000 53100 57P04"),
-            (
-                Permanent,
-                "22001 22P02 23502 23503 23505 23514 28000 28P01 42501 42P01 58000 58030 XX000 XX001",
-            ),
-            // Neither in the table nor known.
-            (Permanent, "40002 53000 53400 55000 57000 P0001 0A000 25P02 99999"),
-        ] {
-            for sqlstate in sqlstates.split(' ') {
-                assert_eq!(classify(&server(sqlstate, false)), class, "{sqlstate}");
-                assert_eq!(classify(&server(sqlstate, true)), class, "FATAL {sqlstate}");
-                // An ERROR is the server's word that it did not commit; a FATAL may come after it did.
-                assert_eq!(classify(&server(sqlstate, false).at_commit()), class, "{sqlstate} at COMMIT");
-                assert_eq!(
-                    classify(&server(sqlstate, true).at_commit()),
-                    Ambiguous,
-                    "FATAL {sqlstate} at COMMIT"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn what_no_server_answered_has_the_class_of_its_origin_unless_it_was_the_commit() {
-        for (class, origin) in [
-            (Transient, Origin::Io),
-            (Transient, Origin::Deadline),
-            (Permanent, Origin::Tls),
-            (Permanent, Origin::Client),
-        ] {
-            let fault = Fault::of(origin.clone(), "why");
-            assert_eq!(classify(&fault), class, "{origin:?}");
-            assert_eq!(classify(&fault.at_commit()), Ambiguous, "{origin:?} at COMMIT");
-        }
-    }
-
-    #[test]
-    fn an_error_without_a_fault_is_permanent() {
-        let refused = Error::new(Kind::NotCompleted, "no");
-        assert_eq!(classify_error(&refused), Permanent);
-        assert_eq!(classify_error(&refused.because(server("40001", false))), Transient);
     }
 
     /// Keeps the events, and fires `cancel` at the one with this number.
@@ -378,5 +261,51 @@ mod tests {
             seen.insert(delays);
         }
         assert!(seen.len() > 1, "ten times the same delays: {seen:?}");
+    }
+
+    /// Calls an operation that fails as `sqlstates` say, and then succeeds; how often, and for how long on a paused clock.
+    async fn check_starting(
+        patience: Duration,
+        sqlstates: &[&str],
+    ) -> (Result<(), Option<String>>, usize, Duration) {
+        let began = tokio::time::Instant::now();
+        let mut attempts = 0;
+        let done = while_starting(patience, async || {
+            attempts += 1;
+            sqlstates.get(attempts - 1).map_or(Ok(()), |sqlstate| Err(server(sqlstate, true)))
+        })
+        .await;
+        (done.map_err(|fault| fault.sqlstate().map(str::to_owned)), attempts, began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_starts_or_is_full_is_waited_for_until_patience_ends() {
+        let failing = |sqlstate| Err(Some(String::from(sqlstate)));
+        let patience = Duration::from_secs(5);
+        // One delay is a quarter of a second, give or take a quarter of that.
+        let (done, attempts, waited) = check_starting(patience, &["57P03"]).await;
+        assert_eq!((done, attempts), (Ok(()), 2));
+        assert!((Duration::from_millis(187)..=Duration::from_millis(314)).contains(&waited), "{waited:?}");
+        // The last delay is what patience is left, to the clock's millisecond.
+        let (done, attempts, waited) = check_starting(patience, &["53300"; 100]).await;
+        assert_eq!(done, failing("53300"));
+        assert!((5..10).contains(&attempts), "{attempts}");
+        assert!(waited >= patience && waited < patience + Duration::from_millis(20), "{waited:?}");
+        // Any other fault, and one where there is no patience, come back at once.
+        for (patience, sqlstate) in [(patience, "28P01"), (Duration::ZERO, "57P03")] {
+            let began = check_starting(patience, &[sqlstate]).await;
+            assert_eq!(began, (failing(sqlstate), 1, Duration::ZERO));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_delay_that_is_announced_is_the_delay_that_is_waited() {
+        let recorder = Recorder::default();
+        let policy = Policy { retries_max: 1, delay_first: Duration::from_hours(1) };
+        let began = tokio::time::Instant::now();
+        check(&recorder, policy, &[server("40001", false)]).await.0.unwrap();
+        let announced = Duration::from_millis(recorder.retries()[0].1);
+        let waited = began.elapsed();
+        assert!(waited >= announced && waited < announced + Duration::from_millis(20), "{waited:?}");
     }
 }
