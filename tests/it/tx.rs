@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use dewey_sync::config::{self, Locations};
-use dewey_sync::postgres::{Server, Target};
+use dewey_sync::postgres::{Origin, Server, Target};
 use futures_util::StreamExt;
 use sea_orm::{ConnectionTrait, DbBackend, Statement, StreamTrait};
 use sqlx::Row;
@@ -112,10 +112,13 @@ async fn a_transaction_has_its_settings_whatever_the_roles_are() {
         execute(&SERVERS.target.url("postgres"), &alter).await;
     }
     let shown = "SELECT current_setting('transaction_isolation'), current_setting('transaction_read_only'),
-        current_setting('statement_timeout'), current_setting('lock_timeout')";
+        current_setting('statement_timeout'), current_setting('lock_timeout'),
+        current_setting('idle_in_transaction_session_timeout'), current_setting('tcp_keepalives_idle'),
+        coalesce(current_setting('client_connection_check_interval', true), 'older than 14')";
     let (tx, rows) = target.write(LIMIT, shown).await.unwrap();
-    let settings: Vec<String> = (0..4).map(|at| rows[0].get(at)).collect();
-    assert_eq!(settings, ["read committed", "off", "20s", "20s"]);
+    let settings: Vec<String> = (0..7).map(|at| rows[0].get(at)).collect();
+    assert_eq!(settings[..6], ["read committed", "off", "20s", "20s", "80s", "30"]);
+    assert!(["1s", "older than 14"].contains(&settings[6].as_str()), "{settings:?}");
     tx.execute_then_limit("SELECT 1", Duration::from_millis(7)).await.unwrap();
     let rows = tx.last("SELECT current_setting('statement_timeout')").await.unwrap();
     assert_eq!(rows[0].get::<String, _>(0), "7ms");
@@ -123,6 +126,16 @@ async fn a_transaction_has_its_settings_whatever_the_roles_are() {
     let settings: Vec<String> = (0..2).map(|at| rows[0].get(at)).collect();
     assert_eq!(settings, ["repeatable read", "on"]);
     tx.rollback().await;
+}
+
+#[tokio::test]
+async fn an_answer_is_waited_for_as_long_as_the_last_limit_says() {
+    let (target, _) = target().await;
+    let (tx, _) = target.write(LIMIT, "").await.unwrap();
+    // The server's own time-out stays, so that ours is the one that is over.
+    tx.limit(Duration::from_millis(1));
+    let fault = tx.simple("SELECT pg_sleep(60)").await.unwrap_err();
+    assert_eq!(fault.origin, Origin::Deadline);
 }
 
 #[tokio::test]
