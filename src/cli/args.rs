@@ -37,6 +37,9 @@ pub(super) struct Global {
     /// Read the target's URL from this file instead of `.env`
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) target_env: Option<PathBuf>,
+    /// Read what becomes of differences between the two schemas from this file instead of `dewey-sync.toml`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
     /// Text for people, or one JSON object a line on stdout
     #[arg(long, global = true, value_name = "FORM", default_value = "human")]
     pub(super) output: Output,

@@ -155,7 +155,13 @@ async fn reconnect(server: &Server) -> Result<PgConnection> {
 
 /// The same session, in the demonstration's directory and without the caller's environment.
 fn story(session: &Session, directory: &Path) -> Session {
-    let global = Global { dir: directory.to_owned(), source_env: None, target_env: None, ..session.global };
+    let global = Global {
+        dir: directory.to_owned(),
+        source_env: None,
+        target_env: None,
+        config: None,
+        ..session.global
+    };
     Session::new(global, crate::config::Environment::default(), session.interruption.clone())
 }
 

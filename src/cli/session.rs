@@ -33,6 +33,7 @@ impl Session {
         Ok(Sides {
             source: Source::new(server(source, connect_timeout)),
             target: Target::new(server(target, connect_timeout)),
+            mapping: config::mapping(&self.locations(), self.global.config.as_deref())?,
         })
     }
 

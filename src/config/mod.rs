@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 pub use endpoint::Endpoint;
 pub use environment::Environment;
+pub use mapping::{Mapping, mapping};
 pub use origin::Origin;
 
 use crate::error::{Error, Kind, Result};
@@ -18,6 +19,7 @@ use problem::{Problem, SHAPE};
 mod endpoint;
 mod env_file;
 mod environment;
+pub mod mapping;
 mod origin;
 mod parameters;
 mod problem;
@@ -82,7 +84,11 @@ impl Locations {
             Side::Source => &self.source_env,
             Side::Target => &self.target_env,
         };
-        let path = given.clone().unwrap_or_else(|| self.dir.join(side.file_name()));
+        given.clone().unwrap_or_else(|| self.beside_env_files(side.file_name()))
+    }
+
+    fn beside_env_files(&self, name: &str) -> PathBuf {
+        let path = self.dir.join(name);
         path.strip_prefix(".").map(Path::to_path_buf).unwrap_or(path)
     }
 }

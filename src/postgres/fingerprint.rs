@@ -8,7 +8,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::fault::Fault;
-use crate::book::{self, CopiedColumns, TargetUserId};
+use crate::book::{self, Column, CopiedColumns, TargetUserId};
 
 /// How many rows there are and the sum of their digests modulo 2^64.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,24 +43,32 @@ impl Fingerprint {
     }
 }
 
-/// Whose digest it is: in the source, the owner that a book will have; in the target, the one it has.
+/// Whose rows a digest is of.
 #[derive(Debug, Clone, Copy)]
-pub enum OwnerTerm {
-    /// The target user that every book of the source is mapped to.
-    Mapped(TargetUserId),
-    /// The owner column.
-    Own,
+pub enum Rows {
+    /// Books of the source, as the target shall have them: with the user of the target whom every book is mapped to.
+    OfSource(TargetUserId),
+    /// Books of the target, or of the stage.
+    OfTarget,
+}
+
+impl Rows {
+    /// A column's value as an SQL expression.
+    pub fn value(self, columns: &CopiedColumns, column: Column) -> String {
+        match self {
+            Self::OfSource(_) => columns.at_source(column),
+            Self::OfTarget => book::quoted(column),
+        }
+    }
 }
 
 /// The digest of one row, as a bigint expression.
-pub fn row_digest(columns: &CopiedColumns, owner: OwnerTerm) -> String {
-    let mut terms: Vec<String> = columns
-        .iter()
-        .map(|column| format!("{}::{}", book::quoted(column), book::comparable_type(column)))
-        .collect();
-    terms.push(match owner {
-        OwnerTerm::Mapped(TargetUserId(id)) => format!("{id}::integer"),
-        OwnerTerm::Own => format!("{}::integer", book::quoted(book::Column::OwnerId)),
+pub fn row_digest(columns: &CopiedColumns, rows: Rows) -> String {
+    let term = |column| format!("{}::{}", rows.value(columns, column), book::comparable_type(column));
+    let mut terms: Vec<String> = columns.iter().map(term).collect();
+    terms.push(match rows {
+        Rows::OfSource(TargetUserId(id)) => format!("{id}::integer"),
+        Rows::OfTarget => term(book::OWNER),
     });
     record_digest(&format!("row({})", terms.join(", ")))
 }
@@ -71,8 +79,8 @@ pub fn record_digest(record: &str) -> String {
 }
 
 /// A query for the fingerprint of the whole table: one row of count (bigint) and sum (text).
-pub fn whole_table(columns: &CopiedColumns, owner: OwnerTerm) -> String {
-    let digest = row_digest(columns, owner);
+pub fn whole_table(columns: &CopiedColumns, rows: Rows) -> String {
+    let digest = row_digest(columns, rows);
     format!("SELECT count(*), coalesce(sum({digest}), 0)::text FROM {}", book::TABLE)
 }
 
@@ -81,14 +89,14 @@ pub fn whole_table(columns: &CopiedColumns, owner: OwnerTerm) -> String {
 ///
 /// Without sorts, because wide rows would be sorted on disk.
 pub fn by_range(columns: &CopiedColumns, owner: TargetUserId, ends: &[i32]) -> String {
-    let digest = row_digest(columns, OwnerTerm::Mapped(owner));
+    let digest = row_digest(columns, Rows::OfSource(owner));
     let range = range(&book::quoted(book::Column::Id), ends);
     format!("{NO_SORT}; SELECT {range}, count(*), sum({digest})::text FROM {} GROUP BY 1", book::TABLE)
 }
 
 /// The same of what run `run_id` has staged.
 pub fn stage_by_range(columns: &CopiedColumns, run_id: i64, ends: &[i32]) -> String {
-    let digest = row_digest(columns, OwnerTerm::Own);
+    let digest = row_digest(columns, Rows::OfTarget);
     let range = range("source_id", ends);
     format!(
         "{NO_SORT}; SELECT {range}, count(*), sum({digest})::text FROM dewey_sync.stage \
@@ -108,13 +116,14 @@ fn range(id: &str, ends: &[i32]) -> String {
 pub const BUCKETS: i32 = 4096;
 
 /// The bucket (0 to 4095, integer) of a row: by the key's text as the wire has it, whatever the server's encoding.
-pub fn bucket() -> String {
-    let key = book::quoted(book::KEY);
+pub fn bucket(columns: &CopiedColumns, rows: Rows) -> String {
+    let key = rows.value(columns, book::KEY);
     format!("('x' || substr(md5(textsend({key}::text)), 1, 3))::bit(12)::integer")
 }
 
 /// A query for the fingerprints by bucket: rows of bucket (integer), count (bigint) and sum (text).
-pub fn by_bucket(columns: &CopiedColumns, owner: OwnerTerm) -> String {
-    let digest = row_digest(columns, owner);
-    format!("SELECT {}, count(*), sum({digest})::text FROM {} GROUP BY 1", bucket(), book::TABLE)
+pub fn by_bucket(columns: &CopiedColumns, rows: Rows) -> String {
+    let digest = row_digest(columns, rows);
+    let bucket = bucket(columns, rows);
+    format!("SELECT {bucket}, count(*), sum({digest})::text FROM {} GROUP BY 1", book::TABLE)
 }

@@ -6,7 +6,7 @@
 
 use dewey_sync_entity::book;
 use futures_util::Stream;
-use sea_orm::{EntityTrait, Select};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Select, Statement};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
@@ -55,6 +55,12 @@ impl SourceTx<'_> {
     /// Runs a query without parameters in one round trip.
     pub async fn read(&self, query: &str) -> Result<Vec<PgRow>, Fault> {
         self.0.simple(query).await
+    }
+
+    /// Runs one statement, which a text of several is not.
+    pub async fn parse(&self, statement: &str) -> Result<(), Fault> {
+        let statement = Statement::from_string(DbBackend::Postgres, statement);
+        Ok(self.0.query_all_raw(statement).await.map(drop)?)
     }
 
     /// The books of a SeaORM query, as they arrive.

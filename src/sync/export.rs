@@ -5,12 +5,14 @@ use std::pin::pin;
 use dewey_sync_entity::book;
 use futures_util::{Stream, StreamExt};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, EntityTrait, IdenStatic, Iterable, QueryFilter, QueryOrder, QuerySelect, Select};
 use sqlx::Row;
 
 use super::plan::Range;
-use crate::book::{Column, CopiedColumns, KEY, Model, OTHER_KEY, Role, SourceBook, TABLE, quoted, role};
-use crate::postgres::fingerprint::bucket;
+use crate::book::{
+    Column, CopiedColumns, KEY, Model, OTHER_KEY, Role, SourceBook, TABLE, comparable_type, role,
+};
+use crate::postgres::fingerprint::{Rows, bucket};
 use crate::postgres::{Fault, SourceTx};
 
 /// PostgreSQL takes at most 65,535 parameters a statement and a row of the stage has 22.
@@ -56,23 +58,33 @@ pub fn of_range(columns: &CopiedColumns, range: &Range) -> Select<book::Entity> 
 }
 
 /// The books whose keys fall into one of `buckets`.
-pub fn of_buckets(columns: &CopiedColumns, buckets: &[i32]) -> Select<book::Entity> {
-    all(columns).filter(Expr::cust(bucket()).is_in(buckets.iter().copied()))
+pub fn of_buckets(columns: &CopiedColumns, rows: Rows, buckets: &[i32]) -> Select<book::Entity> {
+    let bucket = bucket(columns, rows);
+    all(columns).filter(Expr::cust(bucket).is_in(buckets.iter().copied()))
 }
 
-/// Every column of the entity; one that does not travel is read as a constant, because the source may lack it.
+/// Every column of the entity. One that does not travel is read as a constant, because the source may lack it.
 fn all(columns: &CopiedColumns) -> Select<book::Entity> {
-    use sea_orm::Iterable;
     let mut select = book::Entity::find().select_only();
     for column in Column::iter() {
-        let absent = role(column) == Role::CopiedIfPresent && !columns.contains(column);
-        select = if absent {
-            select.expr_as(Expr::cust("''::text"), sea_orm::IdenStatic::as_str(&column))
-        } else {
-            select.column(column)
+        let travels = matches!(role(column), Role::Id | Role::Owner) || columns.contains(column);
+        let expression = match columns.mapped(column) {
+            _ if !travels => as_read(column, if comparable_type(column) == "integer" { "0" } else { "''" }),
+            Some(_) => as_read(column, &columns.at_source(column)),
+            None => {
+                select = select.column(column);
+                continue;
+            }
         };
+        select = select.expr_as(Expr::cust(expression), column.as_str());
     }
     select
+}
+
+/// As the entity reads it: numbers as they are, everything else as text.
+fn as_read(column: Column, expression: &str) -> String {
+    let read = if comparable_type(column) == "integer" { "integer" } else { "text" };
+    format!("({expression})::{read}")
 }
 
 /// The books of `select` in chunks of at most `size`. Rows are read from the wire only as
@@ -112,13 +124,13 @@ fn bytes_of(book: &Model) -> usize {
 }
 
 /// Source ids of books that have a unique value in common, at most ten groups.
-pub async fn duplicates(source: &SourceTx<'_>) -> Result<Vec<Duplicates>, Fault> {
-    let groups = |column| {
+pub async fn duplicates(source: &SourceTx<'_>, columns: &CopiedColumns) -> Result<Vec<Duplicates>, Fault> {
+    let groups = |column: Column| {
         format!(
-            "SELECT '{name}', string_agg(id::text, ', ' ORDER BY id) FROM {TABLE} GROUP BY {column} \
-             HAVING count(*) > 1",
-            name = sea_orm::IdenStatic::as_str(&column),
-            column = quoted(column),
+            "SELECT '{name}', string_agg(id::text, ', ' ORDER BY id) FROM {TABLE} \
+             GROUP BY {value} HAVING count(*) > 1",
+            name = column.as_str(),
+            value = columns.at_source(column),
         )
     };
     let query = format!("{} UNION ALL {} LIMIT 10", groups(KEY), groups(OTHER_KEY));

@@ -5,7 +5,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::guard::dependents::ForeignKey;
-use crate::book::{Column, TABLE, VISIBILITY};
+use crate::book::{Column, TABLE};
 use crate::postgres::{Fault, Identity};
 use sea_orm::IdenStatic;
 
@@ -28,9 +28,9 @@ pub struct Facts {
     /// Whether the role may read that table.
     pub ledger_readable: bool,
     /// Of the book table; `None` when there is no such table in the schema.
-    pub columns: Option<Vec<String>>,
-    /// Of the enum of the visibility.
-    pub labels: Option<Vec<String>>,
+    pub columns: Option<Vec<ColumnFacts>>,
+    /// The columns of each unique key of the book table that holds for every row.
+    pub unique_keys: Option<Vec<Vec<String>>>,
     /// Whether the role may change the book table.
     pub can_write: Option<bool>,
     /// Whether there is a table of users.
@@ -43,6 +43,24 @@ pub struct Facts {
     pub lock_was_free: bool,
     /// Every foreign key of the database.
     pub foreign_keys: Option<Vec<ForeignKey>>,
+}
+
+/// A column of the book table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ColumnFacts {
+    /// Its name.
+    pub name: String,
+    /// As the server writes it, such as `character varying(10)`.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// It takes no NULL, or nobody knows, as of a view.
+    pub not_null: bool,
+    /// An insert that leaves it out has a value for it.
+    pub filled: bool,
+    /// Computed from other columns.
+    pub generated: bool,
+    /// Of an enum, in its order.
+    pub labels: Option<Vec<String>>,
 }
 
 impl Facts {
@@ -60,10 +78,13 @@ impl Facts {
  'ledger', ledger.oid IS NOT NULL,
  'ledger_readable', coalesce(has_schema_privilege(ledger.relnamespace, 'USAGE')
    AND has_table_privilege(ledger.oid, 'SELECT'), false),
- 'columns', (SELECT json_agg(attname ORDER BY attnum) FROM pg_attribute
-   WHERE attrelid = book.oid AND attnum > 0 AND NOT attisdropped),
- 'labels', (SELECT json_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum JOIN pg_attribute ON atttypid = enumtypid
-   WHERE attrelid = book.oid AND attname = '{visibility}'),
+ 'columns', (SELECT json_agg(json_build_object('name', attname, 'type', format_type(atttypid, atttypmod),
+     'not_null', attnotnull OR book.is_view, 'filled', atthasdef OR attidentity <> '', 'generated', attgenerated <> '',
+     'labels', (SELECT json_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = atttypid)) ORDER BY attnum)
+   FROM pg_attribute WHERE attrelid = book.oid AND attnum > 0 AND NOT attisdropped),
+ 'unique_keys', (SELECT json_agg((SELECT json_agg(attname ORDER BY attnum) FROM pg_attribute
+     WHERE attrelid = indrelid AND attnum = ANY ((indkey::int2[])[0:indnkeyatts - 1])))
+   FROM pg_index WHERE indrelid = book.oid AND indisunique AND indisvalid AND indpred IS NULL AND indexprs IS NULL),
  'can_write', has_table_privilege(book.oid, 'INSERT, UPDATE, DELETE, TRUNCATE'),
  'users', to_regclass('{user}') IS NOT NULL,
  'now', to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),
@@ -71,11 +92,11 @@ impl Facts {
  'lock_was_free', {lock},
  'foreign_keys', {foreign_keys}
  )::text
-FROM (SELECT to_regclass('{TABLE}')::oid AS oid) book LEFT JOIN (SELECT c.oid, c.relnamespace FROM pg_class c
+FROM (SELECT named.oid, coalesce(relkind NOT IN ('r', 'p'), false) AS is_view
+  FROM (SELECT to_regclass('{TABLE}')::oid AS oid) named LEFT JOIN pg_class USING (oid)) book LEFT JOIN (SELECT c.oid, c.relnamespace FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'dewey_sync' AND c.relname = 'identity') ledger ON true",
             user = crate::book::OWNER_TABLE,
             foreign_keys = foreign_keys(),
-            visibility = VISIBILITY.as_str(),
         )
     }
 
@@ -86,7 +107,12 @@ FROM (SELECT to_regclass('{TABLE}')::oid AS oid) book LEFT JOIN (SELECT c.oid, c
 
     /// Whether the book table has `column`.
     pub fn has(&self, column: Column) -> bool {
-        self.columns.as_ref().is_some_and(|columns| columns.iter().any(|name| name == column.as_str()))
+        self.column(column.as_str()).is_some()
+    }
+
+    /// The column of the book table with this name.
+    pub fn column(&self, name: &str) -> Option<&ColumnFacts> {
+        self.columns.iter().flatten().find(|column| column.name == name)
     }
 
     /// The major version, such as 15.

@@ -3,16 +3,42 @@
 use std::str::FromStr;
 
 use dewey_sync_entity::ledger::stage;
-use sea_orm::{ActiveModelTrait, EntityTrait, IdenStatic, Iterable, Set};
+use sea_orm::sea_query::{Alias, Expr, InsertStatement, IntoIden, Query};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IdenStatic, Iterable, Set};
 
-use crate::book::{Column, Entity, TABLE, TargetBook};
+use crate::book::{ActiveModel, Column, Entity, MadeUp, TABLE, TargetBook};
 use crate::postgres::{Fault, Limit, Tx};
 
 /// Inserts `books` (at least one, at most [`CHUNK_ROWS_MAX`](super::export::CHUNK_ROWS_MAX)) into the book table with one
-/// statement; how many rows the server says it inserted.
-pub async fn import(tx: &Tx<'_>, books: Vec<TargetBook>) -> Result<u64, Fault> {
+/// statement, each with what is `made_up` for columns that only the target has; how many rows the server says it inserted.
+pub async fn import(tx: &Tx<'_>, books: Vec<TargetBook>, made_up: &[MadeUp]) -> Result<u64, Fault> {
     let models = books.into_iter().map(|book| book.book);
-    Ok(Entity::insert_many(models).exec_without_returning(tx).await?)
+    if made_up.is_empty() {
+        return Ok(Entity::insert_many(models).exec_without_returning(tx).await?);
+    }
+    let insert = with_made_up(models.collect(), made_up)?;
+    Ok(tx.execute(&insert).await?.rows_affected())
+}
+
+/// The statement that `insert_many` would make, and more columns, which the entity does not know.
+fn with_made_up(mut books: Vec<ActiveModel>, made_up: &[MadeUp]) -> Result<InsertStatement, Fault> {
+    let is_set = |column: &Column| books.first().is_some_and(|book| !book.get(*column).is_not_set());
+    let columns: Vec<Column> = Column::iter().filter(is_set).collect();
+    let names = columns.iter().map(|column| column.into_iden());
+    let made_up_names = made_up.iter().map(|made_up| Alias::new(&made_up.column).into_iden());
+    let mut insert = Query::insert();
+    insert.into_table(Entity).columns(names.chain(made_up_names));
+    for book in &mut books {
+        let value =
+            |column: &Column| book.take(*column).into_value().map(|value| column.save_as(Expr::val(value)));
+        let values: Option<Vec<_>> = columns.iter().map(value).collect();
+        let values = values.ok_or_else(|| Fault::client("a book lacks a column that others have"))?;
+        let literals = made_up.iter().map(|made_up| Expr::cust(made_up.literal.clone()));
+        insert
+            .values(values.into_iter().chain(literals))
+            .map_err(|error| Fault::client(error.to_string()))?;
+    }
+    Ok(insert)
 }
 
 /// Inserts `books` into the stage of run `run_id` in the same way.

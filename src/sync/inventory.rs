@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::facts::Facts;
 use super::guard::dependents::{Dependents, Reach};
 use super::guard::owner::{User, Wanted};
-use crate::book::{OWNER, OWNER_TABLE, PRIVATE, TABLE, TITLE, VISIBILITY, quoted};
+use crate::book::{CopiedColumns, OWNER, OWNER_TABLE, PRIVATE, TABLE, TITLE, VISIBILITY, quoted};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Identity, literal};
 
@@ -80,16 +80,16 @@ pub(super) const MARKED: &str = "(SELECT json_build_object('system_identifier', 
                       FROM dewey_sync.identity)";
 
 /// The query for [`SourceBooks`].
-pub(super) fn source_books_query(facts: &Facts) -> String {
+pub(super) fn source_books_query(facts: &Facts, columns: &CopiedColumns) -> String {
     let marked = if facts.ledger { MARKED } else { "NULL" };
     format!(
         "SELECT json_build_object('books', count(*), 'owners', count(DISTINCT {owner}),
  'private', count(*) FILTER (WHERE {visibility}::text = '{PRIVATE}'),
  'titles', (SELECT json_agg(title) FROM (SELECT {title} AS title FROM {TABLE} ORDER BY id LIMIT 3) first),
  'marked', {marked})::text FROM {TABLE}",
-        owner = quoted(OWNER),
-        visibility = quoted(VISIBILITY),
-        title = quoted(TITLE),
+        owner = columns.at_source(OWNER),
+        visibility = columns.at_source(VISIBILITY),
+        title = columns.at_source(TITLE),
     )
 }
 

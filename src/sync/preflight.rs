@@ -10,20 +10,23 @@ use super::guard::schema::SideFacts;
 use super::guard::target_identity::{self, Marking};
 use super::guard::{same_database, schema, swapped};
 use super::inventory::{MARKED, SourceBooks, TargetBooks, source_books_query, target_books_query};
-use crate::book::{CopiedColumns, TABLE};
-use crate::config::{Endpoint, Side};
+use crate::book::{Column, CopiedColumns, TABLE};
+use crate::config::{Endpoint, Mapping, Side};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Fault, Identity, Origin, Server, Source, SourceTx, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry;
+use sea_orm::IdenStatic;
 
-/// The two databases of a sync.
+/// The two databases of a sync, and what becomes of their differences.
 #[derive(Debug)]
 pub struct Sides {
     /// Production.
     pub source: Source,
     /// Development.
     pub target: Target,
+    /// `dewey-sync.toml`.
+    pub mapping: Mapping,
 }
 
 /// What the guards need to know from the call.
@@ -137,16 +140,21 @@ pub async fn look(sides: &Sides, wanted: &Wanted, progress: &dyn Progress) -> Re
     let (at_source, at_target) = (sides.source.server().endpoint(), sides.target.server().endpoint());
     let ((source_tx, source), (target_tx, target)) = open(&sides.source, &sides.target).await?;
     schema::table(SideFacts { endpoint: at_source, facts: &source })?;
-    let rows = source_tx.read(&source_books_query(&source)).await.map_err(asking(at_source))?;
+    let (columns, notices) = schema::check(
+        SideFacts { endpoint: at_source, facts: &source },
+        SideFacts { endpoint: at_target, facts: &target },
+        &sides.mapping,
+    )?;
+    check_expressions(&source_tx, &columns, &sides.mapping).await?;
+    let rows = source_tx.read(&source_books_query(&source, &columns)).await.map_err(asking(at_source))?;
     let source_books: SourceBooks = from_json(&rows).map_err(asking(at_source))?;
     if let Some(text) = swapped::check(&source, source_books.marked.as_ref())? {
         progress.event(&Event::Notice { text });
     }
     notice_rights(&source, progress);
-    let columns = schema::check(
-        SideFacts { endpoint: at_source, facts: &source },
-        SideFacts { endpoint: at_target, facts: &target },
-    )?;
+    for text in notices {
+        progress.event(&Event::Notice { text });
+    }
     let rows = target_tx.last(&target_books_query(&target, wanted)).await.map_err(asking(at_target))?;
     let target_books = from_json(&rows).map_err(asking(at_target))?;
     source_tx.finish().await.map_err(asking(at_source))?;
@@ -235,4 +243,23 @@ fn notice_rights(source: &Facts, progress: &dyn Progress) {
                     and the README has the SQL for a role that may only SELECT";
         progress.event(&Event::Notice { text: text.into() });
     }
+}
+
+/// Lets the source parse what `dewey-sync.toml` has it compute as the one statement that it has to be: elsewhere the
+/// expressions are part of a text in which a semicolon would begin another statement.
+async fn check_expressions(source: &SourceTx<'_>, columns: &CopiedColumns, mapping: &Mapping) -> Result<()> {
+    let decided: Vec<Column> = columns.decided().collect();
+    if decided.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = decided.iter().map(IdenStatic::as_str).collect();
+    let expressions: Vec<String> = decided.iter().map(|column| columns.at_source(*column)).collect();
+    let parsed = source.parse(&format!("SELECT {} FROM {TABLE} LIMIT 0", expressions.join(", "))).await;
+    parsed.map_err(|fault| {
+        let doing =
+            format!("could not compute `{}` as `{}` says", names.join("`, `"), mapping.path.display());
+        Error::new(Kind::Usage, doing)
+            .because(fault)
+            .hint("each `sql` is one expression over the columns of production's book table")
+    })
 }

@@ -15,7 +15,7 @@ use crate::retry::{Policy, retry};
 /// The ledger brought up to date, the target marked, the run's row written, every other run ended.
 pub(super) async fn begin(sides: &Sides, request: &Request, prepared: &Prepared) -> Result<Tenure> {
     let Prepared { found, owner, strategy, resumed, .. } = prepared;
-    let Sides { source, target } = sides;
+    let Sides { source, target, .. } = sides;
     let failed =
         |doing: &'static str| move |fault: Fault| Error::new(fault.kind_at_start(), doing).because(fault);
     if found.target_books.ledger_is_old()? || found.marking != Marking::Marked {

@@ -23,10 +23,9 @@ impl Remap {
         let mut book = book.into_active_model().reset_all();
         for column in Column::iter() {
             match role(column) {
-                Role::Id => book.not_set(column),
                 Role::Owner => book.set(column, self.owner.0.into()),
-                Role::CopiedIfPresent if !self.columns.contains(column) => book.not_set(column),
-                Role::Copied | Role::CopiedIfPresent => {}
+                Role::Copied | Role::CopiedIfPresent if self.columns.contains(column) => {}
+                Role::Id | Role::Copied | Role::CopiedIfPresent => book.not_set(column),
             }
         }
         if let Some(updated_at) = &self.updated_at {
@@ -71,7 +70,12 @@ mod tests {
     }
 
     fn check(has_times: bool, updated_at: Option<&str>) -> crate::book::ActiveModel {
-        let columns = CopiedColumns::new(|_| has_times);
+        let mut columns = CopiedColumns::default();
+        for column in Column::iter() {
+            if role(column) == Role::Copied || has_times && role(column) == Role::CopiedIfPresent {
+                columns.add(column, None);
+            }
+        }
         let remap = Remap { owner: TargetUserId(3), columns, updated_at: updated_at.map(str::to_owned) };
         remap.apply(SourceBook(book())).book
     }

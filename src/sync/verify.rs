@@ -6,9 +6,9 @@ use serde::Serialize;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use crate::book::{CopiedColumns, KEY, TABLE, TargetUserId, quoted};
+use crate::book::{CopiedColumns, KEY, TABLE, TargetUserId};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::fingerprint::{Fingerprint, OwnerTerm, bucket, by_bucket, row_digest, whole_table};
+use crate::postgres::fingerprint::{Fingerprint, Rows, bucket, by_bucket, row_digest, whole_table};
 use crate::postgres::{Fault, SourceTx, Tx};
 
 /// Buckets whose keys are compared in one step: some 16,000 rows a side at a million books.
@@ -52,8 +52,8 @@ impl Pair<'_, '_> {
     /// The fingerprints of source and target, computed at the same time.
     pub async fn fingerprints(&self) -> Result<(Fingerprint, Fingerprint)> {
         self.both(
-            whole_table(self.columns, self.mapped()),
-            whole_table(self.columns, OwnerTerm::Own),
+            whole_table(self.columns, self.of_source()),
+            whole_table(self.columns, Rows::OfTarget),
             |rows| {
                 rows.first()
                     .map_or_else(|| Err(Fault::client("no fingerprint")), |row| Fingerprint::from_row(row, 0))
@@ -68,7 +68,7 @@ impl Pair<'_, '_> {
             rows.iter().map(|row| Ok((row.try_get(0)?, Fingerprint::from_row(row, 1)?))).collect()
         };
         let (source, target) = self
-            .both(by_bucket(self.columns, self.mapped()), by_bucket(self.columns, OwnerTerm::Own), read)
+            .both(by_bucket(self.columns, self.of_source()), by_bucket(self.columns, Rows::OfTarget), read)
             .await?;
         let mut differing: Vec<i32> = source
             .keys()
@@ -92,25 +92,25 @@ impl Pair<'_, '_> {
         let mut only_in_target = Vec::new();
         for step in buckets.chunks(BUCKETS_A_STEP) {
             let step: Vec<String> = step.iter().map(i32::to_string).collect();
-            let query = |owner| {
-                let digest = row_digest(self.columns, owner);
+            let query = |rows: Rows| {
+                let digest = row_digest(self.columns, rows);
                 format!(
                     "SELECT {key}::text, {digest} FROM {TABLE} WHERE {bucket} IN ({step})",
-                    key = quoted(KEY),
-                    bucket = bucket(),
+                    key = rows.value(self.columns, KEY),
+                    bucket = bucket(self.columns, rows),
                     step = step.join(", ")
                 )
             };
             let (source, target) =
-                self.both(query(self.mapped()), query(OwnerTerm::Own), digests_by_key).await?;
+                self.both(query(self.of_source()), query(Rows::OfTarget), digests_by_key).await?;
             only_in_target.extend(target.keys().filter(|key| !source.contains_key(*key)).cloned());
             found.add(source, target);
         }
         Ok((found, only_in_target))
     }
 
-    fn mapped(&self) -> OwnerTerm {
-        OwnerTerm::Mapped(self.owner)
+    fn of_source(&self) -> Rows {
+        Rows::OfSource(self.owner)
     }
 
     /// Runs a query on each side at the same time.

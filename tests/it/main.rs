@@ -7,6 +7,7 @@ mod apply_locks;
 mod copying;
 mod deadlines;
 mod demo;
+mod drift;
 mod dry_run;
 mod entities;
 mod errors;

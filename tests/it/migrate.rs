@@ -20,6 +20,7 @@ async fn an_empty_database_gets_all_and_loses_all() {
     pending   ledger  m0007_generation
     pending   ledger  m0008_replaced
     pending   ledger  m0009_run_session
+    pending   ledger  m0010_stage_optional
     absent    enum  BookVisibility
     absent    table  User
     absent    table  Book
@@ -40,6 +41,7 @@ async fn an_empty_database_gets_all_and_loses_all() {
     applied   ledger  m0007_generation
     applied   ledger  m0008_replaced
     applied   ledger  m0009_run_session
+    applied   ledger  m0010_stage_optional
     made      enum  BookVisibility
     made      table  User
     made      table  Book
@@ -70,6 +72,7 @@ async fn an_adopted_database_stays_as_it_is() {
     pending   ledger  m0007_generation
     pending   ledger  m0008_replaced
     pending   ledger  m0009_run_session
+    pending   ledger  m0010_stage_optional
     present   enum  BookVisibility
     present   table  User
     present   table  Book
@@ -86,6 +89,7 @@ async fn an_adopted_database_stays_as_it_is() {
     applied   ledger  m0007_generation
     applied   ledger  m0008_replaced
     applied   ledger  m0009_run_session
+    applied   ledger  m0010_stage_optional
     adopted   enum  BookVisibility
     adopted   table  User
     adopted   table  Book

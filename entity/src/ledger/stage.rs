@@ -17,30 +17,30 @@ pub struct Model {
     pub isbn13: String,
     #[sea_orm(column_type = "Text")]
     pub title: String,
-    #[sea_orm(column_name = "titleLong", column_type = "Text")]
-    pub title_long: String,
-    #[sea_orm(column_type = "Text")]
-    pub language: String,
-    #[sea_orm(column_type = "Text")]
-    pub synopsis: String,
-    #[sea_orm(column_type = "Text")]
-    pub image: String,
+    #[sea_orm(column_name = "titleLong", column_type = "Text", nullable)]
+    pub title_long: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub language: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub synopsis: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub image: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
     pub edition: Option<String>,
     #[sea_orm(column_name = "pageCount")]
-    pub page_count: i32,
+    pub page_count: Option<i32>,
     #[sea_orm(select_as = "text", save_as = "text[]")]
     pub authors: Option<String>,
-    #[sea_orm(column_type = "Text")]
-    pub binding: String,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub binding: Option<String>,
     #[sea_orm(select_as = "text", save_as = "text[]")]
     pub subjects: Option<String>,
-    #[sea_orm(column_name = "datePublished", column_type = "Text")]
-    pub date_published: String,
-    #[sea_orm(column_name = "imageOriginal", column_type = "Text")]
-    pub image_original: String,
-    #[sea_orm(column_type = "Text")]
-    pub publisher: String,
+    #[sea_orm(column_name = "datePublished", column_type = "Text", nullable)]
+    pub date_published: Option<String>,
+    #[sea_orm(column_name = "imageOriginal", column_type = "Text", nullable)]
+    pub image_original: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub publisher: Option<String>,
     #[sea_orm(column_type = "Text")]
     pub visibility: String,
     #[sea_orm(column_name = "createdAt", select_as = "text", save_as = "timestamp(3)")]

@@ -9,6 +9,7 @@ mod run;
 mod run_session;
 mod stage;
 mod stage_checkpoint;
+mod stage_optional;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DatabaseTransaction;
@@ -23,7 +24,7 @@ pub const LEDGER_VERSION: &str = TABLES[TABLES.len() - 1].version;
 pub const LEDGER_HISTORY: &str = "dewey_sync.ledger_migration";
 
 /// In the order in which they are made.
-const TABLES: [Table; 9] = [
+const TABLES: [Table; 10] = [
     identity::TABLE,
     application_object::TABLE,
     run::TABLE,
@@ -33,6 +34,7 @@ const TABLES: [Table; 9] = [
     generation::TABLE,
     replaced::TABLE,
     run_session::TABLE,
+    stage_optional::TABLE,
 ];
 
 /// How the ledger of a database compares with the one that this tool makes.

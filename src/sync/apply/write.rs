@@ -7,8 +7,8 @@ use super::keep::doomed;
 use crate::book::{
     Column, KEY, OTHER_KEY, OWNER, PRIVATE, TABLE, UPDATED_AT, VISIBILITY, quoted, stored_type,
 };
-use crate::postgres::fingerprint::{OwnerTerm, record_digest, row_digest};
-use crate::postgres::{Fault, Fingerprint, literal};
+use crate::postgres::fingerprint::{Rows, record_digest, row_digest};
+use crate::postgres::{Fault, Fingerprint, identifier, literal};
 
 /// The book table after the writes.
 pub(super) struct Written {
@@ -44,7 +44,7 @@ pub(super) async fn read(apply: &Applying<'_>) -> Result<Written, Fault> {
     count(*) FILTER (WHERE touched AND {visibility} = '{PRIVATE}'))::text
 FROM (SELECT {copied} AS copied, {state} AS state, {visibility}, b.id IN (SELECT book_id FROM dewey_sync.replaced
   WHERE run_id = {run_id} AND place = 0 AND action IN ('updated', 'inserted')) AS touched FROM {TABLE} b) books",
-        copied = row_digest(&apply.remap.columns, OwnerTerm::Own),
+        copied = row_digest(&apply.remap.columns, Rows::OfTarget),
         state = record_digest("b.*"),
         visibility = quoted(VISIBILITY),
         run_id = apply.run_id,
@@ -82,8 +82,11 @@ pub(in crate::sync) const PLACEHOLDER: &str = "E'\\x01' || to_hex(b.id)";
 fn insert_sql(apply: &Applying<'_>) -> String {
     let (run_id, key) = (apply.run_id, quoted(KEY));
     let columns = columns(apply, true);
-    let names: Vec<String> = columns.iter().map(|column| quoted(*column)).collect();
-    let values: Vec<String> = columns.into_iter().map(staged).collect();
+    let made_up = apply.remap.columns.made_up();
+    let made_up_names = made_up.iter().map(|made_up| identifier(&made_up.column));
+    let names: Vec<String> = columns.iter().map(|column| quoted(*column)).chain(made_up_names).collect();
+    let made_up_values = made_up.iter().map(|made_up| made_up.literal.clone());
+    let values: Vec<String> = columns.into_iter().map(staged).chain(made_up_values).collect();
     format!(
         "WITH new AS (INSERT INTO {TABLE} ({}) SELECT {} FROM dewey_sync.stage s WHERE s.run_id = {run_id}
     AND NOT EXISTS (SELECT FROM {TABLE} b WHERE b.{key} = s.{key}) ORDER BY s.source_id RETURNING id)

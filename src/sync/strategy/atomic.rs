@@ -88,7 +88,8 @@ async fn write<'a>(
             Ok(copied) => job.announce(range, plan.ranges.len(), copied, Destination::Book),
             Err(error) => {
                 let batch = format!("batch {} of {}: {}", range.batch, plan.ranges.len(), error.doing);
-                return Err(explain_duplicates(Error { doing: batch, ..error }, &source).await);
+                let error = Error { doing: batch, ..error };
+                return Err(explain_duplicates(error, &source, &remap.columns).await);
             }
         }
     }

@@ -126,7 +126,7 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Dest
     let books = export::of_range(&job.remap.columns, range);
     let copied = match job.copy(&source, &target, books, range.books, attempt, destination).await {
         Ok(copied) => copied,
-        Err(error) => return Err(explain_duplicates(error, &source).await),
+        Err(error) => return Err(explain_duplicates(error, &source, &job.remap.columns).await),
     };
     source.finish().await.map_err(|fault| fault.error("could not end the source's snapshot"))?;
     if copied.inserted != batch.rows {

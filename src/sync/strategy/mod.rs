@@ -18,7 +18,7 @@ use super::import::{import, import_into_stage};
 use super::plan::{Frozen, Plan, Range};
 use super::preflight::Sides;
 use super::remap::Remap;
-use crate::book::{self, TargetBook};
+use crate::book::{self, CopiedColumns, TargetBook};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::Destination;
 use crate::ledger::run::{Tenure, record_plan, taken_over};
@@ -159,7 +159,7 @@ impl Job<'_> {
             copied.exported += books.len() as u64;
             let books: Vec<TargetBook> = books.into_iter().map(|book| self.remap.apply(book)).collect();
             let inserted = match destination {
-                Destination::Book => import(target, books).await,
+                Destination::Book => import(target, books, self.remap.columns.made_up()).await,
                 Destination::Stage => import_into_stage(target, self.tenure.run_id, books).await,
             };
             copied.inserted += inserted.map_err(|fault| fault.error("could not insert books"))?;
@@ -227,12 +227,12 @@ pub(super) fn owner_is_gone() -> Error {
 }
 
 /// The ids of books that cannot all be in the target, when that is why a batch failed.
-async fn explain_duplicates(mut error: Error, source: &SourceTx<'_>) -> Error {
+async fn explain_duplicates(mut error: Error, source: &SourceTx<'_>, columns: &CopiedColumns) -> Error {
     let duplicate = fault_of(&error).is_some_and(|fault| fault.sqlstate() == Some("23505"));
     if !duplicate {
         return error;
     }
-    if let Ok(groups) = export::duplicates(source).await
+    if let Ok(groups) = export::duplicates(source, columns).await
         && !groups.is_empty()
     {
         let groups: Vec<String> =

@@ -9,7 +9,7 @@ use crate::book::TABLE;
 use crate::error::Result;
 use crate::ledger::checkpoint::{self, Destination};
 use crate::ledger::run::fence_sql;
-use crate::postgres::fingerprint::bucket;
+use crate::postgres::fingerprint::{Rows, bucket};
 use crate::postgres::{Fault, SourceTx, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, retry};
@@ -97,17 +97,19 @@ async fn repair<'a>(
         return Err(job.lost_run());
     }
     let list: Vec<String> = buckets.iter().map(i32::to_string).collect();
-    let delete = format!("DELETE FROM {TABLE} WHERE {} IN ({})", bucket(), list.join(", "));
+    let columns = &job.remap.columns;
+    let bucket = bucket(columns, Rows::OfTarget);
+    let delete = format!("DELETE FROM {TABLE} WHERE {bucket} IN ({})", list.join(", "));
     let deleted = target.execute_simple(&delete).await.map_err(repairing)?;
-    let books = export::of_buckets(&job.remap.columns, buckets);
+    let books = export::of_buckets(columns, Rows::OfSource(job.remap.owner), buckets);
     let mark = checkpoint::repair_sql(job.tenure);
     target.execute_simple(&mark).await.map_err(repairing)?;
     let size = job.tuning.batch_size.into();
     let copied = match job.copy(source, &target, books, size, attempt, Destination::Book).await {
         Ok(copied) => copied,
-        Err(error) => return Err(explain_duplicates(error, source).await),
+        Err(error) => return Err(explain_duplicates(error, source, columns).await),
     };
-    let pair = Pair { source, target: &target, columns: &job.remap.columns, owner: job.remap.owner };
+    let pair = Pair { source, target: &target, columns, owner: job.remap.owner };
     let (expected, found) = pair.fingerprints().await?;
     if expected != found {
         let differing = pair.differing_buckets().await?;

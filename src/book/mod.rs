@@ -2,9 +2,11 @@
 //!
 //! "Your own table" means another entity and another version of this page.
 
-use dewey_sync_entity::book;
-use sea_orm::{IdenStatic, Iterable};
+mod copied;
 
+use sea_orm::IdenStatic;
+
+pub use copied::{CopiedColumns, MadeUp};
 pub use dewey_sync_entity::book::{ActiveModel, Column, Entity, Model};
 
 /// The table, as an SQL identifier. The transaction's search path says in which schema.
@@ -94,6 +96,23 @@ pub const fn comparable_type(column: Column) -> &'static str {
     }
 }
 
+/// The built-in type that an expression on the source is cast to before it is compared or read: a value that a decision
+/// of the user made has the precision of the target's column.
+pub const fn read_type(column: Column) -> &'static str {
+    match column {
+        Column::ReadDate | Column::CreatedAt | Column::UpdatedAt => "timestamp(3)",
+        _ => comparable_type(column),
+    }
+}
+
+/// Whether the sync works with `column` itself, so that it cannot be left out.
+pub const fn is_needed(column: Column) -> bool {
+    matches!(
+        column,
+        Column::Id | Column::OwnerId | Column::Isbn13 | Column::Isbn10 | Column::Visibility | Column::Title
+    )
+}
+
 /// The type that a text has to be cast to before it is stored; elsewhere the assignment's own cast serves, which
 /// never cuts a value short.
 pub const fn stored_type(column: Column) -> Option<&'static str> {
@@ -106,37 +125,6 @@ pub const fn stored_type(column: Column) -> Option<&'static str> {
 /// The column's name as an SQL identifier.
 pub fn quoted(column: Column) -> String {
     format!("\"{}\"", column.as_str())
-}
-
-/// The columns that travel between two schemas, in the entity's order: what every row's digest covers.
-#[derive(Debug, Clone)]
-pub struct CopiedColumns(Vec<Column>);
-
-impl CopiedColumns {
-    /// All required columns, and the optional ones that `on_both_sides` says both have.
-    pub fn new(on_both_sides: impl Fn(Column) -> bool) -> Self {
-        let travels = |column: &Column| match role(*column) {
-            Role::Copied => true,
-            Role::CopiedIfPresent => on_both_sides(*column),
-            Role::Id | Role::Owner => false,
-        };
-        Self(book::Column::iter().filter(travels).collect())
-    }
-
-    /// Whether `column` travels.
-    pub fn contains(&self, column: Column) -> bool {
-        self.iter().any(|copied| copied.as_str() == column.as_str())
-    }
-
-    /// The names in order.
-    pub fn names(&self) -> Vec<String> {
-        self.iter().map(|column| column.as_str().to_owned()).collect()
-    }
-
-    /// The columns in order.
-    pub fn iter(&self) -> impl Iterator<Item = Column> + '_ {
-        self.0.iter().copied()
-    }
 }
 
 /// A user's id in the target.

@@ -1,0 +1,129 @@
+//! Guard: both sides have the tables, columns, labels and unique keys that a sync needs, or `dewey-sync.toml` says what
+//! becomes of a difference.
+
+mod columns;
+mod lines;
+mod types;
+
+use sea_orm::IdenStatic;
+
+use crate::book::{Column, CopiedColumns, KEY, OTHER_KEY, OWNER_TABLE, TABLE};
+use crate::config::{Endpoint, Mapping, Side};
+use crate::error::{Error, Kind, Result};
+use crate::sync::facts::Facts;
+pub use columns::{Compared, Comparison, Verdict, compare};
+pub use lines::Line;
+
+/// One side with what it told about itself.
+#[derive(Debug, Clone, Copy)]
+pub struct SideFacts<'a> {
+    /// Where it is.
+    pub endpoint: &'a Endpoint,
+    /// What it told.
+    pub facts: &'a Facts,
+}
+
+/// The columns that travel, and what should be said about them.
+///
+/// # Errors
+/// [`Kind::Usage`] when a table is missing, [`Kind::Refused`] when nobody decided about a difference.
+pub fn check(
+    source: SideFacts<'_>,
+    target: SideFacts<'_>,
+    mapping: &Mapping,
+) -> Result<(CopiedColumns, Vec<String>)> {
+    for side in [source, target] {
+        version(side)?;
+        table(side)?;
+    }
+    if !target.facts.users {
+        return Err(missing_table(target.endpoint, OWNER_TABLE));
+    }
+    let Comparison { columns, copied } = compare(source.facts, target.facts, mapping);
+    refuse_undecided(&columns, mapping)?;
+    let mut notices = unique_keys(source.facts, target.facts);
+    let left_out = columns.iter().filter_map(|compared| match compared {
+        Compared { verdict: Verdict::LeftOut(why), source: Some(column), .. } => Some((column, why)),
+        Compared { verdict: Verdict::LeftOut(why), target: Some(column), .. } if is_known(&column.name) => {
+            Some((column, why))
+        }
+        _ => None,
+    });
+    notices.extend(left_out.map(|(column, why)| format!("`{}` is not copied: {why}", column.name)));
+    Ok((copied, notices))
+}
+
+fn is_known(name: &str) -> bool {
+    use sea_orm::Iterable;
+    Column::iter().any(|column| column.as_str() == name)
+}
+
+fn refuse_undecided(columns: &[Compared], mapping: &Mapping) -> Result<()> {
+    let undecided = columns.iter().filter_map(|compared| match &compared.verdict {
+        Verdict::Undecided { why, lines } => Some((why.as_str(), lines.as_slice())),
+        _ => None,
+    });
+    let (whys, lines): (Vec<&str>, Vec<&[Line]>) = undecided.unzip();
+    if whys.is_empty() {
+        return Ok(());
+    }
+    let hint = if lines.iter().all(|lines| !lines.is_empty()) {
+        lines::hint(&lines.concat(), &mapping.path)
+    } else {
+        "bring both databases to the same version of the application's schema".into()
+    };
+    Err(Error::new(Kind::Refused, format!("could not match the columns of `{TABLE}` on both sides"))
+        .because(whys.join("; "))
+        .hint(hint))
+}
+
+/// What only one side forbids is found when a book meets it, and nothing is lost then.
+fn unique_keys(source: &Facts, target: &Facts) -> Vec<String> {
+    let [at_source, at_target] =
+        [source, target].map(|facts| facts.unique_keys.as_deref().unwrap_or_default());
+    let stricter = at_target.iter().filter(|key| **key != [Column::Id.as_str()] && !at_source.contains(key));
+    let stricter = stricter.map(|key| {
+        let columns = key.join("`, `");
+        format!(
+            "only development forbids equal values in `{columns}`: such books of production stop the sync"
+        )
+    });
+    let missing = [KEY, OTHER_KEY].map(|key| key.as_str().to_owned()).into_iter();
+    let missing = missing.filter(|key| !at_target.contains(&vec![key.clone()]));
+    let missing = missing
+        .map(|key| format!("development has no unique key on `{key}`, as the application's schema has"));
+    stricter.chain(missing).collect()
+}
+
+/// # Errors
+/// [`Kind::Usage`] when there is no book table.
+pub fn table(side: SideFacts<'_>) -> Result<()> {
+    if side.facts.columns.is_none() { Err(missing_table(side.endpoint, TABLE)) } else { Ok(()) }
+}
+
+/// The oldest version with all the functions that are used.
+const VERSION_MIN: u32 = 13;
+
+fn version(side: SideFacts<'_>) -> Result<()> {
+    let SideFacts { endpoint, facts } = side;
+    if facts.major_version() >= VERSION_MIN {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Refused, format!("could not use the {}, {endpoint}", endpoint.side))
+        .because(format!("it is PostgreSQL {}", facts.version))
+        .hint(format!("versions from {VERSION_MIN} on are supported")))
+}
+
+fn missing_table(endpoint: &Endpoint, table: &str) -> Error {
+    let Endpoint { side, schema, .. } = endpoint;
+    let error = Error::new(Kind::Usage, format!("could not use the {side}, {endpoint}"))
+        .because(format!("there is no table `{table}` in its schema `{schema}`"));
+    match side {
+        Side::Source => {
+            error.hint("check that the URL names production's database, and its `schema` parameter")
+        }
+        Side::Target => error.state("nothing was written").hint(
+            "create the tables with the application (`prisma migrate deploy`) or with `dewey-sync migrate up`",
+        ),
+    }
+}

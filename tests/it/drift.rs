@@ -1,0 +1,181 @@
+//! Two databases whose book tables differ: refused with the lines that mend it, and synced once they are there.
+
+use std::fs;
+
+use crate::support::inspect::{dump, tuples};
+use crate::support::sandbox::Sandbox;
+use crate::support::servers::execute;
+
+/// Every strategy, over books that the one before did not leave.
+const STRATEGIES: [&str; 3] = ["staged", "atomic", "batched"];
+
+/// Changes a schema, sees the refusal, adds the lines that it names, syncs with each strategy, and compares what `source`
+/// selects from production with what `target` selects from development; the refusal from its cause on.
+async fn check(drift: &Drift) -> String {
+    let sandbox = Sandbox::with_books(60).await;
+    execute(&sandbox.source_admin_url(), &format!("{}; {GRANT}", drift.in_source)).await;
+    execute(&sandbox.target_admin_url(), drift.in_target).await;
+    let both =
+        || async { [tuples(&sandbox.source_admin_url()).await, tuples(&sandbox.target_admin_url()).await] };
+    let before = both().await;
+
+    let refused = sandbox.run(&["sync", "--yes"]).await;
+
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(3), ""), "{refused:?}");
+    assert!(both().await == before, "something was written");
+    let lines: Vec<&str> = refused.stderr.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    fs::write(sandbox.directory().join("dewey-sync.toml"), lines.join("\n")).unwrap();
+    for strategy in STRATEGIES {
+        let run = sandbox.run(&["sync", "--yes", "--allow-cascade", "--strategy", strategy]).await;
+        assert_eq!(run.code, Some(0), "{strategy}: {run:?}");
+        let [source, target] =
+            [(&sandbox.source_admin_url(), drift.source), (&sandbox.target_admin_url(), drift.target)]
+                .map(|(url, columns)| dump(url, &format!(r#"SELECT {columns} FROM "Book" ORDER BY 1"#)));
+        assert!(!source.is_empty() && source == target, "{strategy}");
+        assert_eq!(sandbox.run(&["verify"]).await.code, Some(0), "{strategy}");
+        let again = sandbox.run(&["sync", "--yes"]).await;
+        assert!(again.stdout.starts_with("unchanged nothing to do"), "{strategy}: {again:?}");
+        let tampering =
+            r#"UPDATE "Book" SET title = title || '!' WHERE id % 7 = 0; DELETE FROM "Book" WHERE id % 5 = 0"#;
+        execute(&sandbox.target_admin_url(), tampering).await;
+    }
+    let said = sandbox.redacted(&refused.stderr);
+    said[said.find("error:").unwrap()..].to_owned()
+}
+
+struct Drift {
+    in_source: &'static str,
+    in_target: &'static str,
+    /// What has to be the same, selected from each side.
+    source: &'static str,
+    target: &'static str,
+}
+
+const GRANT: &str = r#"GRANT SELECT ON "Book" TO reader"#;
+
+#[tokio::test]
+async fn a_renamed_column() {
+    let drift = Drift {
+        in_source: r#"ALTER TABLE "Book" RENAME "pageCount" TO "number of pages""#,
+        in_target: "",
+        source: r#"isbn13, "number of pages", title"#,
+        target: r#"isbn13, "pageCount", title"#,
+    };
+    insta::assert_snapshot!(check(&drift).await, @r#"
+    error: could not match the columns of `"Book"` on both sides
+    caused by: production has `number of pages` and lacks `pageCount`, which may be the same
+
+    state: `"Book"` is unchanged
+    hint: add to `DIR/dewey-sync.toml`, each line under its heading:
+      [columns]
+      "number of pages" = "pageCount"
+    "#);
+}
+
+#[tokio::test]
+async fn a_renamed_key() {
+    let drift = Drift {
+        in_source: r#"ALTER TABLE "Book" RENAME isbn13 TO ean"#,
+        in_target: "",
+        source: "ean, isbn10, title",
+        target: "isbn13, isbn10, title",
+    };
+    insta::assert_snapshot!(check(&drift).await, @r#"
+    error: could not match the columns of `"Book"` on both sides
+    caused by: production has `ean` and lacks `isbn13`, which may be the same
+
+    state: `"Book"` is unchanged
+    hint: add to `DIR/dewey-sync.toml`, each line under its heading:
+      [columns]
+      ean = "isbn13"
+    "#);
+}
+
+#[tokio::test]
+async fn a_column_that_development_has_removed() {
+    let drift = Drift {
+        in_source: r#"ALTER TABLE "Book" ADD shelf text"#,
+        in_target: r#"ALTER TABLE "Book" DROP binding, DROP "pageCount""#,
+        source: "isbn13, title, publisher",
+        target: "isbn13, title, publisher",
+    };
+    insta::assert_snapshot!(check(&drift).await, @r#"
+    error: could not match the columns of `"Book"` on both sides
+    caused by: development lacks `pageCount`; development lacks `binding`; development has no place for production's `shelf`
+
+    state: `"Book"` is unchanged
+    hint: add to `DIR/dewey-sync.toml`, each line under its heading:
+      [columns]
+      pageCount = false
+      binding = false
+      shelf = false
+    "#);
+}
+
+#[tokio::test]
+async fn a_column_that_development_has_added_without_a_default() {
+    let drift = Drift {
+        in_source: r#"ALTER TABLE "Book" DROP language, DROP subjects"#,
+        in_target: r#"ALTER TABLE "Book" ADD shelf varchar(9) NOT NULL, ADD lent boolean NOT NULL, ADD since date NOT NULL,
+                      ADD note text, ADD stars integer NOT NULL DEFAULT 0"#,
+        source: "isbn13, title, '', '{}'::text[], '', false, '1970-01-01'::date, NULL, 0",
+        target: "isbn13, title, language, subjects, shelf, lent, since, note, stars",
+    };
+    insta::assert_snapshot!(check(&drift).await, @r#"
+    error: could not match the columns of `"Book"` on both sides
+    caused by: production lacks `language`; production lacks `subjects`; development's `shelf` needs a value, the same for every new book; development's `lent` needs a value, the same for every new book; development's `since` needs a value, the same for every new book
+
+    state: `"Book"` is unchanged
+    hint: add to `DIR/dewey-sync.toml`, each line under its heading:
+      [values]
+      language = ""
+      subjects = []
+      shelf = ""
+      lent = false
+      since = 1970-01-01
+    "#);
+}
+
+#[tokio::test]
+async fn an_enum_label_that_development_lacks() {
+    let drift = Drift {
+        in_source: r#"ALTER TYPE "BookVisibility" ADD VALUE 'LENT'; COMMIT; UPDATE "Book" SET visibility = 'LENT' WHERE id % 3 = 0"#,
+        in_target: "",
+        source: "isbn13, replace(visibility::text, 'LENT', 'PRIVATE')",
+        target: "isbn13, visibility",
+    };
+    insta::assert_snapshot!(check(&drift).await, @r#"
+    error: could not match the columns of `"Book"` on both sides
+    caused by: development's enum of `visibility` lacks production's `LENT`
+
+    state: `"Book"` is unchanged
+    hint: add to `DIR/dewey-sync.toml`, each line under its heading:
+      [labels]
+      LENT = "PRIVATE"
+    "#);
+}
+
+#[tokio::test]
+async fn types_that_production_has_widened() {
+    let drift = Drift {
+        in_source: r#"ALTER TABLE "Book" ALTER "pageCount" TYPE bigint, ALTER isbn10 TYPE text, ALTER publisher DROP NOT NULL,
+                      ALTER "createdAt" TYPE timestamptz(6), ALTER "readDate" TYPE timestamp(6);
+                      UPDATE "Book" SET publisher = NULL, "createdAt" = '2020-02-03 04:05:06.123456+00' WHERE id % 3 = 0"#,
+        in_target: "",
+        source: r#"isbn13, isbn10, "pageCount", coalesce(publisher, ''), ("createdAt" AT TIME ZONE 'UTC')::timestamp(3), "readDate"::timestamp(3)"#,
+        target: r#"isbn13, isbn10, "pageCount", publisher, "createdAt", "readDate""#,
+    };
+    insta::assert_snapshot!(check(&drift).await, @r#"
+    error: could not match the columns of `"Book"` on both sides
+    caused by: production's `isbn10` is `text`, development's is `character varying(10)`; production's `pageCount` is `bigint`, development's is `integer`; production's `publisher` may be NULL, development's may not; production's `createdAt` is `timestamp(6) with time zone`, development's is `timestamp(3) without time zone`; production's `readDate` is `timestamp(6) without time zone`, development's is `timestamp(3) without time zone`
+
+    state: `"Book"` is unchanged
+    hint: add to `DIR/dewey-sync.toml`, each line under its heading:
+      [values]
+      isbn10 = { sql = '"isbn10"' }
+      pageCount = { sql = '"pageCount"::integer' }
+      publisher = { sql = """coalesce("publisher", '')""" }
+      createdAt = { sql = """("createdAt" AT TIME ZONE 'UTC')::timestamp(3)""" }
+      readDate = { sql = '"readDate"::timestamp(3)' }
+    "#);
+}
