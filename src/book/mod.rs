@@ -3,11 +3,13 @@
 //! "Your own table" means another entity and another version of this page.
 
 mod copied;
+mod owners;
 
 use sea_orm::IdenStatic;
 
 pub use copied::{CopiedColumns, MadeUp};
 pub use dewey_sync_entity::book::{ActiveModel, Column, Entity, Model};
+pub use owners::{OwnerMap, SourceUserId, TargetUserId};
 
 /// The table, as an SQL identifier. The transaction's search path says in which schema.
 pub const TABLE: &str = "\"Book\"";
@@ -126,10 +128,6 @@ pub const fn stored_type(column: Column) -> Option<&'static str> {
 pub fn quoted(column: Column) -> String {
     format!("\"{}\"", column.as_str())
 }
-
-/// A user's id in the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TargetUserId(pub i32);
 
 /// A book as the source has it, its id and owner the source's.
 #[derive(Debug, Clone, PartialEq)]

@@ -111,6 +111,9 @@ pub(super) struct OwnerArgs {
     /// The same by e-mail
     #[arg(long, value_name = "EMAIL")]
     pub(super) user_email: Option<String>,
+    /// Read who owns whose books from this file instead of `[owners]` in `dewey-sync.toml`
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub(super) owner_map: Option<PathBuf>,
 }
 
 impl OwnerArgs {

@@ -11,7 +11,7 @@ use crate::sync::Ask;
 use crate::sync::changes::Changes;
 use crate::sync::facts::Facts;
 use crate::sync::guard::dependents::{describe, losses};
-use crate::sync::guard::owner::{Owner, User};
+use crate::sync::guard::owner::{Owner, Owners, User};
 use crate::sync::guard::target_identity::unmarked;
 use crate::sync::preflight::{Preflight, Sides};
 use crate::sync::resume::Unfinished;
@@ -99,8 +99,8 @@ pub(super) fn is_yes(answer: &str) -> bool {
 
 #[async_trait]
 impl Ask for Prompt<'_> {
-    fn show(&self, found: &Preflight, owner: &Owner) {
-        self.screen.note(&header(self.sides, found, owner));
+    fn show(&self, found: &Preflight, owners: &Owners) {
+        self.screen.note(&header(self.sides, found, owners));
     }
 
     fn waits(&self) -> bool {
@@ -165,21 +165,21 @@ impl Ask for Prompt<'_> {
         name_is_typed(endpoint, &known).await
     }
 
-    async fn confirm(&self, found: &Preflight, owner: &Owner) -> Result<()> {
-        self.ask(found, owner, "whether to replace the target's books", &question(self.sides, found, owner))
-            .await
+    async fn confirm(&self, found: &Preflight, owners: &Owners) -> Result<()> {
+        let question = question(self.sides, found, owners);
+        self.ask(found, owners, "whether to replace the target's books", &question).await
     }
 
-    async fn confirm_changes(&self, found: &Preflight, owner: &Owner, changes: &Changes) -> Result<()> {
+    async fn confirm_changes(&self, found: &Preflight, owners: &Owners, changes: &Changes) -> Result<()> {
         let target = self.sides.target.server().endpoint();
         let question = format!("{}\nChange the books of {target}? [y/N] ", changed(changes));
-        self.ask(found, owner, CHANGE, &question).await
+        self.ask(found, owners, CHANGE, &question).await
     }
 }
 
 impl Prompt<'_> {
     /// Asks `question`, unless a flag has answered it.
-    async fn ask(&self, found: &Preflight, owner: &Owner, what: &str, question: &str) -> Result<()> {
+    async fn ask(&self, found: &Preflight, owners: &Owners, what: &str, question: &str) -> Result<()> {
         if self.yes {
             return Ok(());
         }
@@ -188,7 +188,7 @@ impl Prompt<'_> {
         }
         // What a silent screen did not show belongs to the question.
         let shown = self.screen.shows_notes();
-        let context = if shown { String::new() } else { format!("{}\n", header(self.sides, found, owner)) };
+        let context = if shown { String::new() } else { format!("{}\n", header(self.sides, found, owners)) };
         if is_yes(&self.line(context + question).await?) {
             return Ok(());
         }
@@ -210,14 +210,14 @@ pub(super) fn changed(changes: &Changes) -> String {
 }
 
 /// Both sides, where each URL came from, and the owner.
-fn header(sides: &Sides, found: &Preflight, owner: &Owner) -> String {
+fn header(sides: &Sides, found: &Preflight, owners: &Owners) -> String {
     let endpoints = [sides.source.server().endpoint(), sides.target.server().endpoint()];
-    let names = endpoints.map(ToString::to_string);
-    let width = names.iter().map(String::len).max().unwrap_or_default();
+    let shown = endpoints.map(ToString::to_string);
+    let width = shown.iter().map(String::len).max().unwrap_or_default();
     let encrypted = [&found.source, &found.target].map(|facts| facts.tls == Some(true));
     let side = |index: usize, facts: &Facts, read_only: &str| {
         let Endpoint { side, origin, .. } = endpoints[index];
-        let name = &names[index];
+        let name = &shown[index];
         let version = facts.major_version();
         // Without a column for what neither side has, the line fits a terminal of 80.
         let tls = match encrypted {
@@ -228,24 +228,35 @@ fn header(sides: &Sides, found: &Preflight, owner: &Owner) -> String {
         let line = format!("{side}  {name:width$}  PostgreSQL {version}{tls}  {read_only:9}  {origin}");
         line.trim_end().to_owned()
     };
-    let User { id, email, .. } = &owner.user;
-    [
-        side(0, &found.source, "read-only"),
-        side(1, &found.target, ""),
-        format!("owner   {email} (user {id}, {})", owner.how),
-    ]
-    .join("\n")
+    let mut lines = vec![side(0, &found.source, "read-only"), side(1, &found.target, "")];
+    if let Some(Owner { user: User { id, email, .. }, how }) = &owners.others {
+        lines.push(format!("owner   {email} (user {id}, {how})"));
+    }
+    if !owners.named.is_empty() {
+        let named = owners.named.iter().map(|(from, to)| format!("{} to {}", from.0, to.0));
+        lines.push(format!("owners  {} as the owner map says", named.collect::<Vec<_>>().join(", ")));
+    }
+    lines.join("\n")
+}
+
+/// `all owned by ada@example.org`.
+pub(super) fn owned(owners: &Owners) -> String {
+    match &owners.others {
+        Some(owner) if owners.named.is_empty() => format!("all owned by {}", owner.user.email),
+        Some(owner) => format!("owned as the owner map says, the others by {}", owner.user.email),
+        None => "owned as the owner map says".into(),
+    }
 }
 
 /// What will be removed and copied, as the question before it.
-fn question(sides: &Sides, found: &Preflight, owner: &Owner) -> String {
+fn question(sides: &Sides, found: &Preflight, owners: &Owners) -> String {
     let target = sides.target.server().endpoint();
     let mut lines = vec![
         replaced(found),
         format!(
-            "In their place come {} books of production, owned by {}.",
+            "In their place come {} books of production, {}.",
             grouped(found.source_books.books),
-            owner.user.email
+            owned(owners)
         ),
     ];
     lines.extend(

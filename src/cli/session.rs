@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::args::Global;
+use super::args::{Global, OwnerArgs};
 use super::output::{Screen, print_json};
 use super::signals::Interruption;
 use crate::config::{self, Endpoint, Environment, Locations};
@@ -27,13 +27,17 @@ impl Session {
     }
 
     /// Both sides, not connected yet.
-    pub(super) fn sides(&self, connect_timeout: Option<Duration>) -> Result<Sides> {
+    pub(super) fn sides(&self, owners: &OwnerArgs, connect_timeout: Option<Duration>) -> Result<Sides> {
+        let mut mapping = config::mapping(&self.locations(), self.global.config.as_deref())?;
+        if let Some(path) = &owners.owner_map {
+            mapping.owners = config::owner_lines(path)?;
+        }
         let source = config::source(&self.locations(), &self.environment)?;
         let target = config::target(&self.locations(), &self.environment)?;
         Ok(Sides {
             source: Source::new(server(source, connect_timeout)),
             target: Target::new(server(target, connect_timeout)),
-            mapping: config::mapping(&self.locations(), self.global.config.as_deref())?,
+            mapping,
         })
     }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::args::SyncArgs;
 use super::output::{error_json, grouped, plural, print, print_json};
-use super::prompt::{Prompt, changed, replaced};
+use super::prompt::{Prompt, changed, owned, replaced};
 use super::session::Session;
 use crate::error::Result;
 use crate::sync::changes::Changes;
@@ -47,7 +47,7 @@ async fn sync(
     tally: &Tally<'_>,
     begun: &mut Option<Begun>,
 ) -> Result<Done> {
-    let sides = session.sides(args.tuning.connect_timeout)?;
+    let sides = session.sides(&args.owner, args.tuning.connect_timeout)?;
     let prompt = Prompt { sides: &sides, screen: &session.screen, yes: args.consent.yes };
     let request = request(args);
     let cancel = &session.interruption.token;
@@ -138,7 +138,7 @@ impl Ended<'_> {
     }
 
     fn preview_json(&self, prepared: &Prepared, compared: &Compared) -> serde_json::Value {
-        let Prepared { found, owner, .. } = prepared;
+        let Prepared { found, owners, .. } = prepared;
         json!({
             "event": "preview",
             "source_books": found.source_books.books,
@@ -146,7 +146,8 @@ impl Ended<'_> {
             "target_books": found.target_books.books,
             "changes": changes(found, compared),
             "owners_remapped": found.source_books.owners,
-            "owner": owner.user,
+            "owner": owners.others.as_ref().map(|owner| &owner.user),
+            "owner_map": owners.named,
             "batches": self.batches_planned(found),
             "titles": found.source_books.titles,
             "dependents": found.target_books.dependents,
@@ -207,7 +208,7 @@ impl Ended<'_> {
     }
 
     fn preview_text(&self, prepared: &Prepared, compared: &Compared) -> String {
-        let Prepared { found, owner, .. } = prepared;
+        let Prepared { found, owners, .. } = prepared;
         let source = &found.source_books;
         let mut lines = Vec::new();
         if self.strategy().removes_all() {
@@ -228,11 +229,11 @@ impl Ended<'_> {
             lines.push(changed(&changes));
         }
         lines.push(format!(
-            "{} books of {} would be copied in {}, all owned by {}.",
+            "{} books of {} would be copied in {}, {}.",
             grouped(source.books),
             plural(source.owners, "owner", "owners"),
             plural(self.batches_planned(found), "batch", "batches"),
-            owner.user.email
+            owned(owners)
         ));
         if source.private > 0 {
             lines.push(format!("{} of them are PRIVATE in production.", grouped(source.private)));

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::args::OwnerArgs;
 use super::output::{grouped, print};
 use super::session::Session;
-use crate::book::TargetUserId;
+use crate::book::{OwnerMap, TargetUserId};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Fault, Limit};
@@ -20,7 +20,7 @@ use crate::sync::verify::{Difference, Pair};
 const COMPARING: Limit = Limit::Heartbeat(Duration::from_secs(30));
 
 pub(super) async fn run(session: &Session, args: &OwnerArgs) -> Result<()> {
-    let sides = session.sides(None)?;
+    let sides = session.sides(args, None)?;
     session.introduce(sides.source.server().endpoint());
     session.introduce(sides.target.server().endpoint());
     let wanted = args.wanted();
@@ -63,12 +63,12 @@ pub(super) async fn run(session: &Session, args: &OwnerArgs) -> Result<()> {
 async fn compare(session: &Session, sides: &Sides, wanted: &Wanted) -> Result<(Fingerprint, Difference)> {
     preflight::connect(sides, &session.screen).await?;
     let looked = preflight::look(sides, wanted, &session.screen).await?;
-    let owner = expected_owner(&looked, wanted)?;
+    let owners = expected_owners(sides, &looked, wanted)?;
     session.screen.event(&Event::Phase { phase: Phase::Verifying });
     let opening = |fault: Fault| fault.error("could not begin to compare");
     let (source, _) = sides.source.snapshot(COMPARING, "").await.map_err(opening)?;
     let (target, _) = sides.target.snapshot(COMPARING, "").await.map_err(opening)?;
-    let pair = Pair { source: &source, target: &target, columns: &looked.columns, owner };
+    let pair = Pair { source: &source, target: &target, columns: &looked.columns, owners: &owners };
     let (expected, found) = pair.fingerprints().await?;
     let difference = if expected == found {
         Difference::default()
@@ -81,14 +81,16 @@ async fn compare(session: &Session, sides: &Sides, wanted: &Wanted) -> Result<(F
     Ok((expected, difference))
 }
 
-/// Who should own the books: the user that the call names, the last run's owner, or the only user.
-fn expected_owner(looked: &Looked, wanted: &Wanted) -> Result<TargetUserId> {
-    let books = &looked.target_books;
-    if let (Wanted::Any, Some(last)) = (wanted, books.last_owner) {
-        return Ok(TargetUserId(last));
+/// Who should own the books: as the owner map says, and the others the user that the call names, the last run's owner,
+/// or the only user.
+fn expected_owners(sides: &Sides, looked: &Looked, wanted: &Wanted) -> Result<OwnerMap> {
+    let lines = &sides.mapping.owners;
+    let map = |others| OwnerMap::new(lines.named.clone(), others);
+    if let (Wanted::Any, Some(last)) = (owner::wanted(wanted, lines), looked.target_books.last_owner) {
+        return Ok(map(Some(TargetUserId(last))));
     }
-    match owner::find(wanted, books.candidates.as_deref().unwrap_or_default())? {
-        Found::Owner(owner) => Ok(owner.id()),
+    match preflight::owner_of(sides, wanted, &looked.source_books, &looked.target_books)? {
+        Found::Owner(owner) => Ok(map(owner.map(|owner| owner.id()))),
         Found::Several => Err(Error::new(Kind::Usage, "could not tell who should own the books")
             .because("the target has several users, and no sync is on record")
             .hint("add `--user-id N` or `--user-email EMAIL`")),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::Locations;
+use crate::book::{SourceUserId, TargetUserId};
 use crate::error::{Error, Kind, Result};
 
 const FILE_NAME: &str = "dewey-sync.toml";
@@ -26,9 +27,40 @@ pub struct Mapping {
     /// Development's label by production's.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Who owns whose books.
+    #[serde(default)]
+    pub owners: OwnerLines,
     /// Where it is, or would be: what a hint names.
     #[serde(skip)]
     pub path: PathBuf,
+}
+
+/// `"17" = 3`: the books of production's user 17 are user 3's in development; `default = 1`: everybody else's are user 1's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "BTreeMap<String, i32>")]
+pub struct OwnerLines {
+    /// By production's user.
+    pub named: BTreeMap<SourceUserId, TargetUserId>,
+    /// The default.
+    pub others: Option<TargetUserId>,
+}
+
+impl TryFrom<BTreeMap<String, i32>> for OwnerLines {
+    type Error = String;
+
+    fn try_from(lines: BTreeMap<String, i32>) -> Result<Self, String> {
+        let mut owners = Self::default();
+        for (from, to) in lines {
+            match from.parse() {
+                Ok(id) => drop(owners.named.insert(SourceUserId(id), TargetUserId(to))),
+                Err(_) if from == "default" => owners.others = Some(TargetUserId(to)),
+                Err(_) => {
+                    return Err(format!("`{from}` is neither the id of a user of production nor `default`"));
+                }
+            }
+        }
+        Ok(owners)
+    }
 }
 
 /// What becomes of a column of production.
@@ -86,23 +118,38 @@ pub struct Expression {
 /// [`Kind::Usage`] with the place in the file, or when the file that the call names cannot be read.
 pub fn mapping(locations: &Locations, named: Option<&Path>) -> Result<Mapping> {
     let path = named.map_or_else(|| locations.beside_env_files(FILE_NAME), Path::to_owned);
-    let doing = format!("could not read `{}`", path.display());
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound && named.is_none() => {
             return Ok(Mapping { path, ..Mapping::default() });
         }
         Err(cause) => {
+            let doing = format!("could not read `{}`", path.display());
             return Err(Error::new(Kind::Usage, doing).because(cause).hint("check `--config`"));
         }
     };
-    let mapping: Mapping = toml::from_str(&text).map_err(|error| {
+    Ok(Mapping { path: path.clone(), ..parsed(&path, &text)? })
+}
+
+/// The lines of `[owners]`, in a file of their own.
+///
+/// # Errors
+/// As [`mapping`].
+pub fn owner_lines(path: &Path) -> Result<OwnerLines> {
+    let text = std::fs::read_to_string(path).map_err(|cause| {
+        let doing = format!("could not read `{}`", path.display());
+        Error::new(Kind::Usage, doing).because(cause).hint("check `--owner-map`")
+    })?;
+    parsed(path, &text)
+}
+
+fn parsed<T: for<'de> Deserialize<'de>>(path: &Path, text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
-        Error::new(Kind::Usage, doing)
+        Error::new(Kind::Usage, format!("could not read `{}`", path.display()))
             .because(format!("line {line}: {}", error.message()))
             .hint("the README's section on databases that differ shows what it may say")
-    })?;
-    Ok(Mapping { path, ..mapping })
+    })
 }
 
 #[cfg(test)]
@@ -135,6 +182,10 @@ mod tests {
 
             [labels]
             HIDDEN = "PRIVATE"
+
+            [owners]
+            17 = 3
+            default = 1
             "#,
         )
         .unwrap();
@@ -153,6 +204,8 @@ mod tests {
         ];
         assert_eq!(mapping.values, values.into());
         assert_eq!(mapping.labels, [("HIDDEN".to_owned(), "PRIVATE".to_owned())].into());
+        let named = [(SourceUserId(17), TargetUserId(3))].into();
+        assert_eq!(mapping.owners, OwnerLines { named, others: Some(TargetUserId(1)) });
     }
 
     #[test]
@@ -163,6 +216,7 @@ mod tests {
             "[values]\nx = { SQL = '1' }",
             "[colums]\n",
             "[columns",
+            "[owners]\nada = 1",
         ]
         .map(|text| read(text).unwrap_err())
         .into();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 pub use endpoint::Endpoint;
 pub use environment::Environment;
-pub use mapping::{Mapping, mapping};
+pub use mapping::{Mapping, mapping, owner_lines};
 pub use origin::Origin;
 
 use crate::error::{Error, Kind, Result};

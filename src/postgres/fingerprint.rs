@@ -8,7 +8,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::fault::Fault;
-use crate::book::{self, Column, CopiedColumns, TargetUserId};
+use crate::book::{self, Column, CopiedColumns, OwnerMap};
 
 /// How many rows there are and the sum of their digests modulo 2^64.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,14 +45,14 @@ impl Fingerprint {
 
 /// Whose rows a digest is of.
 #[derive(Debug, Clone, Copy)]
-pub enum Rows {
-    /// Books of the source, as the target shall have them: with the user of the target whom every book is mapped to.
-    OfSource(TargetUserId),
+pub enum Rows<'a> {
+    /// Books of the source, as the target shall have them: with the user of the target whom each is mapped to.
+    OfSource(&'a OwnerMap),
     /// Books of the target, or of the stage.
     OfTarget,
 }
 
-impl Rows {
+impl Rows<'_> {
     /// A column's value as an SQL expression.
     pub fn value(self, columns: &CopiedColumns, column: Column) -> String {
         match self {
@@ -63,11 +63,11 @@ impl Rows {
 }
 
 /// The digest of one row, as a bigint expression.
-pub fn row_digest(columns: &CopiedColumns, rows: Rows) -> String {
+pub fn row_digest(columns: &CopiedColumns, rows: Rows<'_>) -> String {
     let term = |column| format!("{}::{}", rows.value(columns, column), book::comparable_type(column));
     let mut terms: Vec<String> = columns.iter().map(term).collect();
     terms.push(match rows {
-        Rows::OfSource(TargetUserId(id)) => format!("{id}::integer"),
+        Rows::OfSource(owners) => owners.sql(&columns.at_source(book::OWNER)),
         Rows::OfTarget => term(book::OWNER),
     });
     record_digest(&format!("row({})", terms.join(", ")))
@@ -79,7 +79,7 @@ pub fn record_digest(record: &str) -> String {
 }
 
 /// A query for the fingerprint of the whole table: one row of count (bigint) and sum (text).
-pub fn whole_table(columns: &CopiedColumns, rows: Rows) -> String {
+pub fn whole_table(columns: &CopiedColumns, rows: Rows<'_>) -> String {
     let digest = row_digest(columns, rows);
     format!("SELECT count(*), coalesce(sum({digest}), 0)::text FROM {}", book::TABLE)
 }
@@ -88,8 +88,8 @@ pub fn whole_table(columns: &CopiedColumns, rows: Rows) -> String {
 /// (text). `ends` are the last ids of all ranges but the last one.
 ///
 /// Without sorts, because wide rows would be sorted on disk.
-pub fn by_range(columns: &CopiedColumns, owner: TargetUserId, ends: &[i32]) -> String {
-    let digest = row_digest(columns, Rows::OfSource(owner));
+pub fn by_range(columns: &CopiedColumns, owners: &OwnerMap, ends: &[i32]) -> String {
+    let digest = row_digest(columns, Rows::OfSource(owners));
     let range = range(&book::quoted(book::Column::Id), ends);
     format!("{NO_SORT}; SELECT {range}, count(*), sum({digest})::text FROM {} GROUP BY 1", book::TABLE)
 }
@@ -116,13 +116,13 @@ fn range(id: &str, ends: &[i32]) -> String {
 pub const BUCKETS: i32 = 4096;
 
 /// The bucket (0 to 4095, integer) of a row: by the key's text as the wire has it, whatever the server's encoding.
-pub fn bucket(columns: &CopiedColumns, rows: Rows) -> String {
+pub fn bucket(columns: &CopiedColumns, rows: Rows<'_>) -> String {
     let key = rows.value(columns, book::KEY);
     format!("('x' || substr(md5(textsend({key}::text)), 1, 3))::bit(12)::integer")
 }
 
 /// A query for the fingerprints by bucket: rows of bucket (integer), count (bigint) and sum (text).
-pub fn by_bucket(columns: &CopiedColumns, rows: Rows) -> String {
+pub fn by_bucket(columns: &CopiedColumns, rows: Rows<'_>) -> String {
     let digest = row_digest(columns, rows);
     let bucket = bucket(columns, rows);
     format!("SELECT {bucket}, count(*), sum({digest})::text FROM {} GROUP BY 1", book::TABLE)

@@ -8,7 +8,7 @@ use super::guard::dependents::{Dependents, Reach};
 use super::preflight::{Preflight, Sides};
 use super::strategy::{SNAPSHOT_TIME, Verified};
 use super::verify::{Difference, Pair};
-use crate::book::{KEY, quoted};
+use crate::book::{KEY, OwnerMap, quoted};
 use crate::error::{Error, Result};
 use crate::postgres::{Fault, Limit, SourceTx, Tx, literal};
 use crate::progress::{Event, Phase, Progress};
@@ -38,7 +38,7 @@ pub async fn equal(
     if found.source_books.books != found.target_books.books {
         return Ok(None);
     }
-    let open = Open::begin(sides, limit, progress).await?;
+    let open = Open::begin(sides, prepared, limit, progress).await?;
     let (expected, found) = Box::pin(open.pair(prepared).fingerprints()).await?;
     let snapshot_at = open.end().await?;
     Ok((expected == found).then(|| Verified::new(expected, snapshot_at)))
@@ -51,7 +51,7 @@ pub async fn compare(
     limit: Limit,
     progress: &dyn Progress,
 ) -> Result<Compared> {
-    let open = Open::begin(sides, limit, progress).await?;
+    let open = Open::begin(sides, prepared, limit, progress).await?;
     let pair = open.pair(prepared);
     let (expected, found) = Box::pin(pair.fingerprints()).await?;
     if expected == found {
@@ -65,6 +65,7 @@ pub async fn compare(
 
 /// A snapshot of each side.
 struct Open<'a> {
+    owners: OwnerMap,
     source: SourceTx<'a>,
     target: Tx<'a>,
     /// The time of the source's.
@@ -72,19 +73,24 @@ struct Open<'a> {
 }
 
 impl<'a> Open<'a> {
-    async fn begin(sides: &'a Sides, limit: Limit, progress: &dyn Progress) -> Result<Self> {
+    async fn begin(
+        sides: &'a Sides,
+        prepared: &Prepared,
+        limit: Limit,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         progress.event(&Event::Phase { phase: Phase::Comparing });
         let opened =
             tokio::join!(sides.source.snapshot(limit, SNAPSHOT_TIME), sides.target.snapshot(limit, ""));
         let ((source, time), (target, _)) = (opened.0.map_err(comparing)?, opened.1.map_err(comparing)?);
         let time = time.first().ok_or_else(|| comparing(Fault::client("no time")))?;
         let snapshot_at = time.try_get(0).map_err(|error| comparing(error.into()))?;
-        Ok(Self { source, target, snapshot_at })
+        Ok(Self { owners: prepared.owners.map(), source, target, snapshot_at })
     }
 
     fn pair<'b>(&'b self, prepared: &'b Prepared) -> Pair<'b, 'a> {
-        let Self { source, target, .. } = self;
-        Pair { source, target, columns: &prepared.found.columns, owner: prepared.owner.id() }
+        let Self { owners, source, target, .. } = self;
+        Pair { source, target, columns: &prepared.found.columns, owners }
     }
 
     async fn end(self) -> Result<String> {

@@ -4,7 +4,7 @@ use super::Ask;
 use super::apply::Agreed;
 use super::changes::Changes;
 use super::guard::dependents::{self, Agreement};
-use super::guard::owner::Owner;
+use super::guard::owner::Owners;
 use super::preflight::Preflight;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::lock::Lock;
@@ -19,7 +19,7 @@ pub struct Consent<'a, 'target> {
     /// For the question's context.
     pub found: &'a Preflight,
     /// Who will own the books.
-    pub owner: &'a Owner,
+    pub owners: &'a Owners,
     /// How losses of dependents are agreed to.
     pub agreement: Agreement,
 }
@@ -38,11 +38,11 @@ impl Consent<'_, '_> {
         }
         if self.ask.waits() {
             self.lock.release().await;
-            self.ask.confirm_changes(self.found, self.owner, changes).await?;
+            self.ask.confirm_changes(self.found, self.owners, changes).await?;
             self.lock.retake(tenure).await?;
             return Ok(exactly);
         }
-        self.ask.confirm_changes(self.found, self.owner, changes).await?;
+        self.ask.confirm_changes(self.found, self.owners, changes).await?;
         let dependents = (self.agreement != Agreement::ByFlag).then(Vec::new);
         Ok(Agreed { removed: None, dependents })
     }

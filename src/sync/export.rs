@@ -58,7 +58,7 @@ pub fn of_range(columns: &CopiedColumns, range: &Range) -> Select<book::Entity> 
 }
 
 /// The books whose keys fall into one of `buckets`.
-pub fn of_buckets(columns: &CopiedColumns, rows: Rows, buckets: &[i32]) -> Select<book::Entity> {
+pub fn of_buckets(columns: &CopiedColumns, rows: Rows<'_>, buckets: &[i32]) -> Select<book::Entity> {
     let bucket = bucket(columns, rows);
     all(columns).filter(Expr::cust(bucket).is_in(buckets.iter().copied()))
 }

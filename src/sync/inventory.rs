@@ -5,8 +5,11 @@ use serde::Deserialize;
 
 use super::facts::Facts;
 use super::guard::dependents::{Dependents, Reach};
-use super::guard::owner::{User, Wanted};
-use crate::book::{CopiedColumns, OWNER, OWNER_TABLE, PRIVATE, TABLE, TITLE, VISIBILITY, quoted};
+use super::guard::owner::{UNNAMED_SHOWN, User, Wanted};
+use crate::book::{
+    CopiedColumns, OWNER, OWNER_TABLE, PRIVATE, SourceUserId, TABLE, TITLE, TargetUserId, VISIBILITY, quoted,
+};
+use crate::config::mapping::OwnerLines;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Identity, literal};
 
@@ -22,6 +25,8 @@ pub struct SourceBooks {
     pub owners: u64,
     /// Rows that only their owner may see in the application.
     pub private: u64,
+    /// Owners that the owner map does not name, with their books, the largest first; where there is an owner map.
+    pub unnamed_owners: Option<Vec<(i32, u64)>>,
     /// Titles of the first three.
     pub titles: Option<Vec<String>>,
     /// The identity in the ledger, where there is one.
@@ -39,6 +44,8 @@ pub struct TargetBooks {
     pub users: u64,
     /// Those that the call allows, by id.
     pub candidates: Option<Vec<User>>,
+    /// Those among them whom the owner map names.
+    pub named_users: Option<Vec<TargetUserId>>,
     /// What hangs on the books.
     pub dependents: Vec<Dependents>,
     /// The identity in the ledger, where there is one.
@@ -80,26 +87,38 @@ pub(super) const MARKED: &str = "(SELECT json_build_object('system_identifier', 
                       FROM dewey_sync.identity)";
 
 /// The query for [`SourceBooks`].
-pub(super) fn source_books_query(facts: &Facts, columns: &CopiedColumns) -> String {
+pub(super) fn source_books_query(facts: &Facts, columns: &CopiedColumns, lines: &OwnerLines) -> String {
     let marked = if facts.ledger { MARKED } else { "NULL" };
+    let owner = columns.at_source(OWNER);
+    let named: Vec<String> = lines.named.keys().map(|SourceUserId(id)| id.to_string()).collect();
+    let unnamed = if named.is_empty() {
+        "NULL".to_owned()
+    } else {
+        format!(
+            "(SELECT json_agg(json_build_array(owner, books)) FROM (SELECT {owner} AS owner, count(*) AS books FROM {TABLE}
+    WHERE {owner} NOT IN ({}) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {UNNAMED_SHOWN} + 1) unnamed)",
+            named.join(", ")
+        )
+    };
     format!(
         "SELECT json_build_object('books', count(*), 'owners', count(DISTINCT {owner}),
  'private', count(*) FILTER (WHERE {visibility}::text = '{PRIVATE}'),
+ 'unnamed_owners', {unnamed},
  'titles', (SELECT json_agg(title) FROM (SELECT {title} AS title FROM {TABLE} ORDER BY id LIMIT 3) first),
  'marked', {marked})::text FROM {TABLE}",
-        owner = columns.at_source(OWNER),
         visibility = columns.at_source(VISIBILITY),
         title = columns.at_source(TITLE),
     )
 }
 
 /// The query for [`TargetBooks`]. The ledger's tables are read only where they are.
-pub(super) fn target_books_query(facts: &Facts, wanted: &Wanted) -> String {
+pub(super) fn target_books_query(facts: &Facts, wanted: &Wanted, lines: &OwnerLines) -> String {
     let filter = match wanted {
-        Wanted::Id(id) => format!("WHERE id = {id}"),
+        Wanted::Id(id) | Wanted::Default(id) => format!("WHERE id = {id}"),
         Wanted::Email(email) => format!("WHERE email = {}", literal(email)),
         Wanted::Any => String::new(),
     };
+    let named: Vec<String> = lines.named.values().map(|TargetUserId(id)| id.to_string()).collect();
     let ledger = |query: &str| if facts.ledger { query.to_owned() } else { "NULL".to_owned() };
     let reach = Reach::of(facts.foreign_keys.as_deref().unwrap_or_default());
     let dependents = reach.map(|reach| reach.counted(None));
@@ -110,11 +129,13 @@ pub(super) fn target_books_query(facts: &Facts, wanted: &Wanted) -> String {
  'users', (SELECT count(*) FROM {OWNER_TABLE}),
  'candidates', (SELECT json_agg(candidate) FROM (SELECT id, email, name FROM {OWNER_TABLE} {filter}
     ORDER BY id LIMIT {CANDIDATES_MAX}) candidate),
+ 'named_users', (SELECT json_agg(id) FROM {OWNER_TABLE} WHERE id = ANY ('{{{named}}}'::integer[])),
  'dependents', {dependents},
  'marked', {marked},
  'ledger_version', {version},
  'last_owner', {last_owner})::text",
         dependents = dependents.as_deref().unwrap_or("json_build_array()"),
+        named = named.join(","),
         marked = ledger(MARKED),
         owner = quoted(OWNER),
         version = ledger(&format!("(SELECT max(version) FROM {LEDGER_HISTORY})")),

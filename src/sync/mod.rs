@@ -17,6 +17,7 @@ pub mod facts;
 pub mod guard;
 pub mod import;
 pub mod inventory;
+mod owners;
 pub mod plan;
 pub mod preflight;
 mod register;
@@ -30,7 +31,7 @@ pub mod verify;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::book::{TargetUserId, UPDATED_AT};
+use crate::book::UPDATED_AT;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::lock::Lock;
 use crate::progress::{Event, Progress};
@@ -39,7 +40,7 @@ use changes::Changes;
 use compare::Compared;
 use consent::Consent;
 use guard::dependents::{Dependents, losses};
-use guard::owner::{Found, Owner, User};
+use guard::owner::{Found, Owner, Owners, User};
 use guard::target_identity::Marking;
 use preflight::{Preflight, Sides, Wishes};
 use register::{begin, record};
@@ -64,7 +65,7 @@ pub const ENGINE: &str = "insert";
 #[async_trait]
 pub trait Ask: Sync {
     /// Told what was found and who was chosen, before the question whether to go on.
-    fn show(&self, found: &Preflight, owner: &Owner);
+    fn show(&self, found: &Preflight, owners: &Owners);
 
     /// Whether a question waits for a person, and is not answered by a flag or refused.
     fn waits(&self) -> bool;
@@ -82,10 +83,10 @@ pub trait Ask: Sync {
     async fn mark(&self, found: &Preflight) -> Result<()>;
 
     /// Whether to replace every book.
-    async fn confirm(&self, found: &Preflight, owner: &Owner) -> Result<()>;
+    async fn confirm(&self, found: &Preflight, owners: &Owners) -> Result<()>;
 
     /// Whether to make these changes, which are staged and verified.
-    async fn confirm_changes(&self, found: &Preflight, owner: &Owner, changes: &Changes) -> Result<()>;
+    async fn confirm_changes(&self, found: &Preflight, owners: &Owners, changes: &Changes) -> Result<()>;
 }
 
 /// One sync, as the call orders it.
@@ -109,7 +110,7 @@ pub struct Request {
 #[derive(Debug, Clone)]
 pub struct Synced {
     /// Who owns the books now.
-    pub owner: Owner,
+    pub owners: Owners,
     /// The proof.
     pub verified: Verified,
     /// Both sides were equal before.
@@ -136,11 +137,11 @@ pub async fn run(
 ) -> Result<Synced> {
     let prepared = Box::pin(unless_cancelled(cancel, SYNC, prepare(sides, request, ask, progress))).await;
     let prepared = prepared.map_err(unchanged_if_interrupted)?;
-    let Prepared { found, owner, resumed, equal, .. } = &prepared;
+    let Prepared { found, owners, resumed, equal, .. } = &prepared;
     if let Some(verified) = equal
         && found.marking == Marking::MustBeTyped
     {
-        return Ok(nothing_to_do(owner, verified, progress));
+        return Ok(nothing_to_do(owners, verified, progress));
     }
     let lock = unless_cancelled(cancel, SYNC, Lock::acquire(&sides.target, request.tuning.lock_wait)).await;
     let lock = lock.map_err(unchanged)?;
@@ -152,7 +153,7 @@ pub async fn run(
     let strategy = prepared.strategy;
     *begun = Some(Begun { run_id: tenure.run_id, strategy });
     if let Some(verified) = equal {
-        let done = nothing_to_do(owner, verified, progress);
+        let done = nothing_to_do(owners, verified, progress);
         record(sides, tenure, Ok(verified), "unchanged", request.tuning.retry, progress).await?;
         lock.release().await;
         return Ok(done);
@@ -163,9 +164,9 @@ pub async fn run(
         Some(frozen) => frozen.updated_at.clone(),
         None => only_in_target.then(|| found.target.now.clone()),
     };
-    let remap = Remap { owner: owner.id(), columns: found.columns.clone(), updated_at };
+    let remap = Remap { owners: owners.map(), columns: found.columns.clone(), updated_at };
     let job = Job { sides, tenure, frozen, remap, tuning: request.tuning, cancel, progress };
-    let consent = Consent { ask, lock, found, owner, agreement: request.wishes.agreement };
+    let consent = Consent { ask, lock, found, owners, agreement: request.wishes.agreement };
     let work = async {
         match strategy {
             Strategy::Staged => Box::pin(staged::run(&job, &consent)).await,
@@ -193,7 +194,7 @@ pub async fn run(
         sides.target.leave().await;
     }
     let verified = done.map_err(again_if_interrupted)?;
-    Ok(Synced { owner: owner.clone(), verified, nothing_to_do: false })
+    Ok(Synced { owners: owners.clone(), verified, nothing_to_do: false })
 }
 
 /// Looks at everything that [`run()`] would look at, and writes nothing.
@@ -224,7 +225,7 @@ pub struct Prepared {
     /// What the guards found.
     pub found: Preflight,
     /// Who will own the books.
-    pub owner: Owner,
+    pub owners: Owners,
     /// Where the transactions end.
     pub strategy: Strategy,
     /// The run that goes on.
@@ -243,7 +244,7 @@ async fn prepare(sides: &Sides, request: &Request, ask: &dyn Ask, progress: &Tal
             return Ok(prepared);
         }
     }
-    let Prepared { found, owner, strategy, .. } = &prepared;
+    let Prepared { found, owners, strategy, .. } = &prepared;
     if found.marking == Marking::MustBeTyped {
         ask.mark(found).await.map_err(unchanged)?;
     }
@@ -251,7 +252,7 @@ async fn prepare(sides: &Sides, request: &Request, ask: &dyn Ask, progress: &Tal
         tell_what_staged_keeps(sides, request, &prepared, progress).await.map_err(unchanged)?;
         guard::dependents::check(&found.target_books.dependents, request.wishes.agreement)
             .map_err(unchanged)?;
-        ask.confirm(found, owner).await.map_err(unchanged)?;
+        ask.confirm(found, owners).await.map_err(unchanged)?;
     } else {
         ask.answerable().map_err(unchanged)?;
     }
@@ -283,26 +284,27 @@ async fn look(sides: &Sides, request: &Request, ask: &dyn Ask, progress: &Tally<
     preflight::connect(sides, progress).await?;
     let found = preflight::check(sides, &request.wishes, progress).await.map_err(unchanged)?;
     let resumed = resume::find(sides, request, &found, ask).await.map_err(unchanged)?;
-    let owner = match (&resumed, &found.owner) {
-        (Some(unfinished), _) => unfinished.owner.clone(),
+    let others = match (&resumed, &found.owner) {
+        (Some(unfinished), _) => unfinished.others.clone(),
         (None, Found::Owner(owner)) => owner.clone(),
         (None, Found::Several) => {
             let users = found.target_books.candidates.as_deref().unwrap_or_default();
             let last = found.target_books.last_owner;
             let preselected = last.filter(|last| users.iter().any(|user| user.id == *last));
-            ask.choose_owner(users, preselected).await.map_err(unchanged)?
+            Some(ask.choose_owner(users, preselected).await.map_err(unchanged)?)
         }
     };
-    ask.show(&found, &owner);
+    let owners = Owners { others, named: sides.mapping.owners.named.clone() };
+    ask.show(&found, &owners);
     let strategy = resumed.as_ref().map(|unfinished| unfinished.strategy);
     let strategy = strategy.or(request.strategy).unwrap_or_default();
-    Ok(Prepared { found, owner, strategy, resumed, equal: None })
+    Ok(Prepared { found, owners, strategy, resumed, equal: None })
 }
 
-fn nothing_to_do(owner: &Owner, verified: &Verified, progress: &Tally<'_>) -> Synced {
+fn nothing_to_do(owners: &Owners, verified: &Verified, progress: &Tally<'_>) -> Synced {
     let print = verified.fingerprint();
     progress.event(&Event::Unchanged { rows: print.rows, digest: print.digest_hex() });
-    Synced { owner: owner.clone(), verified: verified.clone(), nothing_to_do: true }
+    Synced { owners: owners.clone(), verified: verified.clone(), nothing_to_do: true }
 }
 
 /// Stops waiting for `work` when the first signal comes; what it had begun is rolled back. `what` was interrupted then.
@@ -329,9 +331,4 @@ fn again_if_interrupted(error: Error) -> Error {
 
 fn unchanged(error: Error) -> Error {
     error.state(UNCHANGED)
-}
-
-/// A query that finds the owner and keeps it from being removed until the transaction ends.
-pub(crate) fn owner_sql(owner: TargetUserId) -> String {
-    format!("SELECT id FROM {} WHERE id = {} FOR KEY SHARE", crate::book::OWNER_TABLE, owner.0)
 }

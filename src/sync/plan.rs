@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use crate::book;
+use crate::book::{self, OwnerMap};
 use crate::ledger::checkpoint::Checkpoint;
 use crate::postgres::Fault;
 
@@ -24,6 +24,9 @@ pub struct Frozen {
     pub plan: Plan,
     /// The names of the columns that travel, in order.
     pub columns: Vec<String>,
+    /// Who owns whose books.
+    #[serde(default)]
+    pub owners: OwnerMap,
     /// What new books get as an `updatedAt` that only the target has: the run's first start.
     pub updated_at: Option<String>,
 }

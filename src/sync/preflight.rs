@@ -116,8 +116,23 @@ pub async fn check(sides: &Sides, wishes: &Wishes, progress: &dyn Progress) -> R
     let marked = target_books.marked.as_ref();
     let name = wishes.mark_development.as_deref();
     let marking = target_identity::check(endpoint, &target, marked, target_books.books, name)?;
-    let owner = owner::find(&wishes.owner, target_books.candidates.as_deref().unwrap_or_default())?;
+    let owner = owner_of(sides, &wishes.owner, &source_books, &target_books)?;
     Ok(Preflight { source, source_books, target, target_books, columns, marking, owner })
+}
+
+/// Who will own the books, as far as the call and the owner map say.
+pub fn owner_of(
+    sides: &Sides,
+    wanted: &Wanted,
+    source_books: &SourceBooks,
+    target_books: &TargetBooks,
+) -> Result<Found> {
+    let lines = &sides.mapping.owners;
+    let wanted = owner::wanted(wanted, lines);
+    let found = owner::find(&wanted, lines, target_books.candidates.as_deref().unwrap_or_default())?;
+    let known = target_books.named_users.as_deref().unwrap_or_default();
+    owner::check(lines, &found, known, source_books.unnamed_owners.as_deref().unwrap_or_default())?;
+    Ok(found)
 }
 
 /// Both sides as they are, told apart and able to be compared.
@@ -146,7 +161,10 @@ pub async fn look(sides: &Sides, wanted: &Wanted, progress: &dyn Progress) -> Re
         &sides.mapping,
     )?;
     check_expressions(&source_tx, &columns, &sides.mapping).await?;
-    let rows = source_tx.read(&source_books_query(&source, &columns)).await.map_err(asking(at_source))?;
+    let rows = source_tx
+        .read(&source_books_query(&source, &columns, &sides.mapping.owners))
+        .await
+        .map_err(asking(at_source))?;
     let source_books: SourceBooks = from_json(&rows).map_err(asking(at_source))?;
     if let Some(text) = swapped::check(&source, source_books.marked.as_ref())? {
         progress.event(&Event::Notice { text });
@@ -155,7 +173,9 @@ pub async fn look(sides: &Sides, wanted: &Wanted, progress: &dyn Progress) -> Re
     for text in notices {
         progress.event(&Event::Notice { text });
     }
-    let rows = target_tx.last(&target_books_query(&target, wanted)).await.map_err(asking(at_target))?;
+    let lines = &sides.mapping.owners;
+    let query = target_books_query(&target, &owner::wanted(wanted, lines), lines);
+    let rows = target_tx.last(&query).await.map_err(asking(at_target))?;
     let target_books = from_json(&rows).map_err(asking(at_target))?;
     source_tx.finish().await.map_err(asking(at_source))?;
     Ok(Looked { source, source_books, target, target_books, columns })

@@ -2,6 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
+use super::guard::owner::Owner;
 use super::guard::target_identity::Marking;
 use super::preflight::{Preflight, Sides};
 use super::report::Tally;
@@ -14,7 +15,7 @@ use crate::retry::{Policy, retry};
 
 /// The ledger brought up to date, the target marked, the run's row written, every other run ended.
 pub(super) async fn begin(sides: &Sides, request: &Request, prepared: &Prepared) -> Result<Tenure> {
-    let Prepared { found, owner, strategy, resumed, .. } = prepared;
+    let Prepared { found, owners, strategy, resumed, .. } = prepared;
     let Sides { source, target, .. } = sides;
     let failed =
         |doing: &'static str| move |fault: Fault| Error::new(fault.kind_at_start(), doing).because(fault);
@@ -41,7 +42,7 @@ pub(super) async fn begin(sides: &Sides, request: &Request, prepared: &Prepared)
         source_identity: Some(found.source.identity.clone()),
         target_identity: found.target.identity.clone(),
         how: Some([strategy.name(), MODE, ENGINE]),
-        owner: Some(owner.id()),
+        owner: owners.others.as_ref().map(Owner::id),
     };
     run::begin(target, &new).await.map_err(failed("could not begin the run in the ledger"))
 }

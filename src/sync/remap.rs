@@ -2,13 +2,16 @@
 
 use sea_orm::{ActiveModelTrait, IntoActiveModel, Iterable};
 
-use crate::book::{Column, CopiedColumns, Role, SourceBook, TargetBook, TargetUserId, UPDATED_AT, role};
+use crate::book::{
+    Column, CopiedColumns, OwnerMap, Role, SourceBook, SourceUserId, TargetBook, UPDATED_AT, role,
+};
+use crate::error::{Error, Kind, Result};
 
 /// What every book of a run is remapped with.
 #[derive(Debug, Clone)]
 pub struct Remap {
     /// Who owns the books in the target.
-    pub owner: TargetUserId,
+    pub owners: OwnerMap,
     /// The columns that both sides have.
     pub columns: CopiedColumns,
     /// The run's start, for an `updatedAt` that only the target has: it is NOT NULL without a default.
@@ -18,12 +21,17 @@ pub struct Remap {
 impl Remap {
     /// The book as the target shall have it: a new id, the mapped owner, every column that both sides have, and the
     /// target's defaults for the others.
-    pub fn apply(&self, SourceBook(book): SourceBook) -> TargetBook {
+    ///
+    /// # Errors
+    /// [`Kind::NotCompleted`] when nobody in the target owns the books of its owner.
+    pub fn apply(&self, SourceBook(book): SourceBook) -> Result<TargetBook> {
         let source_id = book.id;
+        let owner =
+            self.owners.owner_of(SourceUserId(book.owner_id)).ok_or_else(|| unmapped(book.owner_id))?;
         let mut book = book.into_active_model().reset_all();
         for column in Column::iter() {
             match role(column) {
-                Role::Owner => book.set(column, self.owner.0.into()),
+                Role::Owner => book.set(column, owner.0.into()),
                 Role::Copied | Role::CopiedIfPresent if self.columns.contains(column) => {}
                 Role::Id | Role::Copied | Role::CopiedIfPresent => book.not_set(column),
             }
@@ -31,16 +39,24 @@ impl Remap {
         if let Some(updated_at) = &self.updated_at {
             book.set(UPDATED_AT, updated_at.clone().into());
         }
-        TargetBook { source_id, book }
+        Ok(TargetBook { source_id, book })
     }
+}
+
+fn unmapped(owner: i32) -> Error {
+    Error::new(Kind::NotCompleted, "could not find an owner for a book")
+        .because(format!("production's user {owner} came meanwhile, and nobody owns that user's books here"))
+        .hint(format!("add `\"{owner}\" = N` or `default = N` under `[owners]`"))
 }
 
 #[cfg(test)]
 mod tests {
     use sea_orm::ActiveValue::{NotSet, Set};
 
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::book::Model;
+    use crate::book::{Model, TargetUserId};
 
     fn book() -> Model {
         let text = || "x".to_owned();
@@ -76,8 +92,9 @@ mod tests {
                 columns.add(column, None);
             }
         }
-        let remap = Remap { owner: TargetUserId(3), columns, updated_at: updated_at.map(str::to_owned) };
-        remap.apply(SourceBook(book())).book
+        let owners = OwnerMap::new(BTreeMap::from([(SourceUserId(103), TargetUserId(3))]), None);
+        let remap = Remap { owners, columns, updated_at: updated_at.map(str::to_owned) };
+        remap.apply(SourceBook(book())).unwrap().book
     }
 
     #[test]

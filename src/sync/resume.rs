@@ -35,8 +35,8 @@ pub struct Unfinished {
     pub started_at: String,
     /// How it stopped.
     pub state: String,
-    /// Whom it gives the books to.
-    pub owner: Owner,
+    /// Whom it gives the books to that the owner map says nothing about.
+    pub others: Option<Owner>,
     /// Its plan; `None` when it had none yet, or needs none.
     pub frozen: Option<Frozen>,
 }
@@ -63,7 +63,7 @@ pub(super) async fn find(
     if !RESUMABLE.contains(&run.state.as_str()) || run.action != "sync" {
         return Err(not_resumable(&run));
     }
-    let differences = differences(&run, request, found);
+    let differences = differences(&run, request, sides, found);
     match unfinished(run, owner) {
         Ok(unfinished) if differences.is_empty() => {
             let wanted = !offered || ask.resume(&unfinished).await?;
@@ -102,17 +102,16 @@ async fn read(sides: &Sides, resume: Resume) -> Result<Option<(run::Model, Optio
 fn unfinished(run: run::Model, owner: Option<User>) -> Result<Unfinished, String> {
     let strategy = run.strategy.as_deref().and_then(Strategy::named);
     let frozen = run.plan.map(serde_json::from_value).transpose();
-    let user = owner.ok_or_else(|| match run.owner_id {
-        Some(id) => format!("its owner, user {id}, is gone"),
-        None => "it has no owner".to_owned(),
-    })?;
+    if let (Some(id), None) = (run.owner_id, &owner) {
+        return Err(format!("its owner, user {id}, is gone"));
+    }
     match (strategy, frozen) {
         (Some(strategy), Ok(frozen)) => Ok(Unfinished {
             run_id: run.run_id,
             strategy,
             started_at: run.started_at.to_rfc3339(),
             state: run.state,
-            owner: Owner { user, how: "of the run that is resumed" },
+            others: owner.map(|user| Owner { user, how: "of the run that is resumed" }),
             frozen,
         }),
         _ => Err("another version of this tool made its plan".into()),
@@ -120,7 +119,7 @@ fn unfinished(run: run::Model, owner: Option<User>) -> Result<Unfinished, String
 }
 
 /// What is not as it was when the run began, each as a clause.
-fn differences(run: &run::Model, request: &Request, found: &Preflight) -> Vec<String> {
+fn differences(run: &run::Model, request: &Request, sides: &Sides, found: &Preflight) -> Vec<String> {
     let mut differences = Vec::new();
     let mut compare = |what: &str, then: Option<String>, now: String| {
         if then.as_deref() != Some(&now) {
@@ -141,10 +140,23 @@ fn differences(run: &run::Model, request: &Request, found: &Preflight) -> Vec<St
         Wanted::Email(_) => {
             found.target_books.candidates.as_deref().unwrap_or_default().first().map(|user| user.id)
         }
-        Wanted::Any => None,
+        Wanted::Default(_) | Wanted::Any => None,
     };
     if let Some(named) = named {
         compare("the owner", run.owner_id.map(|id| format!("user {id}")), format!("user {named}"));
+    }
+    let mapped = |named: Vec<String>| if named.is_empty() { "empty".to_owned() } else { named.join(", ") };
+    let then = run.plan.as_ref().and_then(|plan| plan.get("owners")).and_then(|owners| {
+        let named = owners.get("named")?.as_object()?;
+        Some(mapped(named.iter().map(|(from, to)| format!("{from} = {to}")).collect()))
+    });
+    if then.is_some() {
+        let named = sides.mapping.owners.named.iter();
+        compare(
+            "the owner map",
+            then,
+            mapped(named.map(|(from, to)| format!("{} = {}", from.0, to.0)).collect()),
+        );
     }
     let columns = run.plan.as_ref().and_then(|plan| plan.get("columns")).and_then(|columns| {
         let list: Option<Vec<&str>> = columns.as_array()?.iter().map(|column| column.as_str()).collect();

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use crate::book::{CopiedColumns, KEY, TABLE, TargetUserId};
+use crate::book::{CopiedColumns, KEY, OwnerMap, TABLE};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::fingerprint::{Fingerprint, Rows, bucket, by_bucket, row_digest, whole_table};
 use crate::postgres::{Fault, SourceTx, Tx};
@@ -23,8 +23,8 @@ pub struct Pair<'a, 'server> {
     pub target: &'a Tx<'server>,
     /// What is compared.
     pub columns: &'a CopiedColumns,
-    /// Who owns every book of the target, if all is well.
-    pub owner: TargetUserId,
+    /// Who owns the books of the target, if all is well.
+    pub owners: &'a OwnerMap,
 }
 
 /// How many books are not equal.
@@ -92,7 +92,7 @@ impl Pair<'_, '_> {
         let mut only_in_target = Vec::new();
         for step in buckets.chunks(BUCKETS_A_STEP) {
             let step: Vec<String> = step.iter().map(i32::to_string).collect();
-            let query = |rows: Rows| {
+            let query = |rows: Rows<'_>| {
                 let digest = row_digest(self.columns, rows);
                 format!(
                     "SELECT {key}::text, {digest} FROM {TABLE} WHERE {bucket} IN ({step})",
@@ -109,8 +109,8 @@ impl Pair<'_, '_> {
         Ok((found, only_in_target))
     }
 
-    fn of_source(&self) -> Rows {
-        Rows::OfSource(self.owner)
+    fn of_source(&self) -> Rows<'_> {
+        Rows::OfSource(self.owners)
     }
 
     /// Runs a query on each side at the same time.

@@ -19,6 +19,7 @@ mod live_source;
 mod lock;
 mod migrate;
 mod migrations;
+mod owners;
 mod pooler;
 mod prompts;
 mod resume;

@@ -16,9 +16,9 @@ use super::changes::{self, Changes, read_foreign_keys};
 use super::commit::{Attempted, Failed, Sent, commit};
 use super::guard::dependents::{Agreement, Dependents, Fate, Reach, check};
 use super::remap::Remap;
-use super::strategy::{Job, OTHER_WRITER, Tuning, Verified, owner_is_gone};
+use super::strategy::{Job, OTHER_WRITER, Tuning, Verified};
 use super::verify::Difference;
-use super::{UNCHANGED, owner_sql};
+use super::{UNCHANGED, owners};
 use crate::book::{Column, KEY, TABLE, quoted};
 use crate::error::{Error, Result};
 use crate::ledger::replaced::{EXACT_TEXT, Generation, end_others_sql};
@@ -128,7 +128,7 @@ ANALYZE dewey_sync.stage (run_id, source_id, {key});
 SELECT count(*) AS staged, pg_get_serial_sequence({table}, '{id}') AS sequence FROM dewey_sync.stage
 WHERE run_id = {run_id}; {lock}",
         claim = claim_whole_sql(*tenure),
-        owner = owner_sql(remap.owner),
+        owner = owners::hold_sql(&remap.owners),
         work_mem = changes::WORK_MEM,
         lock = lock_sql(&[TABLE]),
         key = quoted(KEY),
@@ -142,9 +142,7 @@ WHERE run_id = {run_id}; {lock}",
         Claim::AlreadyDone => return Ok(Attempted::Before),
         Claim::Lost => return Err(job.lost_run()),
     }
-    if !rows.iter().any(|row| row.try_get::<i32, _>("id").is_ok()) {
-        return Err(owner_is_gone());
-    }
+    owners::check_held(&rows, &remap.owners)?;
     let locked = Instant::now();
     let staged = rows.iter().find(|row| row.try_get::<i64, _>("staged").is_ok());
     let staged = staged.ok_or_else(|| applying(Fault::client("the stage was not counted")))?;

@@ -1,8 +1,11 @@
-//! Guard: the user who will own the books exists in the target.
+//! Guard: the users who will own the books exist in the target, and no book is without one.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use crate::book::TargetUserId;
+use crate::book::{OwnerMap, SourceUserId, TargetUserId};
+use crate::config::mapping::OwnerLines;
 use crate::error::{Error, Kind, Result};
 
 /// A user of the target.
@@ -23,8 +26,26 @@ pub enum Wanted {
     Id(i32),
     /// `--user-email`.
     Email(String),
+    /// The owner map's default.
+    Default(i32),
     /// Nobody: the only user, or the one that is chosen.
     Any,
+}
+
+/// Who will own the books.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owners {
+    /// Of all books, or of those whose owner in production is not named.
+    pub others: Option<Owner>,
+    /// By production's user.
+    pub named: BTreeMap<SourceUserId, TargetUserId>,
+}
+
+impl Owners {
+    /// For remapping.
+    pub fn map(&self) -> OwnerMap {
+        OwnerMap::new(self.named.clone(), self.others.as_ref().map(Owner::id))
+    }
 }
 
 /// The chosen user and why it is that one.
@@ -32,7 +53,7 @@ pub enum Wanted {
 pub struct Owner {
     /// Who.
     pub user: User,
-    /// How it came to that: `the only one`, `chosen`, `--user-id`.
+    /// How it came to that: `the only one`, `chosen`, `--user-id`, `default`.
     pub how: &'static str,
 }
 
@@ -46,39 +67,87 @@ impl Owner {
 /// What the users of the target allow without a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// One that needs no question.
-    Owner(Owner),
+    /// One that needs no question; `None` where every owner of production is named.
+    Owner(Option<Owner>),
     /// One of these has to be chosen.
     Several,
 }
 
-/// `candidates` are the target's users that `wanted` allows.
+/// The user whom the call names, else the default of the owner map.
+pub fn wanted(wanted: &Wanted, lines: &OwnerLines) -> Wanted {
+    match (wanted, lines.others) {
+        (Wanted::Any, Some(TargetUserId(id))) => Wanted::Default(id),
+        (wanted, _) => wanted.clone(),
+    }
+}
+
+/// Who owns the books that no line of the owner map is about. `candidates` are the target's users that `wanted` allows.
 ///
 /// # Errors
 /// [`Kind::Usage`] when there is none.
-pub fn find(wanted: &Wanted, candidates: &[User]) -> Result<Found> {
+pub fn find(wanted: &Wanted, lines: &OwnerLines, candidates: &[User]) -> Result<Found> {
     let missing = |who: String| {
         Error::new(Kind::Usage, format!("could not give the books to {who}"))
             .because("the target has no such user")
             .hint("`dewey-sync users` lists the users, `dewey-sync users add` creates one")
     };
-    let owner = |how| {
-        let found = candidates.first().cloned();
-        found.map(|user| Found::Owner(Owner { user, how }))
+    let owner = |how, who: String| {
+        let user = candidates.first().cloned().ok_or_else(|| missing(who))?;
+        Ok(Found::Owner(Some(Owner { user, how })))
     };
     match wanted {
-        Wanted::Id(id) => owner("--user-id").ok_or_else(|| missing(format!("the user with id {id}"))),
-        Wanted::Email(email) => {
-            owner("--user-email").ok_or_else(|| missing(format!("the user with e-mail `{email}`")))
+        Wanted::Id(id) => owner("--user-id", format!("the user with id {id}")),
+        Wanted::Email(email) => owner("--user-email", format!("the user with e-mail `{email}`")),
+        Wanted::Default(id) => {
+            owner("default", format!("the user with id {id}, the default of the owner map"))
         }
+        Wanted::Any if !lines.named.is_empty() => Ok(Found::Owner(None)),
         Wanted::Any => match candidates {
             [] => Err(Error::new(Kind::Usage, "could not find an owner for the books")
                 .because("the target has no users")
                 .hint(
                     "log in once in the application, or run `dewey-sync users add --email you@example.org`",
                 )),
-            [_] => owner("the only one").ok_or_else(|| missing("a user".into())),
+            [_] => owner("the only one", "a user".into()),
             _ => Ok(Found::Several),
         },
     }
 }
+
+/// `known` are those of the users named by the owner map that the target has; `unnamed` are owners of production that no
+/// line is about, with their books.
+///
+/// # Errors
+/// [`Kind::Usage`] when a named user is missing, [`Kind::Refused`] when an owner is neither named nor covered by a default.
+pub fn check(
+    lines: &OwnerLines,
+    found: &Found,
+    known: &[TargetUserId],
+    unnamed: &[(i32, u64)],
+) -> Result<()> {
+    let missing: BTreeSet<i32> =
+        lines.named.values().filter(|user| !known.contains(user)).map(|TargetUserId(id)| *id).collect();
+    if !missing.is_empty() {
+        let ids: Vec<String> = missing.iter().map(i32::to_string).collect();
+        return Err(Error::new(Kind::Usage, "could not give books to the users of the owner map")
+            .because(format!("the target has no user {}", ids.join(", ")))
+            .hint("`dewey-sync users` lists the users, `dewey-sync users add` creates one"));
+    }
+    if *found != Found::Owner(None) || unnamed.is_empty() {
+        return Ok(());
+    }
+    let list = unnamed.iter().take(UNNAMED_SHOWN).map(|(id, books)| format!("user {id} with {books} books"));
+    let more = if unnamed.len() > UNNAMED_SHOWN { ", and others" } else { "" };
+    let (first, _) = unnamed[0];
+    Err(Error::new(Kind::Refused, "could not find an owner for every book")
+        .because(format!(
+            "the owner map names nobody for production's {}{more}",
+            list.collect::<Vec<_>>().join(", ")
+        ))
+        .hint(format!(
+            "under `[owners]` add a line such as `{first} = N` for each, or `default = N` for all of them"
+        )))
+}
+
+/// How many owners without a line an error lists.
+pub(crate) const UNNAMED_SHOWN: usize = 10;

@@ -3,7 +3,7 @@
 
 use sqlx::Row;
 
-use super::{Job, OTHER_WRITER, SNAPSHOT_TIME, Verified, explain_duplicates, owner_is_gone};
+use super::{Job, OTHER_WRITER, SNAPSHOT_TIME, Verified, explain_duplicates};
 use crate::error::{Error, Result};
 use crate::ledger::FORGET_GENERATION;
 use crate::ledger::checkpoint::Destination;
@@ -16,7 +16,7 @@ use crate::sync::commit::{Attempted, Failed, Sent, commit};
 use crate::sync::import::delete_all;
 use crate::sync::plan::Plan;
 use crate::sync::verify::Pair;
-use crate::sync::{SYNC, UNCHANGED, export, owner_sql};
+use crate::sync::{SYNC, UNCHANGED, export, owners};
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or the new state: the answer to COMMIT was lost";
 
@@ -61,7 +61,7 @@ async fn write<'a>(
     let snapshot_at = time.try_get(0).map_err(|error| planning(error.into()))?;
     let plan = Plan::from_rows(ranges).map_err(planning)?;
     let claim = claim_whole_sql(job.tenure);
-    let first = format!("{claim}; {}; {FORGET_GENERATION}", owner_sql(remap.owner));
+    let first = format!("{claim}; {}; {FORGET_GENERATION}", owners::hold_sql(&remap.owners));
     let began = sides.target.write(whole_table, &first).await;
     let (target, rows) = began.map_err(|fault| fault.error("could not begin on the target"))?;
     match claim_whole(&rows) {
@@ -69,9 +69,7 @@ async fn write<'a>(
         Claim::AlreadyDone => return Ok(Attempted::Before),
         Claim::Lost => return Err(job.lost_run()),
     }
-    if !rows.iter().any(|row| row.try_get::<i32, _>("id").is_ok()) {
-        return Err(owner_is_gone());
-    }
+    owners::check_held(&rows, &remap.owners)?;
     // Only now, because the counts of an attempt that was committed after all have to stay.
     progress.event(&Event::Planned { batches: plan.ranges.len(), books: plan.books });
 
@@ -98,7 +96,7 @@ async fn write<'a>(
     source.limit(whole_table);
     let analyzed = target.execute_then_limit(&format!("ANALYZE {}", crate::book::TABLE), whole_table).await;
     analyzed.map_err(|fault| fault.error("could not analyse the new books"))?;
-    let pair = Pair { source: &source, target: &target, columns: &remap.columns, owner: remap.owner };
+    let pair = Pair { source: &source, target: &target, columns: &remap.columns, owners: &remap.owners };
     let fingerprint = equal(pair).await?;
     source.finish().await.map_err(|fault| fault.error("could not end the source's snapshot"))?;
     progress.event(&Event::Verified { rows: fingerprint.rows, digest: fingerprint.digest_hex() });

@@ -3,7 +3,7 @@
 
 use super::batches::{announce_left, copy_all, is_duplicate_key, not_completed};
 use super::reconcile::reconcile;
-use super::{Copied, Job, Verified, owner_is_gone};
+use super::{Copied, Job, Verified};
 use crate::error::Result;
 use crate::ledger::FORGET_GENERATION;
 use crate::ledger::checkpoint::{self, Checkpoint, Destination};
@@ -14,7 +14,7 @@ use crate::retry::{Class, classify_error};
 use crate::sync::commit::{Attempted, Failed, Sent, commit};
 use crate::sync::import::delete_all;
 use crate::sync::plan::Plan;
-use crate::sync::{UNCHANGED, owner_sql};
+use crate::sync::{UNCHANGED, owners};
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or empty: the answer to COMMIT was lost";
 
@@ -82,7 +82,7 @@ async fn copy_and_verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
 async fn delete<'a>(job: &Job<'a>, sent: &mut Sent<u64>) -> Result<Attempted<'a, u64>> {
     let deleting = |fault: Fault| fault.error("could not remove the old books");
     let claim = checkpoint::claim_sql(job.tenure, Destination::Book, DELETION);
-    let first = format!("{claim}; {}; {FORGET_GENERATION}", owner_sql(job.remap.owner));
+    let first = format!("{claim}; {}; {FORGET_GENERATION}", owners::hold_sql(&job.remap.owners));
     let began = job.sides.target.write(job.tuning.whole_table(), &first).await;
     let (target, rows) = began.map_err(deleting)?;
     match checkpoint::claim(&rows).map_err(deleting)? {
@@ -94,9 +94,7 @@ async fn delete<'a>(job: &Job<'a>, sent: &mut Sent<u64>) -> Result<Attempted<'a,
         }
         Claim::Lost => return Err(job.lost_run()),
     }
-    if rows.len() < 2 {
-        return Err(owner_is_gone());
-    }
+    owners::check_held(&rows, &job.remap.owners)?;
     let books = delete_all(&target, job.tuning.whole_table()).await.map_err(deleting)?;
     let correct = checkpoint::correct_sql(job.tenure, Destination::Book, DELETION, books);
     target.execute_simple(&correct).await.map_err(deleting)?;

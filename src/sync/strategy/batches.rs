@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream};
 
-use super::{Copied, Job, explain_duplicates, owner_is_gone};
+use super::{Copied, Job, explain_duplicates};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::{self, Destination};
 use crate::ledger::run::Claim;
@@ -12,7 +12,7 @@ use crate::postgres::Fault;
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, fault_of, interrupted, retry};
 use crate::sync::plan::{Plan, Range};
-use crate::sync::{export, owner_sql};
+use crate::sync::{export, owners};
 
 /// A batch that failed for good.
 pub(super) type Failed = (Range, Error);
@@ -105,7 +105,7 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Dest
     let timeout = job.tuning.batch_timeout;
     let batch = range.checkpoint();
     let claim = checkpoint::claim_sql(job.tenure, destination, batch);
-    let first = format!("{claim}; {}", owner_sql(job.remap.owner));
+    let first = format!("{claim}; {}", owners::hold_sql(&job.remap.owners));
     let (target, source) =
         tokio::join!(job.sides.target.write(timeout, &first), job.sides.source.snapshot(timeout, ""));
     let (target, rows) = target.map_err(|fault| fault.error("could not begin on the target"))?;
@@ -120,9 +120,7 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Dest
         }
         Claim::Lost => return Err(job.lost_run()),
     }
-    if rows.len() < 2 {
-        return Err(owner_is_gone());
-    }
+    owners::check_held(&rows, &job.remap.owners)?;
     let books = export::of_range(&job.remap.columns, range);
     let copied = match job.copy(&source, &target, books, range.books, attempt, destination).await {
         Ok(copied) => copied,

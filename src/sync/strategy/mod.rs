@@ -19,7 +19,7 @@ use super::plan::{Frozen, Plan, Range};
 use super::preflight::Sides;
 use super::remap::Remap;
 use crate::book::{self, CopiedColumns, TargetBook};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::ledger::checkpoint::Destination;
 use crate::ledger::run::{Tenure, record_plan, taken_over};
 use crate::postgres::fingerprint::Fingerprint;
@@ -157,7 +157,8 @@ impl Job<'_> {
             let chunk = chunk.map_err(|fault| fault.error("could not read books from the source"))?;
             let Some(Chunk(books)) = chunk else { return Ok(copied) };
             copied.exported += books.len() as u64;
-            let books: Vec<TargetBook> = books.into_iter().map(|book| self.remap.apply(book)).collect();
+            let books: Vec<TargetBook> =
+                books.into_iter().map(|book| self.remap.apply(book)).collect::<Result<_>>()?;
             let inserted = match destination {
                 Destination::Book => import(target, books, self.remap.columns.made_up()).await,
                 Destination::Stage => import_into_stage(target, self.tenure.run_id, books).await,
@@ -188,9 +189,8 @@ impl Job<'_> {
         let (source, rows) = source.map_err(planning)?;
         let plan = Plan::from_rows(&rows).map_err(planning)?;
         source.finish().await.map_err(planning)?;
-        let Remap { columns, updated_at, .. } = &self.remap;
-        let columns = columns.names();
-        let frozen = Frozen { plan, columns, updated_at: updated_at.clone() };
+        let Remap { columns, owners, updated_at } = self.remap.clone();
+        let frozen = Frozen { plan, columns: columns.names(), owners, updated_at };
         record_plan(&self.sides.target, self.tenure, &frozen).await.map_err(planning)?;
         Ok(frozen.plan)
     }
@@ -218,13 +218,6 @@ impl Job<'_> {
 /// What to do when it was not the source that made a difference.
 pub(super) const OTHER_WRITER: &str =
     "look for triggers or rules on the target's `\"Book\"`, and for another program that writes to it";
-
-/// The error when the chosen owner was removed since the guards looked.
-pub(super) fn owner_is_gone() -> Error {
-    Error::new(Kind::Usage, "could not give the books to the chosen user")
-        .because("the user was removed from the target meanwhile")
-        .hint("`dewey-sync users` lists the users")
-}
 
 /// The ids of books that cannot all be in the target, when that is why a batch failed.
 async fn explain_duplicates(mut error: Error, source: &SourceTx<'_>, columns: &CopiedColumns) -> Error {

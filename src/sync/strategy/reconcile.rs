@@ -62,7 +62,7 @@ async fn compare<'a>(
     let snapshot_at = time.try_get(0).map_err(|error| verifying(error.into()))?;
     let (target, _) = job.sides.target.snapshot(job.tuning.whole_table(), "").await.map_err(verifying)?;
     let columns = &job.remap.columns;
-    let pair = Pair { source: &source, target: &target, columns, owner: job.remap.owner };
+    let pair = Pair { source: &source, target: &target, columns, owners: &job.remap.owners };
     let (expected, found) = pair.fingerprints().await?;
     let verified = Verified::new(expected, snapshot_at);
     if expected == found {
@@ -101,7 +101,7 @@ async fn repair<'a>(
     let bucket = bucket(columns, Rows::OfTarget);
     let delete = format!("DELETE FROM {TABLE} WHERE {bucket} IN ({})", list.join(", "));
     let deleted = target.execute_simple(&delete).await.map_err(repairing)?;
-    let books = export::of_buckets(columns, Rows::OfSource(job.remap.owner), buckets);
+    let books = export::of_buckets(columns, Rows::OfSource(&job.remap.owners), buckets);
     let mark = checkpoint::repair_sql(job.tenure);
     target.execute_simple(&mark).await.map_err(repairing)?;
     let size = job.tuning.batch_size.into();
@@ -109,7 +109,7 @@ async fn repair<'a>(
         Ok(copied) => copied,
         Err(error) => return Err(explain_duplicates(error, source, columns).await),
     };
-    let pair = Pair { source, target: &target, columns, owner: job.remap.owner };
+    let pair = Pair { source, target: &target, columns, owners: &job.remap.owners };
     let (expected, found) = pair.fingerprints().await?;
     if expected != found {
         let differing = pair.differing_buckets().await?;

@@ -68,7 +68,7 @@ fn unequal(ranges: &[Range]) -> Error {
 }
 
 async fn of_source(job: &Job<'_>, plan: &Plan, source: &SourceTx<'_>) -> Result<Fingerprints, Fault> {
-    fingerprints(&source.read(&by_range(&job.remap.columns, job.remap.owner, &plan.ends())).await?)
+    fingerprints(&source.read(&by_range(&job.remap.columns, &job.remap.owners, &plan.ends())).await?)
 }
 
 async fn of_stage(job: &Job<'_>, plan: &Plan) -> Result<Fingerprints, Fault> {
