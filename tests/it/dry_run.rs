@@ -107,6 +107,7 @@ async fn json_is_a_preview_and_an_end() {
         "id": 1,
         "name": null
       },
+      "owner_map": {},
       "owners_remapped": 7,
       "source_books": 356,
       "source_private_books": 90,

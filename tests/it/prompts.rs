@@ -59,7 +59,7 @@ async fn the_other_strategies_ask_before_they_replace_the_books() {
         target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
         owner   ada@example.org (user 1, --user-id)
         357 books are removed: 357 of bob@example.org.
-        In their place come 357 books of production, owned by ada@example.org.
+        In their place come 357 books of production, all owned by ada@example.org.
         Replace the books of DB at 127.0.0.1:TARGET? [y/N]
         "));
         no_session_left(&sandbox.target_admin_url()).await;
