@@ -30,6 +30,11 @@ const ENDING: Duration = Duration::from_mins(2);
 /// One snapshot from the first query on, and no writes.
 pub(super) const SNAPSHOT: &str = "ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
+/// One row. A parallel worker sends text in the encoding of the database, not of the client, so that a digest would depend on
+/// who computed it: where the two differ, there are no workers.
+const SAME_BYTES: &str = "SELECT set_config('max_parallel_workers_per_gather', CASE getdatabaseencoding() \
+    WHEN 'UTF8' THEN current_setting('max_parallel_workers_per_gather') ELSE '0' END, true)";
+
 /// An open transaction; dropping it closes the connection, which rolls it back. Where the server does not come to know of
 /// that, the next transaction on the target ends the session.
 #[derive(Debug)]
@@ -75,7 +80,11 @@ impl<'server> Tx<'server> {
             poisoned: AtomicBool::new(false),
             limit: std::sync::Mutex::new(limit),
         };
-        let rows = tx.simple(&format!("BEGIN {mode}; {settings}; {first}")).await?;
+        let mut rows = tx.simple(&format!("BEGIN {mode}; {settings}; {SAME_BYTES}; {first}")).await?;
+        if rows.is_empty() {
+            return Err(Fault::client("a transaction's settings were not answered"));
+        }
+        rows.remove(0);
         Ok((tx, rows))
     }
 

@@ -17,6 +17,8 @@ pub struct Facts {
     pub version: String,
     /// Such as 150018.
     pub version_num: u32,
+    /// Of the database's text, such as `UTF8`.
+    pub encoding: String,
     /// A standby that replays another server's log.
     pub in_recovery: bool,
     /// Whether this session is encrypted, as the server sees it.
@@ -70,6 +72,7 @@ impl Facts {
             "SELECT json_build_object(
  'version', current_setting('server_version'),
  'version_num', current_setting('server_version_num')::int,
+ 'encoding', getdatabaseencoding(),
  'in_recovery', pg_is_in_recovery(),
  'tls', (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()),
  'identity', json_build_object(

@@ -8,7 +8,7 @@ use super::guard::dependents::Agreement;
 use super::guard::owner::{self, Found, Wanted};
 use super::guard::schema::SideFacts;
 use super::guard::target_identity::{self, Marking};
-use super::guard::{same_database, schema, swapped};
+use super::guard::{encoding, same_database, schema, swapped};
 use super::inventory::{MARKED, SourceBooks, TargetBooks, source_books_query, target_books_query};
 use crate::book::{Column, CopiedColumns, TABLE};
 use crate::config::{Endpoint, Mapping, Side};
@@ -161,6 +161,7 @@ pub async fn look(sides: &Sides, wanted: &Wanted, progress: &dyn Progress) -> Re
         &sides.mapping,
     )?;
     check_expressions(&source_tx, &columns, &sides.mapping).await?;
+    encoding::check(&source_tx, &source, &columns).await?;
     let rows = source_tx
         .read(&source_books_query(&source, &columns, &sides.mapping.owners))
         .await

@@ -35,4 +35,5 @@ mod tx;
 mod unchanged;
 mod undo;
 mod users;
+mod values;
 mod verification;
