@@ -2,4 +2,5 @@
 
 pub mod binaries;
 pub mod books;
+pub mod options;
 pub mod server;

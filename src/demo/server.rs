@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+pub use super::options::ServerOptions;
 use crate::error::{Error, Kind, Result};
 
 /// The port is free when it is chosen and may be taken when PostgreSQL binds it.
@@ -18,68 +19,6 @@ const PORT_ATTEMPTS: u32 = 5;
 
 /// How many of the log's last lines explain why a server did not start.
 const LOG_TAIL_LINES: usize = 12;
-
-/// Short for any socket path (PostgreSQL's limit is 107 bytes), unlike the `TMPDIR` of macOS.
-const PARENT_DIRECTORY: &str = "/tmp";
-
-/// Held before the caller's own settings, which therefore win. A killed process loses nothing without
-/// `fsync`, only a killed machine does; `synchronous_commit` stays on, so commits cost what they cost elsewhere.
-const SETTINGS: [(&str, &str); 7] = [
-    ("listen_addresses", "127.0.0.1"),
-    ("max_connections", "200"),
-    ("shared_buffers", "32MB"),
-    ("fsync", "off"),
-    ("full_page_writes", "off"),
-    ("timezone", "UTC"),
-    ("log_timezone", "UTC"),
-];
-
-/// What a server is to be like.
-#[derive(Debug, Clone)]
-pub struct ServerOptions {
-    binaries: PathBuf,
-    parent: PathBuf,
-    initdb: Vec<String>,
-    settings: Vec<(String, String)>,
-}
-
-impl ServerOptions {
-    /// A server of the programs in `binaries` (see [`super::binaries::find`]): locale C, encoding UTF8, time
-    /// zone UTC.
-    pub fn new(binaries: impl Into<PathBuf>) -> Self {
-        let initdb = ["--locale=C", "--encoding=UTF8"].map(str::to_owned).to_vec();
-        Self { binaries: binaries.into(), parent: PARENT_DIRECTORY.into(), initdb, settings: Vec::new() }
-    }
-
-    /// Where the server's directory is made; a long path is no place for its socket.
-    #[must_use]
-    pub fn parent(mut self, directory: &Path) -> Self {
-        self.parent = directory.into();
-        self
-    }
-
-    /// Adds an option of `initdb`, such as `--locale=tr_TR.UTF-8`; the last of several wins.
-    #[must_use]
-    pub fn initdb(mut self, option: &str) -> Self {
-        self.initdb.push(option.to_owned());
-        self
-    }
-
-    /// Adds a line to `postgresql.conf`; the last of several wins.
-    #[must_use]
-    pub fn setting(mut self, name: &str, value: &str) -> Self {
-        self.settings.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    fn configuration(&self) -> String {
-        let own = SETTINGS.iter().map(|(name, value)| (*name, *value));
-        let theirs = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let line = |(name, value): (&str, &str)| format!("{name} = '{}'", value.replace('\'', "''"));
-        // A last empty line ends the last setting.
-        own.chain(theirs).map(line).chain([String::new()]).collect::<Vec<_>>().join("\n")
-    }
-}
 
 /// A running server, listening on 127.0.0.1 and on a socket in its directory. Dropping it ends it and removes
 /// its directory.
@@ -108,7 +47,7 @@ impl Server {
     /// # Errors
     /// [`Kind::Unreachable`] with the log's last lines when it does not come up.
     pub fn start(options: &ServerOptions) -> Result<Self> {
-        let password = format!("{:032x}", rand::random::<u128>());
+        let password = options.password();
         let (directory, supervisor) = supervise(options, &password).map_err(|cause| {
             Error::new(Kind::Internal, "could not set up a PostgreSQL server").because(cause)
         })?;
@@ -274,7 +213,7 @@ fn supervise(options: &ServerOptions, password: &str) -> io::Result<(PathBuf, Su
         .arg(script)
         .arg(&options.binaries)
         .arg(directory.path())
-        .args(&options.initdb)
+        .args(options.making(&directory.path().join("password")))
         .current_dir(directory.path())
         // PostgreSQL reads `PGDATA`, `PGPORT` and others; English messages let a taken port be recognised.
         .env_clear()
@@ -323,12 +262,6 @@ mod tests {
         let accounts = "postgresql:x:1:2::/:/bin/sh\npostgres:x:101:104:,,,:/var/lib:/bin/bash\n";
         assert_eq!(account(accounts, "postgres"), Some((101, 104)));
         assert_eq!(account(accounts, "nobody"), None);
-    }
-
-    #[test]
-    fn settings_of_the_caller_come_last_and_are_quoted() {
-        let options = ServerOptions::new("/bin").setting("fsync", "on").setting("log_line_prefix", "it's ");
-        assert!(options.configuration().ends_with("fsync = 'on'\nlog_line_prefix = 'it''s '\n"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-# supervise.sh BINARIES DIRECTORY [INITDB OPTION]...
+# supervise.sh BINARIES DIRECTORY (initdb | pg_basebackup) [OPTION]...
 #
-# Makes one throw-away PostgreSQL server in DIRECTORY for the process that holds the other end of the
+# Makes one throw-away PostgreSQL server in DIRECTORY, with that program and its options, for the process that holds the other end of the
 # standard input. That pipe closes when the process ends, however it ends; then the server and the
 # directory go as well. Asked on the standard input, answered on the standard output:
 #
@@ -13,7 +13,8 @@
 trap '' HUP INT TERM PIPE
 binaries=$1
 directory=$2
-shift 2
+program=$3
+shift 3
 exec 2>>"$directory/log"
 
 # Nothing here is worth a checkpoint: an immediate shutdown, which PostgreSQL itself bounds to 5 s.
@@ -36,8 +37,7 @@ ready() {
 }
 
 server=
-"$binaries/initdb" -D "$directory/data" -U postgres --pwfile="$directory/password" \
-    --auth-local=trust --auth-host=scram-sha-256 --no-sync "$@" >>"$directory/log" &&
+"$binaries/$program" -D "$directory/data" "$@" >>"$directory/log" &&
     cat "$directory/settings" >>"$directory/data/postgresql.conf"
 
 while read -r request argument; do
