@@ -1,17 +1,20 @@
-//! Whether there is anything to do: both sides compared before the first write.
+//! Whether there is anything to do: both sides compared before the first write. Tried again like any other reading of
+//! whole tables, because a standby may take back its snapshot.
 
 use sqlx::Row;
+use tokio_util::sync::CancellationToken;
 
 use super::Prepared;
 use super::facts::from_json;
 use super::guard::dependents::{Dependents, Reach};
 use super::preflight::{Preflight, Sides};
-use super::strategy::{SNAPSHOT_TIME, Verified};
+use super::strategy::{SNAPSHOT_TIME, Tuning, Verified};
 use super::verify::{Difference, Pair};
 use crate::book::{KEY, OwnerMap, quoted};
 use crate::error::{Error, Result};
 use crate::postgres::{Fault, Limit, SourceTx, Tx, literal};
 use crate::progress::{Event, Phase, Progress};
+use crate::retry::retry;
 
 /// What a run would change.
 #[derive(Debug, Clone)]
@@ -31,36 +34,52 @@ pub enum Compared {
 pub async fn equal(
     sides: &Sides,
     prepared: &Prepared,
-    limit: Limit,
+    tuning: &Tuning,
     progress: &dyn Progress,
 ) -> Result<Option<Verified>> {
     let found = &prepared.found;
     if found.source_books.books != found.target_books.books {
         return Ok(None);
     }
-    let open = Open::begin(sides, prepared, limit, progress).await?;
-    let (expected, found) = Box::pin(open.pair(prepared).fingerprints()).await?;
-    let snapshot_at = open.end().await?;
-    Ok((expected == found).then(|| Verified::new(expected, snapshot_at)))
+    retried(tuning, progress, async || {
+        let open = Open::begin(sides, prepared, tuning.whole_table(), progress).await?;
+        let (expected, found) = Box::pin(open.pair(prepared).fingerprints()).await?;
+        let snapshot_at = open.end().await?;
+        Ok((expected == found).then(|| Verified::new(expected, snapshot_at)))
+    })
+    .await
 }
 
 /// Both sides compared book by book where they are not equal.
 pub async fn compare(
     sides: &Sides,
     prepared: &Prepared,
-    limit: Limit,
+    tuning: &Tuning,
     progress: &dyn Progress,
 ) -> Result<Compared> {
-    let open = Open::begin(sides, prepared, limit, progress).await?;
-    let pair = open.pair(prepared);
-    let (expected, found) = Box::pin(pair.fingerprints()).await?;
-    if expected == found {
-        return Ok(Compared::Equal(Verified::new(expected, open.end().await?)));
-    }
-    let (difference, gone) = Box::pin(pair.differing(&pair.differing_buckets().await?)).await?;
-    let dependents = hanging_on(&open.target, &prepared.found, &gone).await.map_err(comparing)?;
-    open.end().await?;
-    Ok(Compared::Different { difference, dependents })
+    retried(tuning, progress, async || {
+        let open = Open::begin(sides, prepared, tuning.whole_table(), progress).await?;
+        let pair = open.pair(prepared);
+        let (expected, found) = Box::pin(pair.fingerprints()).await?;
+        if expected == found {
+            return Ok(Compared::Equal(Verified::new(expected, open.end().await?)));
+        }
+        let (difference, gone) = Box::pin(pair.differing(&pair.differing_buckets().await?)).await?;
+        let dependents = hanging_on(&open.target, &prepared.found, &gone).await.map_err(comparing)?;
+        open.end().await?;
+        Ok(Compared::Different { difference, dependents })
+    })
+    .await
+}
+
+async fn retried<T>(
+    tuning: &Tuning,
+    progress: &dyn Progress,
+    mut look: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
+    // At a signal, whoever waits for this stops waiting.
+    let never = CancellationToken::new();
+    retry(tuning.retry, "the comparison", &never, progress, async |_| Box::pin(look()).await).await
 }
 
 /// A snapshot of each side.

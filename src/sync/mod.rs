@@ -207,7 +207,7 @@ pub async fn preview(
 ) -> Result<(Prepared, Compared)> {
     let previewed = async {
         let prepared = look(sides, request, ask, progress).await?;
-        let compared = compare::compare(sides, &prepared, request.tuning.whole_table(), progress).await;
+        let compared = compare::compare(sides, &prepared, &request.tuning, progress).await;
         let compared = compared.map_err(unchanged)?;
         if let Compared::Different { dependents, .. } = &compared {
             let all = &prepared.found.target_books.dependents;
@@ -238,7 +238,7 @@ pub struct Prepared {
 async fn prepare(sides: &Sides, request: &Request, ask: &dyn Ask, progress: &Tally<'_>) -> Result<Prepared> {
     let mut prepared = look(sides, request, ask, progress).await?;
     if prepared.resumed.is_none() {
-        let equal = compare::equal(sides, &prepared, request.tuning.whole_table(), progress).await;
+        let equal = compare::equal(sides, &prepared, &request.tuning, progress).await;
         prepared.equal = equal.map_err(unchanged)?;
         if prepared.equal.is_some() {
             return Ok(prepared);
@@ -271,7 +271,7 @@ async fn tell_what_staged_keeps(
     if lost == 0 {
         return Ok(());
     }
-    let compared = compare::compare(sides, prepared, request.tuning.whole_table(), progress).await?;
+    let compared = compare::compare(sides, prepared, &request.tuning, progress).await?;
     if let Compared::Different { dependents, .. } = compared {
         let kept = lost.saturating_sub(rows(&dependents));
         let text = format!("`--strategy staged` would keep {kept} of the {lost} rows that hang on books");
