@@ -154,6 +154,9 @@ pub struct Looked {
 pub async fn look(sides: &Sides, wanted: &Wanted, progress: &dyn Progress) -> Result<Looked> {
     let (at_source, at_target) = (sides.source.server().endpoint(), sides.target.server().endpoint());
     let ((source_tx, source), (target_tx, target)) = open(&sides.source, &sides.target).await?;
+    if let Some(text) = same_database::notice(&source, &target) {
+        progress.event(&Event::Notice { text });
+    }
     schema::table(SideFacts { endpoint: at_source, facts: &source })?;
     let (columns, notices) = schema::check(
         SideFacts { endpoint: at_source, facts: &source },
@@ -167,7 +170,7 @@ pub async fn look(sides: &Sides, wanted: &Wanted, progress: &dyn Progress) -> Re
         .await
         .map_err(asking(at_source))?;
     let source_books: SourceBooks = from_json(&rows).map_err(asking(at_source))?;
-    if let Some(text) = swapped::check(&source, source_books.marked.as_ref())? {
+    if let Some(text) = swapped::check(&source, &target, source_books.marked.as_ref())? {
         progress.event(&Event::Notice { text });
     }
     notice_rights(&source, progress);
@@ -191,7 +194,11 @@ pub async fn check_target(
 ) -> Result<(Facts, Marking)> {
     let at_target = target.server().endpoint();
     let (target_tx, facts) = match source {
-        None => open_target(target, "true").await?,
+        None => {
+            let (tx, facts) = open_target(target, "true").await?;
+            same_database::check_alone(&facts)?;
+            (tx, facts)
+        }
         Some(source) => {
             let ((source_tx, source_facts), target) = open(source, target).await?;
             let at_source = source.server().endpoint();
@@ -201,7 +208,7 @@ pub async fn check_target(
                     .await
                     .map_err(asking(at_source))?;
                 let marked: Option<Identity> = from_json(&rows).map_err(asking(at_source))?;
-                swapped::check(&source_facts, marked.as_ref())?;
+                swapped::check(&source_facts, &target.1, marked.as_ref())?;
             }
             source_tx.finish().await.map_err(asking(at_source))?;
             target

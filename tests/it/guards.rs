@@ -61,7 +61,7 @@ pub(crate) async fn count(sandbox: &Sandbox, what: &str) -> i64 {
 }
 
 /// Every command that writes, with every flag that agrees to something.
-const WRITING: [&[&str]; 7] = [
+pub(crate) const WRITING: [&[&str]; 7] = [
     &["sync", "--yes", "--allow-cascade"],
     &["sync", "--yes", "--allow-cascade", "--strategy", "atomic"],
     &["sync", "--yes", "--allow-cascade", "--strategy", "batched"],

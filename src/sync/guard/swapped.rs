@@ -7,6 +7,9 @@ use crate::sync::facts::Facts;
 const WAY_OUT: &str = "swap the two URLs; if that database was promoted to production, \
      run `DROP SCHEMA dewey_sync CASCADE` in it";
 
+const OF_COPIES: &str = "check the two URLs; if the source really is production, \
+     run `DROP SCHEMA dewey_sync CASCADE` in it";
+
 /// # Errors
 /// [`Kind::Refused`] when the source has a mark that cannot be read.
 pub fn check_readable(source: &Facts) -> Result<()> {
@@ -22,8 +25,12 @@ pub fn check_readable(source: &Facts) -> Result<()> {
 ///
 /// # Errors
 /// [`Kind::Refused`] when the source's ledger is its own.
-pub fn check(source: &Facts, marked: Option<&Identity>) -> Result<Option<String>> {
+pub fn check(source: &Facts, target: &Facts, marked: Option<&Identity>) -> Result<Option<String>> {
     match marked {
+        Some(marked) if *marked == source.identity && *marked == target.identity => Err(refused(
+            "it carries the mark of a development database, of which source and target are copies",
+        )
+        .hint(OF_COPIES)),
         Some(marked) if *marked == source.identity => {
             Err(refused("it is marked as a development database").hint(WAY_OUT))
         }

@@ -1,6 +1,8 @@
 //! Guard: nothing is written to a database that nobody has marked as a development database.
 //!
 //! The mark is the database's identity in its own ledger. A ledger with another identity came with a dump and marks nothing.
+//! A physical copy has identity and mark of its original: nothing in it tells that it is elsewhere now. With the original at
+//! hand [`same_database`](super::same_database) says what that means; without it, a copy of a development database is one.
 
 use crate::config::Endpoint;
 use crate::error::{Error, Kind, Result};

@@ -6,4 +6,5 @@ pub(crate) mod redact;
 pub(crate) mod running;
 pub(crate) mod sandbox;
 pub(crate) mod servers;
+pub(crate) mod standby;
 pub(crate) mod terminal;
