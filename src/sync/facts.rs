@@ -5,6 +5,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::guard::dependents::ForeignKey;
+use super::guard::hidden_rows::Policed;
 use crate::book::{Column, TABLE};
 use crate::postgres::{Fault, Identity};
 use sea_orm::IdenStatic;
@@ -35,6 +36,10 @@ pub struct Facts {
     pub unique_keys: Option<Vec<Vec<String>>>,
     /// Whether the role may change the book table.
     pub can_write: Option<bool>,
+    /// The session's role, as an identifier.
+    pub role: String,
+    /// The tables some of whose rows a policy could hide from the role.
+    pub policed: Option<Vec<Policed>>,
     /// Whether there is a table of users.
     pub users: bool,
     /// The server's clock, RFC 3339 in UTC.
@@ -89,6 +94,11 @@ impl Facts {
      WHERE attrelid = indrelid AND attnum = ANY ((indkey::int2[])[0:indnkeyatts - 1])))
    FROM pg_index WHERE indrelid = book.oid AND indisunique AND indisvalid AND indpred IS NULL AND indexprs IS NULL),
  'can_write', has_table_privilege(book.oid, 'INSERT, UPDATE, DELETE, TRUNCATE'),
+ 'role', format('%I', current_user),
+ 'policed', (SELECT json_agg(json_build_object('table', format('%I.%I', n.nspname, relname),
+     'holds', CASE c.oid WHEN book.oid THEN 'books' WHEN to_regclass('{user}') THEN 'users' ELSE 'others' END)
+     ORDER BY n.nspname, relname)
+   FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relrowsecurity AND row_security_active(c.oid)),
  'users', to_regclass('{user}') IS NOT NULL,
  'now', to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),
  'address', host(inet_server_addr()),

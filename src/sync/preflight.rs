@@ -8,7 +8,7 @@ use super::guard::dependents::Agreement;
 use super::guard::owner::{self, Found, Wanted};
 use super::guard::schema::SideFacts;
 use super::guard::target_identity::{self, Marking};
-use super::guard::{encoding, same_database, schema, swapped};
+use super::guard::{encoding, hidden_rows, same_database, schema, swapped};
 use super::inventory::{MARKED, SourceBooks, TargetBooks, source_books_query, target_books_query};
 use crate::book::{Column, CopiedColumns, TABLE};
 use crate::config::{Endpoint, Mapping, Side};
@@ -158,6 +158,8 @@ pub async fn look(sides: &Sides, wanted: &Wanted, progress: &dyn Progress) -> Re
         progress.event(&Event::Notice { text });
     }
     schema::table(SideFacts { endpoint: at_source, facts: &source })?;
+    hidden_rows::check(at_source, &source)?;
+    hidden_rows::check(at_target, &target)?;
     let (columns, notices) = schema::check(
         SideFacts { endpoint: at_source, facts: &source },
         SideFacts { endpoint: at_target, facts: &target },
@@ -214,6 +216,7 @@ pub async fn check_target(
             target
         }
     };
+    hidden_rows::check(at_target, &facts)?;
     let marked = if facts.ledger { MARKED } else { "NULL" };
     let books = if facts.columns.is_some() { format!("(SELECT count(*) FROM {TABLE})") } else { "0".into() };
     let query = format!("SELECT json_build_array({marked}, {books})::text");

@@ -311,14 +311,3 @@ async fn a_time_that_no_server_takes_is_refused_before_anything_is_removed() {
         assert!(run.stderr.contains("not between 100ms and 1h"), "{run:?}");
     }
 }
-
-#[tokio::test]
-async fn a_policy_that_would_hide_books_from_the_sources_role_is_an_error() {
-    let sandbox = Sandbox::with_books(40).await;
-    let policy = r#"ALTER TABLE "Book" ENABLE ROW LEVEL SECURITY;
-                    CREATE POLICY visible ON "Book" FOR SELECT USING (visibility = 'PUBLIC')"#;
-    execute(&sandbox.source_admin_url(), policy).await;
-    let run = sandbox.run(&["sync", "--yes"]).await;
-    assert_eq!(run.code, Some(2), "{run:?}");
-    assert!(run.stderr.contains("row-level security policy for table \"Book\""), "{run:?}");
-}

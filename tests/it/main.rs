@@ -16,6 +16,7 @@ mod failures;
 mod guard_dependents;
 mod guards;
 mod guards_copies;
+mod guards_hidden_rows;
 mod live_source;
 mod lock;
 mod migrate;

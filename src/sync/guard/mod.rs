@@ -2,6 +2,7 @@
 
 pub mod dependents;
 pub mod encoding;
+pub mod hidden_rows;
 pub mod owner;
 pub mod same_database;
 pub mod schema;
