@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::retry::Policy;
 use crate::sync::guard::dependents::Agreement;
+use crate::sync::guard::empty_source::EmptySource;
 use crate::sync::guard::owner::Wanted;
 use crate::sync::resume::Resume;
 use crate::sync::strategy::{Strategy, Tuning};
@@ -153,6 +154,9 @@ pub(super) struct SyncArgs {
     pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) consent: ConsentArgs,
+    /// Accept that production has no books at all, though the target has some
+    #[arg(long, hide_short_help = true)]
+    pub(super) allow_empty_source: bool,
     #[command(flatten)]
     pub(super) owner: OwnerArgs,
     /// Go on with an unfinished run; without a number, with the newest one
@@ -225,6 +229,12 @@ fn duration(text: &str, min: Duration) -> Result<Duration, String> {
     }
     let [min, max] = [min, DURATION_MAX].map(humantime::format_duration);
     Err(format!("not between {min} and {max}"))
+}
+
+impl SyncArgs {
+    pub(super) fn empty_source(&self) -> EmptySource {
+        if self.allow_empty_source { EmptySource::Allowed } else { EmptySource::Refused }
+    }
 }
 
 impl TuningArgs {

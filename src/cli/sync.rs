@@ -82,6 +82,7 @@ fn request(args: &SyncArgs) -> Request {
             owner: args.owner.wanted(),
             mark_development: args.tuning.mark.mark_development.clone(),
             agreement: args.consent.agreement(),
+            empty_source: args.empty_source(),
         },
         strategy: args.strategy,
         resume: args.resume.unwrap_or(Resume::Offer),

@@ -34,7 +34,7 @@ pub struct Facts {
     pub columns: Option<Vec<ColumnFacts>>,
     /// The columns of each unique key of the book table that holds for every row.
     pub unique_keys: Option<Vec<Vec<String>>>,
-    /// Whether the role may change the book table.
+    /// Whether the role may change the book table, or a column of it.
     pub can_write: Option<bool>,
     /// The session's role, as an identifier.
     pub role: String,
@@ -93,7 +93,7 @@ impl Facts {
  'unique_keys', (SELECT json_agg((SELECT json_agg(attname ORDER BY attnum) FROM pg_attribute
      WHERE attrelid = indrelid AND attnum = ANY ((indkey::int2[])[0:indnkeyatts - 1])))
    FROM pg_index WHERE indrelid = book.oid AND indisunique AND indisvalid AND indpred IS NULL AND indexprs IS NULL),
- 'can_write', has_table_privilege(book.oid, 'INSERT, UPDATE, DELETE, TRUNCATE'),
+ 'can_write', has_table_privilege(book.oid, 'DELETE, TRUNCATE') OR has_any_column_privilege(book.oid, 'INSERT, UPDATE'),
  'role', format('%I', current_user),
  'policed', (SELECT json_agg(json_build_object('table', format('%I.%I', n.nspname, relname),
      'holds', CASE c.oid WHEN book.oid THEN 'books' WHEN to_regclass('{user}') THEN 'users' ELSE 'others' END)

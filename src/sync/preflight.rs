@@ -5,6 +5,7 @@
 
 use super::facts::{Facts, from_json};
 use super::guard::dependents::Agreement;
+use super::guard::empty_source::{self, EmptySource};
 use super::guard::owner::{self, Found, Wanted};
 use super::guard::schema::SideFacts;
 use super::guard::target_identity::{self, Marking};
@@ -38,6 +39,8 @@ pub struct Wishes {
     pub mark_development: Option<String>,
     /// How losses of dependents are agreed to.
     pub agreement: Agreement,
+    /// Whether the source may have no books.
+    pub empty_source: EmptySource,
 }
 
 /// What was found and decided; nothing was written yet.
@@ -113,6 +116,7 @@ pub async fn check(sides: &Sides, wishes: &Wishes, progress: &dyn Progress) -> R
         look(sides, &wishes.owner, progress).await?;
     let endpoint = sides.target.server().endpoint();
     target_books.ledger_is_old()?;
+    empty_source::check(source_books.books, target_books.books, wishes.empty_source)?;
     let marked = target_books.marked.as_ref();
     let name = wishes.mark_development.as_deref();
     let marking = target_identity::check(endpoint, &target, marked, target_books.books, name)?;

@@ -47,7 +47,7 @@ pub(crate) async fn passes(sandbox: &Sandbox, call: &[&str]) -> Run {
 }
 
 /// A book that nobody synced, so that the target has something to lose and is not marked.
-async fn add_a_book(sandbox: &Sandbox) {
+pub(crate) async fn add_a_book(sandbox: &Sandbox) {
     let sql = r#"INSERT INTO "Book" (isbn10, isbn13, title, "titleLong", language, synopsis, image, "imageOriginal",
                    publisher, "datePublished", binding, "pageCount", "ownerId", "updatedAt")
                  SELECT '0000000000', '0000000000000', 'My own', '', '', '', '', '', '', '', '', 1, id, now() FROM "User""#;

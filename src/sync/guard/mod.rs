@@ -1,6 +1,7 @@
 //! What is checked before any write or DDL, one guard a file. `--yes` answers questions; it disarms none of these.
 
 pub mod dependents;
+pub mod empty_source;
 pub mod encoding;
 pub mod hidden_rows;
 pub mod owner;
