@@ -17,6 +17,7 @@ mod guard_dependents;
 mod guards;
 mod guards_copies;
 mod guards_hidden_rows;
+mod guards_ledger;
 mod guards_source;
 mod live_source;
 mod lock;
