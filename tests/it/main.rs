@@ -19,6 +19,7 @@ mod guards_copies;
 mod guards_hidden_rows;
 mod guards_ledger;
 mod guards_source;
+mod guards_table;
 mod live_source;
 mod lock;
 mod migrate;
