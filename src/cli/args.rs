@@ -92,6 +92,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "EMAIL", default_value = "developer@example.org")]
         email: String,
     },
+    /// Everything that a sync looks at before its first write, each finding with its fix; writes nothing
+    Doctor(DoctorArgs),
     /// Past runs, newest first, or one of them
     History {
         /// The number of a run
@@ -307,6 +309,14 @@ pub(super) struct UndoArgs {
     pub(super) consent: ConsentArgs,
     #[command(flatten)]
     pub(super) patience: PatienceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    pub(super) owner: OwnerArgs,
+    #[command(flatten)]
+    pub(super) mark: MarkArgs,
 }
 
 #[derive(Debug, Args)]

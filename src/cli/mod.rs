@@ -2,6 +2,7 @@
 
 mod args;
 mod demo;
+mod doctor;
 mod history;
 mod migrate;
 mod output;
@@ -88,6 +89,7 @@ async fn command(session: &Session, command: Command) -> Result<()> {
         Command::Setup { sync, email } => Box::pin(setup::run(session, &sync, &email)).await,
         Command::History { run } => Box::pin(history::run(session, run)).await,
         Command::Undo(args) => Box::pin(undo::run(session, &args)).await,
+        Command::Doctor(args) => Box::pin(doctor::run(session, &args)).await,
         Command::Demo(args) => Box::pin(demo::run(session, &args)).await,
     }
 }

@@ -12,6 +12,7 @@ pub mod changes;
 mod commit;
 pub mod compare;
 mod consent;
+pub mod doctor;
 pub mod export;
 pub mod facts;
 pub mod guard;

@@ -171,11 +171,7 @@ pub async fn look(sides: &Sides, wanted: &Wanted, progress: &dyn Progress) -> Re
     )?;
     check_expressions(&source_tx, &columns, &sides.mapping).await?;
     encoding::check(&source_tx, &source, &columns).await?;
-    let rows = source_tx
-        .read(&source_books_query(&source, &columns, &sides.mapping.owners))
-        .await
-        .map_err(asking(at_source))?;
-    let source_books: SourceBooks = from_json(&rows).map_err(asking(at_source))?;
+    let source_books = source_books(sides, &source_tx, &source, &columns).await?;
     if let Some(text) = swapped::check(&source, &target, source_books.marked.as_ref())? {
         progress.event(&Event::Notice { text });
     }
@@ -183,12 +179,34 @@ pub async fn look(sides: &Sides, wanted: &Wanted, progress: &dyn Progress) -> Re
     for text in notices {
         progress.event(&Event::Notice { text });
     }
-    let lines = &sides.mapping.owners;
-    let query = target_books_query(&target, &owner::wanted(wanted, lines), lines);
-    let rows = target_tx.last(&query).await.map_err(asking(at_target))?;
-    let target_books = from_json(&rows).map_err(asking(at_target))?;
+    let target_books = target_books(sides, wanted, target_tx, &target).await?;
     source_tx.finish().await.map_err(asking(at_source))?;
     Ok(Looked { source, source_books, target, target_books, columns })
+}
+
+pub(super) async fn source_books(
+    sides: &Sides,
+    source_tx: &SourceTx<'_>,
+    source: &Facts,
+    columns: &CopiedColumns,
+) -> Result<SourceBooks> {
+    let at_source = sides.source.server().endpoint();
+    let query = source_books_query(source, columns, &sides.mapping.owners);
+    let rows = source_tx.read(&query).await.map_err(asking(at_source))?;
+    from_json(&rows).map_err(asking(at_source))
+}
+
+pub(super) async fn target_books(
+    sides: &Sides,
+    wanted: &Wanted,
+    target_tx: Tx<'_>,
+    target: &Facts,
+) -> Result<TargetBooks> {
+    let at_target = sides.target.server().endpoint();
+    let lines = &sides.mapping.owners;
+    let query = target_books_query(target, &owner::wanted(wanted, lines), lines);
+    let rows = target_tx.last(&query).await.map_err(asking(at_target))?;
+    from_json(&rows).map_err(asking(at_target))
 }
 
 /// Before DDL or a row that is no book is written: the guards of the target, and those that tell it from the source
@@ -234,18 +252,23 @@ type Opened<T> = (T, Facts);
 
 /// A transaction on each side, both open until the caller ends them, and told apart.
 async fn open<'s>(source: &'s Source, target: &'s Target) -> Result<(Opened<SourceTx<'s>>, Opened<Tx<'s>>)> {
-    let endpoint = source.server().endpoint();
     let lock = same_database::lock(rand::random());
-    let first = source.snapshot(source.server().quick(), &Facts::query(&lock)).await;
-    let (source_tx, rows) = first.map_err(asking(endpoint))?;
-    let source_facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
+    let (source_tx, source_facts) = open_source(source, &lock).await?;
     let (target_tx, target_facts) = open_target(target, &lock).await?;
     same_database::check(&source_facts, &target_facts)?;
     swapped::check_readable(&source_facts)?;
     Ok(((source_tx, source_facts), (target_tx, target_facts)))
 }
 
-async fn open_target<'s>(target: &'s Target, lock: &str) -> Result<Opened<Tx<'s>>> {
+pub(super) async fn open_source<'s>(source: &'s Source, lock: &str) -> Result<Opened<SourceTx<'s>>> {
+    let endpoint = source.server().endpoint();
+    let first = source.snapshot(source.server().quick(), &Facts::query(lock)).await;
+    let (tx, rows) = first.map_err(asking(endpoint))?;
+    let facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
+    Ok((tx, facts))
+}
+
+pub(super) async fn open_target<'s>(target: &'s Target, lock: &str) -> Result<Opened<Tx<'s>>> {
     let endpoint = target.server().endpoint();
     let first = target.snapshot(target.server().quick(), &Facts::query(lock)).await;
     let (tx, rows) = first.map_err(asking(endpoint))?;
@@ -282,7 +305,11 @@ fn notice_rights(source: &Facts, progress: &dyn Progress) {
 
 /// Lets the source parse what `dewey-sync.toml` has it compute as the one statement that it has to be: elsewhere the
 /// expressions are part of a text in which a semicolon would begin another statement.
-async fn check_expressions(source: &SourceTx<'_>, columns: &CopiedColumns, mapping: &Mapping) -> Result<()> {
+pub(super) async fn check_expressions(
+    source: &SourceTx<'_>,
+    columns: &CopiedColumns,
+    mapping: &Mapping,
+) -> Result<()> {
     let decided: Vec<Column> = columns.decided().collect();
     if decided.is_empty() {
         return Ok(());

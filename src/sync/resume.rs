@@ -75,6 +75,11 @@ pub(super) async fn find(
     }
 }
 
+/// The newest run that did not come to its end.
+pub(super) async fn newest_unfinished(sides: &Sides) -> Result<Option<run::Model>> {
+    Ok(read(sides, Resume::Newest).await?.map(|(run, _)| run))
+}
+
 /// The run and the user whom it gives the books to, if there still is one.
 async fn read(sides: &Sides, resume: Resume) -> Result<Option<(run::Model, Option<User>)>> {
     let reading = |fault: Fault| fault.error("could not read the runs from the ledger");

@@ -7,6 +7,7 @@ mod apply_locks;
 mod copying;
 mod deadlines;
 mod demo;
+mod doctor;
 mod drift;
 mod dry_run;
 mod entities;

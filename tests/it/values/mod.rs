@@ -1,6 +1,8 @@
 //! Every legal value of every column arrives byte for byte, whatever encoding, locale, time zone and date style the two
 //! servers have.
 
+#![expect(clippy::print_stdout, reason = "the seed, and the histogram for `--nocapture`")]
+
 mod generated;
 
 use dewey_sync::demo::books::SCHEMA;

@@ -34,10 +34,7 @@ pub fn check(
 ) -> Result<(CopiedColumns, Vec<String>)> {
     for side in [source, target] {
         version(side)?;
-        table(side)?;
-    }
-    if !target.facts.users {
-        return Err(missing_table(target.endpoint, OWNER_TABLE));
+        tables(side)?;
     }
     let Comparison { columns, copied } = compare(source.facts, target.facts, mapping);
     refuse_undecided(&columns, mapping)?;
@@ -53,12 +50,14 @@ pub fn check(
     Ok((copied, notices))
 }
 
-fn is_known(name: &str) -> bool {
+pub(in crate::sync) fn is_known(name: &str) -> bool {
     use sea_orm::Iterable;
     Column::iter().any(|column| column.as_str() == name)
 }
 
-fn refuse_undecided(columns: &[Compared], mapping: &Mapping) -> Result<()> {
+/// # Errors
+/// [`Kind::Refused`] with the lines that would decide.
+pub(in crate::sync) fn refuse_undecided(columns: &[Compared], mapping: &Mapping) -> Result<()> {
     let undecided = columns.iter().filter_map(|compared| match &compared.verdict {
         Verdict::Undecided { why, lines } => Some((why.as_str(), lines.as_slice())),
         _ => None,
@@ -78,7 +77,7 @@ fn refuse_undecided(columns: &[Compared], mapping: &Mapping) -> Result<()> {
 }
 
 /// What only one side forbids is found when a book meets it, and nothing is lost then.
-fn unique_keys(source: &Facts, target: &Facts) -> Vec<String> {
+pub(in crate::sync) fn unique_keys(source: &Facts, target: &Facts) -> Vec<String> {
     let [at_source, at_target] =
         [source, target].map(|facts| facts.unique_keys.as_deref().unwrap_or_default());
     let stricter = at_target.iter().filter(|key| **key != [Column::Id.as_str()] && !at_source.contains(key));
@@ -96,6 +95,14 @@ fn unique_keys(source: &Facts, target: &Facts) -> Vec<String> {
 }
 
 /// # Errors
+/// [`Kind::Usage`] when there is no book table, or in the target none of users.
+pub fn tables(side: SideFacts<'_>) -> Result<()> {
+    table(side)?;
+    let needs_users = side.endpoint.side == Side::Target;
+    if needs_users && !side.facts.users { Err(missing_table(side.endpoint, OWNER_TABLE)) } else { Ok(()) }
+}
+
+/// # Errors
 /// [`Kind::Usage`] when there is no book table.
 pub fn table(side: SideFacts<'_>) -> Result<()> {
     if side.facts.columns.is_none() { Err(missing_table(side.endpoint, TABLE)) } else { Ok(()) }
@@ -104,7 +111,9 @@ pub fn table(side: SideFacts<'_>) -> Result<()> {
 /// The oldest version with all the functions that are used.
 const VERSION_MIN: u32 = 13;
 
-fn version(side: SideFacts<'_>) -> Result<()> {
+/// # Errors
+/// [`Kind::Refused`] when the server is older.
+pub fn version(side: SideFacts<'_>) -> Result<()> {
     let SideFacts { endpoint, facts } = side;
     if facts.major_version() >= VERSION_MIN {
         return Ok(());

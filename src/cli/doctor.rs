@@ -1,0 +1,90 @@
+//! `doctor`: everything that a sync looks at before its first write, on one screen.
+
+use serde_json::json;
+
+use super::args::DoctorArgs;
+use super::output::{print, print_json};
+use super::session::Session;
+use crate::config::Endpoint;
+use crate::error::Result;
+use crate::sync::doctor::{About, Diagnosis, Finding, Grade, examine};
+use crate::sync::guard::dependents::Agreement;
+use crate::sync::guard::empty_source::EmptySource;
+use crate::sync::preflight::{Sides, Wishes};
+
+pub(super) async fn run(session: &Session, args: &DoctorArgs) -> Result<()> {
+    let sides = session.sides(&args.owner, None)?;
+    let wishes = Wishes {
+        owner: args.owner.wanted(),
+        mark_development: args.mark.mark_development.clone(),
+        agreement: Agreement::ByQuestion,
+        empty_source: EmptySource::Refused,
+    };
+    let examined = session.unless_interrupted(async { Ok(Box::pin(examine(&sides, &wishes)).await) }).await;
+    tokio::join!(sides.source.server().close(), sides.target.server().close());
+    let diagnosis = examined?;
+    if session.screen.is_json() {
+        diagnosis.findings.iter().for_each(|finding| print_json(&line(finding)));
+    } else {
+        print(&screen(&sides, &diagnosis));
+    }
+    diagnosis.into_outcome()?;
+    if session.screen.is_json() {
+        session.end(&json!({ "event": "end", "outcome": "healthy", "exit_code": 0, "error": null }));
+    }
+    Ok(())
+}
+
+fn line(finding: &Finding) -> serde_json::Value {
+    let Finding { about, what, found, grade } = finding;
+    let (grade, fix, exit_code) = match grade {
+        Grade::Fine => ("fine", None, 0),
+        Grade::Note(fix) => ("note", fix.as_deref(), 0),
+        Grade::Problem(error) => ("problem", error.hint.as_deref(), error.kind.exit_code()),
+    };
+    json!({
+        "event": "finding",
+        "about": about,
+        "what": what,
+        "found": found,
+        "grade": grade,
+        "fix": fix,
+        "exit_code": exit_code,
+    })
+}
+
+fn screen(sides: &Sides, diagnosis: &Diagnosis) -> String {
+    let place = |endpoint: &Endpoint| format!("{}  {endpoint}  {}", endpoint.side, endpoint.origin);
+    let mut lines = Vec::new();
+    for (about, title) in [
+        (About::Source, place(sides.source.server().endpoint())),
+        (About::Target, place(sides.target.server().endpoint())),
+        (About::Both, "both".into()),
+    ] {
+        let findings: Vec<&Finding> =
+            diagnosis.findings.iter().filter(|finding| finding.about == about).collect();
+        if !findings.is_empty() {
+            lines.push(title);
+        }
+        for Finding { what, found, grade, .. } in findings {
+            let (mark, fix) = match grade {
+                Grade::Fine => ("ok", None),
+                Grade::Note(fix) => ("note", fix.as_ref()),
+                Grade::Problem(error) => ("WRONG", error.hint.as_ref()),
+            };
+            lines.push(format!("  {mark:5}  {what:12}  {found}"));
+            lines.extend(fix.map(|fix| {
+                format!("         {:12}  fix: {}", "", fix.replace('\n', "\n                       "))
+            }));
+        }
+    }
+    let count =
+        |is: fn(&Grade) -> bool| diagnosis.findings.iter().filter(|finding| is(&finding.grade)).count();
+    let problems = count(|grade| matches!(grade, Grade::Problem(_)));
+    lines.push(match problems {
+        0 => "Nothing stands in the way of a sync.".into(),
+        1 => "1 finding stands in the way of a sync.".into(),
+        _ => format!("{problems} findings stand in the way of a sync."),
+    });
+    lines.join("\n")
+}

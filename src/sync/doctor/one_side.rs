@@ -1,0 +1,77 @@
+//! What can be said of one side without the other.
+
+use std::time::{Duration, Instant};
+
+use super::findings::{About, Diagnosis};
+use crate::error::Result;
+use crate::postgres::Server;
+use crate::sync::facts::Facts;
+use crate::sync::guard::hidden_rows;
+use crate::sync::guard::schema::{self, SideFacts};
+use crate::sync::preflight;
+
+/// How long a connection took to open.
+pub(super) async fn reach(server: &Server) -> Result<Duration> {
+    let began = Instant::now();
+    preflight::reach(server).await?;
+    Ok(began.elapsed())
+}
+
+pub(super) fn reached(diagnosis: &mut Diagnosis, about: About, took: Result<Duration>) -> bool {
+    let took = diagnosis.taken(about, "connection", took);
+    if let Some(took) = took {
+        diagnosis.fine(about, "connection", format!("opened in {} ms", took.as_millis()));
+    }
+    took.is_some()
+}
+
+pub(super) fn source(diagnosis: &mut Diagnosis, server: &Server, facts: &Facts) {
+    common(diagnosis, About::Source, server, facts);
+    let role = &facts.role;
+    if facts.can_write == Some(true) {
+        let fix = "the README has the SQL for a role that may only SELECT";
+        let found = format!("`{role}` may change books; every transaction is read-only all the same");
+        diagnosis.note(About::Source, "role", found, Some(fix.into()));
+    } else {
+        diagnosis.fine(About::Source, "role", format!("`{role}` may change no book"));
+    }
+    let held = if server.is_reduced() { "each transaction" } else { "the session and each transaction" };
+    let kind = if facts.in_recovery { "a standby" } else { "a primary" };
+    diagnosis.fine(About::Source, "read-only", format!("{held}; {kind}"));
+}
+
+pub(super) fn target(diagnosis: &mut Diagnosis, server: &Server, facts: &Facts) {
+    common(diagnosis, About::Target, server, facts);
+    let role = &facts.role;
+    if facts.can_write == Some(false) {
+        let fix = "use the application's own role, which may read and write its tables";
+        diagnosis.note(About::Target, "role", format!("`{role}` may not change books"), Some(fix.into()));
+    } else {
+        diagnosis.fine(About::Target, "role", format!("`{role}` may change books"));
+    }
+}
+
+fn common(diagnosis: &mut Diagnosis, about: About, server: &Server, facts: &Facts) {
+    let side = SideFacts { endpoint: server.endpoint(), facts };
+    let found = format!("PostgreSQL {}, {}", facts.version, facts.encoding);
+    diagnosis.check(about, "server", found, schema::version(side));
+    match (facts.tls, server.endpoint().is_local()) {
+        (Some(true), _) => diagnosis.fine(about, "encryption", "TLS"),
+        (_, true) => diagnosis.fine(about, "encryption", "none, on this machine"),
+        (_, false) => {
+            let fix = "remove `sslmode=disable` from the URL, if the server knows TLS";
+            diagnosis.note(about, "encryption", "none over a network", Some(fix.into()));
+        }
+    }
+    if server.is_reduced() {
+        let found = "a pooler; settings are made in each transaction, and none at the start of a session";
+        diagnosis.note(about, "pooler", found, None);
+    }
+    diagnosis.check(about, "tables", "the application's", schema::tables(side));
+    diagnosis.check(
+        about,
+        "policies",
+        "none that could hide rows",
+        hidden_rows::check(server.endpoint(), facts),
+    );
+}
