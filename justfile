@@ -35,6 +35,13 @@ setup *ARGS: _release
 undo *ARGS: _release
     @{{ cargo_run }} undo "$@"
 
+# Everything that a sync looks at before its first write, each finding with its fix
+[group('run')]
+[no-cd]
+[no-exit-message]
+doctor *ARGS: _release
+    @{{ cargo_run }} doctor "$@"
+
 # Compares both databases, writes nothing
 [group('run')]
 [no-cd]
