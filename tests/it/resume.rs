@@ -67,6 +67,10 @@ async fn check_killed(strategy: &str, checkpoints: &str) {
     assert_eq!(again.len() + committed.len(), BATCHES, "a range was exported twice");
     assert_eq!(end["batches"], json!({"total": BATCHES, "done": BATCHES, "failed": 0}), "{end}");
     assert_eq!(one(&sandbox, "SELECT count(*) FROM dewey_sync.stage"), "0");
+    let events = run.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let resumed = events.into_iter().find(|event| event["event"] == "resumed").unwrap();
+    let books = committed.len() * BATCH_SIZE.parse::<usize>().unwrap();
+    assert_eq!((&resumed["batches"], &resumed["books"]), (&json!(committed.len()), &json!(books)));
 }
 
 #[tokio::test]
