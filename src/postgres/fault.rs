@@ -1,11 +1,12 @@
 //! What a server or the way to it answered, without any value of a row.
 //!
-//! Invariant: the text of a `Fault` names objects of the schema, never data. PostgreSQL puts
-//! values into the details of every class and into the messages of some; the latter are replaced.
+//! Invariant: the text of a `Fault` names objects of the schema, never data; see [`message`](super::message).
 
-use crate::error::{Error, Kind};
 use sea_orm::{DbErr, RuntimeErr};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
+use super::message::{CLOSED, NO_ANSWER, UNSENDABLE, text_of, text_of_io, text_of_json, text_of_tls};
+use crate::error::{Error, Kind};
 
 /// The origin of a fault, as far as the classifier in `retry` wants to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,11 @@ impl Fault {
     /// A fault of the client's own.
     pub fn client(text: impl Into<String>) -> Self {
         Self::of(Origin::Client, text)
+    }
+
+    /// An answer of JSON that is not what was asked for.
+    pub fn unreadable(error: &serde_json::Error) -> Self {
+        Self::client(text_of_json(error))
     }
 
     /// A deadline that passed; `waited` says for what.
@@ -136,34 +142,6 @@ impl Fault {
     }
 }
 
-/// The SQLSTATE classes whose messages name objects and limits, never values.
-const NAMING_CLASSES: [&str; 15] =
-    ["08", "0A", "23", "25", "26", "28", "2B", "3D", "3F", "40", "42", "53", "54", "55", "57"];
-
-/// PostgreSQL's message where it names only the schema, else the names that come with it.
-fn text_of(error: &PgDatabaseError) -> String {
-    let code = error.code();
-    // A function's RAISE says what its author liked, under any SQLSTATE.
-    let raised = error.routine() == Some("exec_stmt_raise");
-    if !raised && NAMING_CLASSES.iter().chain(&["58", "XX"]).any(|class| code.starts_with(class)) {
-        return format!("{} (SQLSTATE {code})", error.message());
-    }
-    let what = match code.get(..2) {
-        _ if raised => "an error raised by a function or trigger",
-        Some("22") => "a value was not accepted",
-        _ => "the statement was refused",
-    };
-    let places = [
-        ("table", error.table()),
-        ("column", error.column()),
-        ("type", error.data_type()),
-        ("constraint", error.constraint()),
-    ];
-    let named: String =
-        places.into_iter().filter_map(|(kind, name)| name.map(|name| format!(", {kind} `{name}`"))).collect();
-    format!("{what}{named} (SQLSTATE {code})")
-}
-
 impl From<&sqlx::Error> for Fault {
     fn from(error: &sqlx::Error) -> Self {
         match error {
@@ -173,15 +151,19 @@ impl From<&sqlx::Error> for Fault {
             },
             // What a peer presents in vain, such as a certificate for another name, arrives as bad data.
             sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                Self::of(Origin::Tls, error.to_string())
+                Self::of(Origin::Tls, text_of_tls(&error.to_string()))
             }
             sqlx::Error::Io(error) => match error.get_ref().and_then(|error| error.downcast_ref()) {
                 Some(Overdue(waited)) => Self::deadline(*waited),
-                None => Self::of(Origin::Io, describe_io(error)),
+                None => Self::of(Origin::Io, text_of_io(error)),
             },
-            sqlx::Error::Tls(error) => Self::of(Origin::Tls, error.to_string()),
-            // The byte that the driver makes of an answer that did not come; what forwards a port does that when
-            // nothing listens behind it.
+            sqlx::Error::Configuration(error) if error.to_string().contains("saslprep") => {
+                Self::client(UNSENDABLE)
+            }
+            // The other options that can be wrong at a connection are files with keys.
+            sqlx::Error::Tls(error) | sqlx::Error::Configuration(error) => {
+                Self::of(Origin::Tls, text_of_tls(&error.to_string()))
+            }
             sqlx::Error::Protocol(text) if text.starts_with(NO_ANSWER) => Self::of(Origin::Io, CLOSED),
             sqlx::Error::Protocol(text) if text.contains("SSL") || text.contains("TLS") => {
                 Self::of(Origin::Tls, text)
@@ -198,21 +180,6 @@ impl From<&sqlx::Error> for Fault {
 }
 
 const NO_CONNECTION: &str = "no connection was to be had in time";
-
-const CLOSED: &str = "the server closed the connection";
-
-const NO_ANSWER: &str = "unexpected response from SSLRequest: 0x00";
-
-/// The operating system's words, without the number that they end with.
-fn describe_io(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    match text.strip_prefix("failed to lookup address information: ") {
-        Some(why) => format!("unknown host: {why}"),
-        None if error.kind() == std::io::ErrorKind::UnexpectedEof => CLOSED.into(),
-        None => text.to_lowercase(),
-    }
-}
 
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
@@ -299,10 +266,19 @@ mod tests {
             (column, Origin::Client, "a value of column `pageCount` could not be decoded"),
             (sqlx::Error::Decode(decode()), Origin::Client, "a value could not be decoded"),
             (sqlx::Error::Encode(decode()), Origin::Client, "a value could not be encoded"),
+            (
+                sqlx::Error::Configuration("saslprep password: ProhibitedCharacter('x')".into()),
+                Origin::Client,
+                UNSENDABLE,
+            ),
         ] {
             let fault = Fault::from(error);
             assert_eq!((&fault.origin, fault.to_string().as_str()), (&origin, text));
             assert!(!fault.at_commit);
         }
+        let quoting = serde_json::from_str::<u32>(r#""a title""#).unwrap_err();
+        assert!(quoting.to_string().contains("a title"));
+        let text = Fault::unreadable(&quoting).to_string();
+        assert_eq!(text, "an answer was not as expected, at its character 9");
     }
 }

@@ -6,6 +6,7 @@ mod fault;
 pub mod fingerprint;
 mod heartbeat;
 mod identity;
+mod message;
 mod source;
 mod target;
 mod tx;

@@ -157,5 +157,5 @@ pub(super) fn foreign_keys() -> String {
 pub(super) fn from_json<T: for<'de> Deserialize<'de>>(rows: &[PgRow]) -> Result<T, Fault> {
     let row = rows.first().ok_or_else(|| Fault::client("a question about the database was not answered"))?;
     let text: String = row.try_get(0)?;
-    serde_json::from_str(&text).map_err(|error| Fault::client(error.to_string()))
+    serde_json::from_str(&text).map_err(|error| Fault::unreadable(&error))
 }

@@ -1,5 +1,6 @@
 //! Whatever a secret looks like, wherever in a URL it stands and however a run ends: it is in no output and not in the
-//! ledger. What needs no server has its own property test in `src/config/secrets.rs`.
+//! ledger. Nor is a value of a book, whatever a server says of it. What needs no server has its own property test in
+//! `src/config/secrets.rs`.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -7,7 +8,7 @@ use std::io::Write as _;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::support::inspect::psql;
+use crate::support::inspect::{dump, psql};
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::{SERVERS, execute};
 
@@ -75,12 +76,13 @@ impl Checked {
     }
 }
 
-/// Every row of the ledger as text.
+/// Every row of the ledger as text, without the books that it keeps for a sync and for `undo`.
 fn ledger(sandbox: &Sandbox) -> String {
     let everything = psql(
         &sandbox.target_admin_url(),
         "SELECT query_to_xml(format('SELECT * FROM %s', oid::regclass), true, false, '') FROM pg_class
-         WHERE relnamespace = to_regnamespace('dewey_sync') AND relkind = 'r'",
+         WHERE relnamespace = to_regnamespace('dewey_sync') AND relkind = 'r'
+           AND relname NOT IN ('stage', 'replaced')",
     );
     String::from_utf8(everything).unwrap()
 }
@@ -161,4 +163,90 @@ async fn no_output_and_no_ledger_holds_a_piece_of_a_secret() {
     for code in [2, 5, 6, 8] {
         assert!(endings.contains_key(&code), "no run ended with {code}: {endings:?}");
     }
+}
+
+/// In every text of every book of the next test, and in no other text.
+const MARK: &str = "Qx7jz";
+
+/// What a server may say of a book that is written, as the body of a trigger.
+const SAYINGS: [&str; 10] = [
+    "RAISE EXCEPTION 'no %', NEW.title",
+    "RAISE EXCEPTION 'no %', NEW.isbn13 USING ERRCODE = '23505', DETAIL = NEW.title, HINT = NEW.synopsis, \
+     COLUMN = NEW.title, CONSTRAINT = NEW.title, TABLE = NEW.title, DATATYPE = NEW.title",
+    "RAISE EXCEPTION 'no %', NEW.title USING ERRCODE = 'XX000'",
+    "RAISE WARNING 'hm %', NEW.title; RAISE NOTICE 'hm %', NEW.isbn10; RAISE INFO 'hm %', NEW.synopsis; \
+     PERFORM 1 / 0",
+    "NEW.\"pageCount\" = NEW.title",
+    "PERFORM ('{' || NEW.title)::json",
+    "EXECUTE 'SELECT ' || NEW.title",
+    "EXECUTE format('SELECT %I', NEW.title)",
+    "EXECUTE format('SELECT 1 FROM %I', NEW.title)",
+    "EXECUTE format('SELECT %I()', NEW.isbn13)",
+];
+
+/// Stops a run at every table that books are written to.
+const DENYING: &str =
+    "CREATE FUNCTION deny() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN SAYING; RETURN NEW; END $$;
+    CREATE TRIGGER deny BEFORE INSERT OR UPDATE ON \"Book\" FOR EACH ROW EXECUTE FUNCTION deny()";
+
+#[tokio::test]
+async fn no_output_and_no_ledger_holds_a_value_of_a_book() {
+    let sandbox = Sandbox::with_books(40).await;
+    let marked = format!(
+        r#"UPDATE "Book" SET title = '{MARK} ' || CASE WHEN id <= 6 THEN '' ELSE isbn13 END, "titleLong" = title || '{MARK}',
+             synopsis = '{MARK}' || synopsis, publisher = '{MARK}', edition = '{MARK}', authors = ARRAY['{MARK}'],
+             subjects = ARRAY['{MARK}', NULL], language = '{MARK}', image = '{MARK}', binding = '{MARK}',
+             "datePublished" = '{MARK}', "imageOriginal" = '{MARK}'"#
+    );
+    execute(&sandbox.source_admin_url(), &marked).await;
+    let isbns = dump(&sandbox.source_url(), r#"SELECT isbn10 FROM "Book" UNION SELECT isbn13 FROM "Book""#);
+    let isbns = String::from_utf8(isbns).unwrap();
+    let not_in = |what: &str, text: &str| {
+        for value in isbns.lines().chain([MARK]) {
+            assert!(!text.contains(value), "{what} shows {value}: {text}");
+        }
+    };
+    let denials = SAYINGS.map(|saying| {
+        let mend = r#"DROP TRIGGER deny ON "Book"; DROP FUNCTION deny"#;
+        (DENYING.replace("SAYING", saying), mend)
+    });
+    let refusals = [
+        // The details of these answers hold the row or the key.
+        (
+            r#"ALTER TABLE "Book" ADD CONSTRAINT no CHECK (id < 0) NOT VALID"#,
+            r#"ALTER TABLE "Book" DROP CONSTRAINT no"#,
+        ),
+        (r#"CREATE UNIQUE INDEX one_title ON "Book" (title)"#, "DROP INDEX one_title"),
+    ];
+    let refusals = refusals.map(|(refuse, mend)| (refuse.to_owned(), mend));
+    for (number, (deny, mend)) in denials.into_iter().chain(refusals).enumerate() {
+        execute(&sandbox.target_admin_url(), &format!(r#"DELETE FROM "Book"; {deny}"#)).await;
+        for (place, strategy) in ["staged", "atomic", "batched"].into_iter().enumerate() {
+            let output = ["human", "json"][(number + place) % 2];
+            let arguments = ["sync", "--yes", "-vv", "--max-retries", "0", "--strategy", strategy];
+            let run = sandbox.run(&[&arguments[..], &["--output", output]].concat()).await;
+            assert!(matches!(run.code, Some(4 | 5)), "{deny}, {strategy}: {run:?}");
+            assert!(run.stderr.contains("SQLSTATE"), "{deny}, {strategy}: {run:?}");
+            not_in(&deny, &run.stdout);
+            not_in(&deny, &run.stderr);
+        }
+        execute(&sandbox.target_admin_url(), mend).await;
+    }
+    for arguments in [
+        &["sync", "--yes", "-vv", "--resume"][..],
+        &["sync", "--yes", "-vv", "--strategy", "batched"],
+        &["sync", "--yes", "-vv"],
+        &["verify", "-vv"],
+        &["undo", "-vv", "--yes"],
+        &["history", "-vv"],
+        &["history", "1", "-vv"],
+        &["history", "1", "-vv", "--output", "json"],
+    ] {
+        let run = sandbox.run(arguments).await;
+        not_in(arguments[0], &run.stdout);
+        not_in(arguments[0], &run.stderr);
+    }
+    let ledger = ledger(&sandbox);
+    assert!(ledger.contains("SQLSTATE"), "{ledger}");
+    not_in("the ledger", &ledger);
 }

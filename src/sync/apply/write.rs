@@ -53,7 +53,7 @@ FROM (SELECT {copied} AS copied, {state} AS state, {visibility}, b.id IN (SELECT
     let row = rows.first().ok_or_else(|| Fault::client("no fingerprint"))?;
     let [copied, state, touched] = [0, 2, 4].map(|at| Fingerprint::from_row(row, at));
     let counts: String = row.try_get(6)?;
-    let (new, private) = serde_json::from_str(&counts).map_err(|error| Fault::client(error.to_string()))?;
+    let (new, private) = serde_json::from_str(&counts).map_err(|error| Fault::unreadable(&error))?;
     Ok(Written { copied: copied?, state: state?, touched: touched?, new, private })
 }
 
