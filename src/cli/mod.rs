@@ -6,6 +6,7 @@ mod doctor;
 mod history;
 mod migrate;
 mod output;
+mod panic;
 mod prompt;
 mod session;
 mod setup;
@@ -30,6 +31,7 @@ use signals::Interruption;
 
 /// Parses `args`, runs the command, shows how it ended; the exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    panic::tell_places_only();
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
@@ -58,7 +60,7 @@ async fn run(cli: Cli) -> u8 {
         Err(error) => return finish(&error, colored),
     };
     let session = Session::new(cli.global, environment, interruption);
-    let done = command(&session, cli.command).await;
+    let done = panic::caught(command(&session, cli.command)).await;
     match done.map_err(|error| session.interruption.attribute(error)) {
         Ok(()) => {
             session.screen.clear();

@@ -3,7 +3,8 @@
 //! `src/config/secrets.rs`.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -249,4 +250,46 @@ async fn no_output_and_no_ledger_holds_a_value_of_a_book() {
     let ledger = ledger(&sandbox);
     assert!(ledger.contains("SQLSTATE"), "{ledger}");
     not_in("the ledger", &ledger);
+}
+
+/// The driver trusts a server not to send less than a message needs, and panics where it does.
+#[tokio::test]
+async fn a_panic_says_where_and_not_what() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut client, _) = listener.accept().unwrap();
+            let _ = client.read(&mut [0; 1000]).unwrap();
+            client.write_all(b"R\0\0\0\x04").unwrap();
+            let _ = client.read(&mut [0; 1000]);
+        }
+    });
+    let sandbox = Sandbox::with_books(1).await;
+    let url = format!("postgres://developer:hunter2@127.0.0.1:{port}/db?sslmode=disable");
+    sandbox.set_urls(&sandbox.source_url(), &url);
+    let run = sandbox.run(&["sync", "--yes"]).await;
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert_eq!(run.stdout, "");
+    let said = run.stderr.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    let place = said.lines().next().unwrap().strip_prefix("panicked at ").unwrap().to_owned();
+    insta::assert_snapshot!(said.replace(&place, "PLACE"), @"
+    panicked at PLACE
+    error: stopped by a bug in dewey-sync VERSION
+    caused by: panicked at PLACE
+
+    state: unknown; what was not committed is rolled back, and `dewey-sync verify` compares both databases
+    hint: report the first two lines and the command; a sync goes on with `--resume`, or starts anew without
+    ");
+    assert!(!place.starts_with('/'), "{place}");
+
+    let run = sandbox.run(&["sync", "--yes", "--output", "json"]).await;
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let end = run.json_end();
+    assert_eq!((&end["exit_code"], &end["outcome"]), (&1.into(), &"failed".into()), "{end}");
+    assert_eq!(end["error"]["causes"][0], format!("panicked at {place}"));
+    for said in [run.stdout, run.stderr] {
+        assert!(!said.contains("advance"), "the message of the panic is in {said}");
+    }
+    server.join().unwrap();
 }
