@@ -78,6 +78,11 @@ impl Endpoint {
         self.parameters.pgbouncer || self.host.contains("-pooler.") || self.port == SUPABASE_POOLER_PORT
     }
 
+    /// Whether a certificate tells the server who connects.
+    pub fn has_client_certificate(&self) -> bool {
+        self.tls.client.is_some()
+    }
+
     /// The names of the URL's parameters that were not understood.
     pub fn ignored_parameters(&self) -> &[String] {
         &self.parameters.ignored

@@ -12,11 +12,13 @@ use super::problem::Problem;
 use super::url::is_local;
 
 /// Known, and without a meaning here: pools, clients of other languages, what we set ourselves.
-const WITHOUT_MEANING: [&str; 9] = [
+const WITHOUT_MEANING: [&str; 11] = [
     "application_name",
     "channel_binding",
     "connection_limit",
+    "gssencmode",
     "pool_timeout",
+    "sslnegotiation",
     "sslsni",
     "socket_timeout",
     "supa",
@@ -108,7 +110,7 @@ pub(super) fn parse(query: &str) -> Result<(Parameters, Certificates), Problem> 
 }
 
 impl Certificates {
-    /// Decides for a host: without a word from the URL, only a local one may be spoken to in plain text.
+    /// Decides for a host: without `sslmode=disable`, only a local one may be spoken to in plain text.
     pub(super) fn resolve(self, host: &str) -> Result<Tls, Problem> {
         let Self { mode, strict, mut root, mut client, key } = self;
         if key.is_none() {
@@ -123,9 +125,10 @@ impl Certificates {
             _ if strict => PgSslMode::VerifyFull,
             // As in libpq; `sqlx` would not look at the authority.
             Some(PgSslMode::Require) | None if root.is_some() => PgSslMode::VerifyCa,
+            // What may do without encryption does so on this machine only. `sqlx` has no `allow`.
+            None | Some(PgSslMode::Allow | PgSslMode::Prefer) if is_local(host) => PgSslMode::Prefer,
+            None | Some(PgSslMode::Allow | PgSslMode::Prefer) => PgSslMode::Require,
             Some(mode) => mode,
-            None if is_local(host) => PgSslMode::Prefer,
-            None => PgSslMode::Require,
         };
         for (name, path) in [("sslrootcert", &root), ("sslcert", &client), ("sslkey", &key)] {
             if let Some(path) = path {
@@ -179,8 +182,11 @@ mod tests {
             ("localhost.example.org", "", "Require"),
             ("10.0.0.1", "", "Require"),
             ("h", "sslmode=disable", "Disable"),
-            ("h", "sslmode=allow", "Allow"),
-            ("h", "sslmode=prefer", "Prefer"),
+            ("h", "sslmode=allow", "Require"),
+            ("h", "sslmode=prefer", "Require"),
+            ("localhost", "sslmode=allow", "Prefer"),
+            ("localhost", "sslmode=disable", "Disable"),
+            ("localhost", "sslmode=require", "Require"),
             ("localhost", "sslmode=verify-full", "VerifyFull"),
             ("h", "sslmode=require&sslaccept=strict", "VerifyFull"),
             ("h", "sslmode=require&sslaccept=accept_invalid_certs", "Require"),
@@ -230,8 +236,8 @@ mod tests {
 
     #[test]
     fn known_parameters_without_meaning_are_silent_and_unknown_ones_named() {
-        let query = "application_name=a&channel_binding=require&connection_limit=1&pool_timeout=0&socket_timeout=1\
-                     &supa=x&uselibpqcompat=true&workaround=y&&sslidentity=id.p12&%1b[=v";
+        let query = "application_name=a&channel_binding=require&connection_limit=1&gssencmode=disable&pool_timeout=0\
+                     &sslnegotiation=direct&socket_timeout=1&supa=x&uselibpqcompat=true&workaround=y&&sslidentity=id.p12&%1b[=v";
         assert_eq!(parse(query).unwrap().0.ignored, ["sslidentity", r"\u{1b}["]);
     }
 

@@ -27,6 +27,7 @@ pub mod report;
 pub mod resume;
 pub mod strategy;
 pub mod undo;
+mod unreached;
 pub mod verify;
 
 use async_trait::async_trait;

@@ -11,10 +11,11 @@ use super::guard::schema::SideFacts;
 use super::guard::target_identity::{self, Marking};
 use super::guard::{encoding, hidden_rows, same_database, schema, swapped};
 use super::inventory::{MARKED, SourceBooks, TargetBooks, source_books_query, target_books_query};
+use super::unreached::unreached;
 use crate::book::{Column, CopiedColumns, TABLE};
 use crate::config::{Endpoint, Mapping, Side};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{Fault, Identity, Origin, Server, Source, SourceTx, Target, Tx};
+use crate::postgres::{Fault, Identity, Server, Source, SourceTx, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry;
 use sea_orm::IdenStatic;
@@ -81,36 +82,10 @@ pub async fn reach(server: &Server) -> Result<()> {
         .map_err(|fault| unreached(fault, endpoint))
 }
 
-fn unreached(fault: Fault, endpoint: &Endpoint) -> Error {
-    let origin = endpoint.origin.quoted();
-    let hint = match fault.sqlstate() {
-        _ if fault.origin == Origin::Tls => {
-            format!(
-                "check `sslmode` and `sslrootcert` in {origin}; `sslmode=disable` does without encryption"
-            )
-        }
-        Some("28P01" | "28000") => format!("check user and password in {origin}"),
-        Some("3D000") if endpoint.side == Side::Target => {
-            format!("check the database's name in {origin}, or create it")
-        }
-        Some("3D000") => format!("check the database's name in {origin}"),
-        Some(_) => format!("check the URL in {origin}"),
-        None => format!("check host and port in {origin}, and that the server runs and is reachable"),
-    };
-    // Whatever else a server says to a connection, the URL asked for it.
-    let kind = match fault.kind_at_start() {
-        Kind::NotCompleted => Kind::Usage,
-        kind => kind,
-    };
-    Error::new(kind, format!("could not connect to the {}, {endpoint}", endpoint.side))
-        .because(fault)
-        .hint(hint)
-}
-
 /// Asks both sides and lets the guards look at the answers.
 ///
 /// # Errors
-/// A guard's; or that of a query, whose kind is [`Kind::Usage`] when it misses a right or a table.
+/// A guard's; or that of a query, whose kind is [`Kind::Usage`](crate::error::Kind::Usage) when it misses a right or a table.
 pub async fn check(sides: &Sides, wishes: &Wishes, progress: &dyn Progress) -> Result<Preflight> {
     let Looked { source, source_books, target, target_books, columns } =
         look(sides, &wishes.owner, progress).await?;

@@ -4,6 +4,7 @@
 
 mod apply;
 mod apply_locks;
+mod connections;
 mod copying;
 mod deadlines;
 mod demo;
