@@ -210,7 +210,9 @@ impl Server {
     fn options_for(&self, name: &str, reduced: bool) -> PgConnectOptions {
         let options = self.endpoint.connect_options(name);
         if reduced {
-            return options.extra_float_digits(None);
+            // A pooler would leave a name on the server's session, for clients without one to find; and whoever ends ours
+            // by its name would end theirs. Transactions set it for themselves.
+            return options.application_name("").extra_float_digits(None);
         }
         match self.endpoint.side {
             Side::Source => options.options([("default_transaction_read_only", "on")]),

@@ -107,7 +107,11 @@ async fn migrate_on<T>(
     transaction.execute_unprepared(settings).await?;
     let migrated = migrate(&transaction).await;
     let ended = match &migrated {
-        Ok(_) => transaction.commit().await,
+        Ok(_) => {
+            // What is prepared would stay in a pooler's session.
+            transaction.execute_unprepared("DEALLOCATE ALL").await?;
+            transaction.commit().await
+        }
         Err(_) => transaction.rollback().await,
     };
     let done = migrated?;

@@ -11,10 +11,11 @@ use super::guard::schema::SideFacts;
 use super::guard::target_identity::{self, Marking};
 use super::guard::{encoding, hidden_rows, same_database, schema, swapped};
 use super::inventory::{MARKED, SourceBooks, TargetBooks, source_books_query, target_books_query};
-use super::unreached::unreached;
+use super::unreached::{crowded, unreached};
 use crate::book::{Column, CopiedColumns, TABLE};
 use crate::config::{Endpoint, Mapping, Side};
 use crate::error::{Error, Kind, Result};
+
 use crate::postgres::{Fault, Identity, Server, Source, SourceTx, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry;
@@ -74,12 +75,13 @@ pub async fn connect(sides: &Sides, progress: &dyn Progress) -> Result<()> {
     source.and(target)
 }
 
-/// Opens the first connection to `server`.
+/// Opens the first connection to `server`, and behind a pooler as many as a run needs.
 pub async fn reach(server: &Server) -> Result<()> {
     let endpoint = server.endpoint();
     retry::while_starting(server.connect_timeout(), async || server.connect().await)
         .await
-        .map_err(|fault| unreached(fault, endpoint))
+        .map_err(|fault| unreached(fault, endpoint))?;
+    server.make_room().await.map_err(|fault| crowded(fault, server))
 }
 
 /// Asks both sides and lets the guards look at the answers.

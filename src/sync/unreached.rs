@@ -2,7 +2,7 @@
 
 use crate::config::{Endpoint, Side};
 use crate::error::{Error, Kind};
-use crate::postgres::{Fault, Origin};
+use crate::postgres::{Fault, Origin, Server};
 
 /// The error of a first connection to `endpoint`.
 pub(super) fn unreached(fault: Fault, endpoint: &Endpoint) -> Error {
@@ -15,6 +15,19 @@ pub(super) fn unreached(fault: Fault, endpoint: &Endpoint) -> Error {
     Error::new(kind, format!("could not connect to the {}, {endpoint}", endpoint.side))
         .because(fault)
         .hint(hint)
+}
+
+/// The error when the pooler in front of `server` does not lend out what a run needs.
+pub(super) fn crowded(fault: Fault, server: &Server) -> Error {
+    let endpoint = server.endpoint();
+    Error::new(fault.kind_at_start(), format!("could not work through the pooler of the {}, {endpoint}", endpoint.side))
+        .because(fault)
+        .hint(format!(
+            "a run needs {} connections at once, each for a whole transaction: enlarge the pooler's pool, or name the \
+             server itself in {}",
+            server.connections_min(),
+            endpoint.origin.quoted()
+        ))
 }
 
 fn hint(fault: &Fault, endpoint: &Endpoint) -> String {

@@ -1,6 +1,7 @@
 //! What tests stand on: servers, databases, a proxy in between, and ways to look at what a run left.
 
 pub(crate) mod inspect;
+pub(crate) mod pooler;
 pub(crate) mod proxy;
 pub(crate) mod redact;
 pub(crate) mod running;
