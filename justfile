@@ -124,6 +124,12 @@ test *ARGS: (_require "postgresql" "pgbouncer" "procps")
 faults *ARGS: (_require "postgresql" "procps")
     cargo test --quiet --locked --test faults -- "$@"
 
+# Syncs between PostgreSQL 13, 15 and 18, which are fetched into `target/postgresql`
+[group('test')]
+versions: (_require "postgresql")
+    .ci/servers target/postgresql
+    DEWEY_TEST_SERVERS="$PWD/target/postgresql" cargo test --locked --test it versions:: -- --ignored --nocapture
+
 # Measures time and memory beside the ways this tool replaces; arguments are numbers of books
 [group('test')]
 bench *BOOKS: (_require "postgresql")

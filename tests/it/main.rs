@@ -45,3 +45,4 @@ mod undo;
 mod users;
 mod values;
 mod verification;
+mod versions;
