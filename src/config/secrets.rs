@@ -88,7 +88,10 @@ proptest! {
         ]),
     ) {
         for text in [secret.clone(), percent_encoded(&secret)] {
-            for answer in answers(&shape.replace("SECRET", &text)) {
+            let url = shape.replace("SECRET", &text);
+            let environment: Environment = [("DEWEY_TARGET_DATABASE_URL", url.as_str())].into_iter().collect();
+            no_piece_of(&secret, &format!("{environment:?}"))?;
+            for answer in answers(&url) {
                 let shown = shown(&answer);
                 no_piece_of(&secret, &shown)?;
                 no_piece_of(&text, &shown)?;
