@@ -130,6 +130,15 @@ versions: (_require "postgresql")
     .ci/servers target/postgresql
     DEWEY_TEST_SERVERS="$PWD/target/postgresql" cargo test --locked --test it versions:: -- --ignored --nocapture
 
+# Feeds anything to the reading of URLs, for that many seconds or until something is found
+[group('test')]
+fuzz SECONDS="600": (_cargo "cargo-fuzz")
+    rustup run nightly true || rustup toolchain install nightly --profile minimal
+    mkdir -p target/fuzz/corpus
+    cp Cargo.lock tests/fuzz/
+    cargo +nightly fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz url target/fuzz/corpus tests/fuzz/corpus/url -- \
+        -dict=tests/fuzz/url.dict -max_len=400 -max_total_time="$1"
+
 # Measures time and memory beside the ways this tool replaces; arguments are numbers of books
 [group('test')]
 bench *BOOKS: (_require "postgresql")
