@@ -224,8 +224,9 @@ mod tests {
     could not read `DIR/dewey-sync.toml`: line 2: the name of development's column in quotes, or `false` to leave it out
     could not read `DIR/dewey-sync.toml`: line 2: the name of development's column in quotes, or `false` to leave it out
     could not read `DIR/dewey-sync.toml`: line 2: text, a number, a truth value, a time, a list of texts, or `{ sql = "…" }`
-    could not read `DIR/dewey-sync.toml`: line 1: unknown field `colums`, expected one of `columns`, `values`, `labels`
+    could not read `DIR/dewey-sync.toml`: line 1: unknown field `colums`, expected one of `columns`, `values`, `labels`, `owners`
     could not read `DIR/dewey-sync.toml`: line 1: unclosed table, expected `]`
+    could not read `DIR/dewey-sync.toml`: line 1: `ada` is neither the id of a user of production nor `default`
     "#);
     }
 

@@ -293,7 +293,7 @@ pub(super) async fn check_expressions(
     }
     let names: Vec<&str> = decided.iter().map(IdenStatic::as_str).collect();
     let expressions: Vec<String> = decided.iter().map(|column| columns.at_source(*column)).collect();
-    let parsed = source.parse(&format!("SELECT {} FROM {TABLE} LIMIT 0", expressions.join(", "))).await;
+    let parsed = source.parse(&format!("SELECT id, {} FROM {TABLE} LIMIT 0", expressions.join(", "))).await;
     parsed.map_err(|fault| {
         let doing =
             format!("could not compute `{}` as `{}` says", names.join("`, `"), mapping.path.display());

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::guards::{check as check_guard, passes};
 use crate::support::inspect::{dump, tuples};
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::execute;
@@ -178,4 +179,84 @@ async fn types_that_production_has_widened() {
       createdAt = { sql = """("createdAt" AT TIME ZONE 'UTC')::timestamp(3)""" }
       readDate = { sql = '"readDate"::timestamp(3)' }
     "#);
+}
+
+/// A sandbox whose `dewey-sync.toml` says this.
+async fn decided(lines: &str) -> Sandbox {
+    let sandbox = Sandbox::with_books(40).await;
+    fs::write(sandbox.directory().join("dewey-sync.toml"), lines).unwrap();
+    sandbox
+}
+
+#[tokio::test]
+async fn an_optional_column_that_a_side_lacks_is_left_out_and_told() {
+    for (in_source, in_target, said) in [
+        (r#"ALTER TABLE "Book" DROP "readDate""#, "", "note: `readDate` is not copied: production lacks it"),
+        (
+            "",
+            r#"ALTER TABLE "Book" DROP "createdAt""#,
+            "note: `createdAt` is not copied: development lacks it",
+        ),
+        (
+            r#"ALTER TABLE "Book" DROP "updatedAt""#,
+            "",
+            "note: `updatedAt` is not copied: production lacks it",
+        ),
+    ] {
+        let sandbox = decided("").await;
+        execute(&sandbox.source_admin_url(), in_source).await;
+        execute(&sandbox.target_admin_url(), in_target).await;
+        let run = passes(&sandbox, &["sync", "--yes"]).await;
+        assert!(run.stderr.contains(said), "{run:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_expression_is_one_expression_on_the_source_and_nothing_else() {
+    for sql in [
+        "title); COMMIT; DROP TABLE \\\"Book\\\"; --",
+        "title)::text; SELECT (1",
+        "title; SELECT title",
+        "no_such_column",
+        "count(title)",
+        "(title",
+        "",
+    ] {
+        let sandbox = decided(&format!("[values]\ntitle = {{ sql = \"{sql}\" }}\n")).await;
+        let before = tuples(&sandbox.source_admin_url()).await;
+        let run = sandbox.run(&["sync", "--yes"]).await;
+        assert_eq!(run.code, Some(2), "{sql}: {run:?}");
+        assert!(run.stderr.starts_with("error: could not compute `title` as `"), "{sql}: {run:?}");
+        assert!(tuples(&sandbox.source_admin_url()).await == before, "{sql}");
+    }
+    let commented = decided("[values]\ntitle = { sql = \"upper(title) -- a comment\" }\n").await;
+    passes(&commented, &["sync", "--yes"]).await;
+    let [source, target] =
+        [("upper(title)", commented.source_admin_url()), ("title", commented.target_admin_url())].map(
+            |(title, url)| dump(&url, &format!(r#"SELECT isbn13, {title} FROM "Book" ORDER BY isbn13"#)),
+        );
+    assert_eq!(source, target);
+}
+
+#[tokio::test]
+async fn an_expression_that_changes_from_one_look_to_the_next_is_no_success() {
+    let sandbox = decided("[values]\ntitle = { sql = \"title || random()\" }\n").await;
+    let run = sandbox.run(&["sync", "--yes"]).await;
+    assert_eq!(run.code, Some(4), "{run:?}");
+    assert!(run.stderr.contains("state: `\"Book\"` is unchanged"), "{run:?}");
+}
+
+#[tokio::test]
+async fn a_difference_that_no_line_decides_wants_the_applications_schema() {
+    for in_target in [
+        r#"ALTER TABLE "Book" DROP isbn10"#,
+        r#"ALTER TABLE "Book" ALTER "pageCount" TYPE text"#,
+        r#"ALTER TABLE "Book" ALTER visibility DROP DEFAULT, ALTER visibility TYPE text"#,
+    ] {
+        let sandbox = decided("").await;
+        execute(&sandbox.target_admin_url(), in_target).await;
+        let said = check_guard(&sandbox, &["sync", "--yes"]).await;
+        let hint = "hint: bring both databases to the same version of the application's schema";
+        assert!(said.contains(hint), "{in_target}: {said}");
+    }
 }
