@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "support code panics for the test that called it")]
 
 mod apply;
+mod apply_agreed;
 mod apply_locks;
 mod connections;
 mod copying;

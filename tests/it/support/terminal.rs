@@ -46,6 +46,14 @@ impl Terminal {
         self.seen.drain(..end).collect()
     }
 
+    /// Reads on until `text` or `other` is on the screen; what came before `text`, if it was that.
+    pub(crate) async fn until_either(&mut self, text: &str, other: &str) -> Option<String> {
+        while !self.seen.contains(text) && !self.seen.contains(other) {
+            assert!(self.read().await, "neither `{text}` nor `{other}` came: {}", self.seen);
+        }
+        if self.seen.contains(text) { Some(self.until(text).await) } else { None }
+    }
+
     pub(crate) async fn answer(&mut self, keys: &str) {
         self.pty.write_all(keys.as_bytes()).await.unwrap();
     }
