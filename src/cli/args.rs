@@ -165,6 +165,9 @@ pub(super) struct SyncArgs {
     #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "newest", conflicts_with = "dry_run")]
     #[arg(value_parser = resume)]
     pub(super) resume: Option<Resume>,
+    /// Write the summary, success or failure, to this file: one JSON object
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub(super) report: Option<PathBuf>,
     /// Where the transactions end [default: staged]
     #[arg(long, value_enum)]
     pub(super) strategy: Option<Strategy>,

@@ -8,6 +8,7 @@ mod migrate;
 mod output;
 mod panic;
 mod prompt;
+mod report;
 mod session;
 mod setup;
 mod signals;

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::args::SyncArgs;
 use super::output::{error_json, grouped, plural, print, print_json};
 use super::prompt::{Prompt, changed, owned, replaced};
+use super::report::Report;
 use super::session::Session;
 use crate::error::Result;
 use crate::sync::changes::Changes;
@@ -21,13 +22,20 @@ use crate::sync::{self, Begun, ENGINE, MODE, Prepared, Request, Synced, UNCHANGE
 
 pub(super) async fn run(session: &Session, args: &SyncArgs) -> Result<()> {
     let started = Instant::now();
+    let report = args.report.as_deref().map(Report::create).transpose()?;
     let tally = Tally::new(&session.screen);
     let mut begun = None;
     let done = Box::pin(sync(session, args, &tally, &mut begun)).await;
     let done = done.map_err(|error| session.interruption.attribute(error));
     session.screen.clear();
     let ended = Ended { args, begun, summary: tally.summary(), duration: started.elapsed() };
+    if let Some(report) = report {
+        report.write(&ended.json(&done));
+    }
     if session.screen.is_json() {
+        if let Ok(Done::DryRun(prepared, compared)) = &done {
+            print_json(&ended.preview_json(prepared, compared));
+        }
         session.end(&ended.json(&done));
     } else if let Ok(done) = &done {
         print(&ended.text(done));
@@ -102,9 +110,6 @@ struct Ended<'a> {
 
 impl Ended<'_> {
     fn json(&self, done: &Result<Done>) -> serde_json::Value {
-        if let Ok(Done::DryRun(prepared, compared)) = done {
-            print_json(&self.preview_json(prepared, compared));
-        }
         let (outcome, exit_code) = match done {
             Ok(Done::Synced(Synced { nothing_to_do: true, .. })) => ("unchanged", 0),
             Ok(Done::Synced(_)) => ("verified", 0),

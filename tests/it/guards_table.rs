@@ -19,7 +19,7 @@ const ATOMIC: &[&str] = &["sync", "--yes", "--strategy", "atomic"];
 const SYNC: &[&str] = &["sync", "--yes"];
 
 /// Guard, what breaks a pair that was synced once and has something to do, and the call.
-const TABLE: [(&str, On, &[&str]); 9] = [
+const TABLE: [(&str, On, &[&str]); 11] = [
     (
         "swapped",
         Source(
@@ -64,6 +64,8 @@ const TABLE: [(&str, On, &[&str]); 9] = [
         SYNC,
     ),
     ("empty source", Source(r#"DELETE FROM "Book""#), SYNC),
+    ("schema", Source(r#"ALTER TABLE "Book" RENAME "pageCount" TO pages"#), SYNC),
+    ("schema, without a line that mends it", Target(r#"ALTER TABLE "Book" DROP title"#), SYNC),
 ];
 
 #[tokio::test]
@@ -145,6 +147,22 @@ async fn every_guard_says_why_and_what_to_do_and_leaves_both_sides_alone() {
 
     state: `"Book"` is unchanged
     hint: check the source's URL and its `schema` parameter; if production has no books, add `--allow-empty-source`
+
+    schema: sync --yes
+    error: could not match the columns of `"Book"` on both sides
+    caused by: production has `pages` and lacks `pageCount`, which may be the same
+
+    state: `"Book"` is unchanged
+    hint: add to `DIR/dewey-sync.toml`, each line under its heading:
+      [columns]
+      pages = "pageCount"
+
+    schema, without a line that mends it: sync --yes
+    error: could not match the columns of `"Book"` on both sides
+    caused by: development lacks `title`, without which books cannot be told apart or shown
+
+    state: `"Book"` is unchanged
+    hint: bring both databases to the same version of the application's schema
 
     target identity, never marked
     error: could not take DB at 127.0.0.1:TARGET for a development database

@@ -30,6 +30,7 @@ mod migrations;
 mod owners;
 mod pooler;
 mod prompts;
+mod report;
 mod resume;
 mod retries;
 mod round_trips;
