@@ -87,7 +87,7 @@ pub async fn reach(server: &Server) -> Result<()> {
 /// Asks both sides and lets the guards look at the answers.
 ///
 /// # Errors
-/// A guard's; or that of a query, whose kind is [`Kind::Usage`](crate::error::Kind::Usage) when it misses a right or a table.
+/// A guard's; or that of a query, whose kind is [`Kind::Usage`] when it misses a right or a table.
 pub async fn check(sides: &Sides, wishes: &Wishes, progress: &dyn Progress) -> Result<Preflight> {
     let Looked { source, source_books, target, target_books, columns } =
         look(sides, &wishes.owner, progress).await?;
