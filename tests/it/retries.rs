@@ -92,6 +92,27 @@ async fn a_transient_error_raised_n_times_is_retried_n_times_with_growing_jitter
 }
 
 #[tokio::test]
+async fn a_commit_that_did_not_happen_leaves_no_doubt_once_the_claim_was_free() {
+    let sandbox = sandbox_with_ledger(40).await;
+    // The first COMMIT ends its own session; what comes after is refused for good.
+    let dying = r#"
+        CREATE SEQUENCE died;
+        CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN IF nextval('died') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER die AFTER INSERT ON "Book" DEFERRABLE INITIALLY DEFERRED
+          FOR EACH ROW EXECUTE FUNCTION die();
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN IF (SELECT is_called FROM died) THEN RAISE 'no' USING ERRCODE = '23514'; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON "Book" FOR EACH ROW EXECUTE FUNCTION refuse()"#;
+    execute(&sandbox.target_url(), dying).await;
+    let run = sync(&sandbox, "atomic", &[]).await;
+    assert_eq!((run.code, retries(&run).len()), (Some(5), 1), "{run:?}");
+    assert_eq!(retries(&run)[0]["class"], "ambiguous");
+    assert_eq!(run.json_end()["error"]["state"], r#"`"Book"` is unchanged"#);
+    assert_eq!(dump(&sandbox.target_url(), BOOKS), b"");
+}
+
+#[tokio::test]
 async fn one_failure_more_than_allowed_ends_the_run_and_the_error_counts_the_retries() {
     let sandbox = sandbox_with_ledger(40).await;
     for ((strategy, table), what) in INSERTING.into_iter().zip([
