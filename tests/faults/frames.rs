@@ -89,7 +89,7 @@ const WORDS: usize = 5;
 fn label(text: &str) -> String {
     let statements = text.split(';').map(str::trim).filter(|statement| !statement.is_empty());
     let settles = |statement: &&str| {
-        ["BEGIN", "SET LOCAL", "SET TRANSACTION", "SELECT current_setting", "DEALLOCATE"]
+        ["BEGIN", "SET LOCAL", "SET TRANSACTION", "SELECT current_setting", "SELECT set_config", "DEALLOCATE"]
             .iter()
             .any(|start| statement.starts_with(start))
     };
