@@ -138,7 +138,6 @@ pub async fn look(sides: &Sides, wanted: &Wanted, progress: &dyn Progress) -> Re
     if let Some(text) = same_database::notice(&source, &target) {
         progress.event(&Event::Notice { text });
     }
-    schema::table(SideFacts { endpoint: at_source, facts: &source })?;
     hidden_rows::check(at_source, &source)?;
     hidden_rows::check(at_target, &target)?;
     let (columns, notices) = schema::check(

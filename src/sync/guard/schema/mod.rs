@@ -97,15 +97,11 @@ pub(in crate::sync) fn unique_keys(source: &Facts, target: &Facts) -> Vec<String
 /// # Errors
 /// [`Kind::Usage`] when there is no book table, or in the target none of users.
 pub fn tables(side: SideFacts<'_>) -> Result<()> {
-    table(side)?;
+    if side.facts.columns.is_none() {
+        return Err(missing_table(side.endpoint, TABLE));
+    }
     let needs_users = side.endpoint.side == Side::Target;
     if needs_users && !side.facts.users { Err(missing_table(side.endpoint, OWNER_TABLE)) } else { Ok(()) }
-}
-
-/// # Errors
-/// [`Kind::Usage`] when there is no book table.
-pub fn table(side: SideFacts<'_>) -> Result<()> {
-    if side.facts.columns.is_none() { Err(missing_table(side.endpoint, TABLE)) } else { Ok(()) }
 }
 
 /// The oldest version with all the functions that are used.
