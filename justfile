@@ -90,7 +90,7 @@ fmt *ARGS:
 [group('check')]
 lint:
     cargo clippy --workspace --all-targets --locked -- --deny warnings
-    cargo clippy --test faults --locked -- --deny warnings
+    cargo clippy --test faults --test versions --locked -- --deny warnings
 
 # Builds the documentation, warnings are errors
 [group('check')]
@@ -126,9 +126,9 @@ faults *ARGS: (_require "postgresql" "procps")
 
 # Syncs between PostgreSQL 13, 15 and 18, which are fetched into `target/postgresql`
 [group('test')]
-versions: (_require "postgresql")
+versions: (_require "postgresql" "curl")
     .ci/servers target/postgresql
-    DEWEY_TEST_SERVERS="$PWD/target/postgresql" cargo test --locked --test it versions:: -- --ignored --nocapture
+    DEWEY_TEST_SERVERS="$PWD/target/postgresql" cargo test --quiet --locked --test versions -- --nocapture
 
 # Feeds anything to the reading of URLs, for that many seconds or until something is found
 [group('test')]

@@ -47,4 +47,3 @@ mod undo;
 mod users;
 mod values;
 mod verification;
-mod versions;
