@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sea_orm::{IdenStatic, Iterable};
 
-use super::{Column, quoted, read_type};
+use super::{Column, comparable_type, quoted, read_type};
 
 /// The columns that travel between two schemas, in the entity's order: what every row's digest covers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct CopiedColumns {
     names: Vec<&'static str>,
     /// Expressions on the source by the target's column, where that is not the source's column of the same name.
     at_source: BTreeMap<&'static str, String>,
+    /// Types of the target's columns whose binary format is not that of the comparable type.
+    stored_as: BTreeMap<&'static str, String>,
     made_up: Vec<MadeUp>,
 }
 
@@ -22,6 +24,8 @@ pub struct MadeUp {
     pub column: String,
     /// An SQL literal.
     pub literal: String,
+    /// A built-in type with the column's binary format, where there is one.
+    pub binary_type: Option<String>,
 }
 
 impl CopiedColumns {
@@ -36,9 +40,21 @@ impl CopiedColumns {
         self.at_source.extend(at_source.map(|expression| (column.as_str(), expression)));
     }
 
+    /// Says that the target stores `column` in the binary format of another built-in type.
+    pub fn store_as(&mut self, column: Column, binary_type: String) {
+        if binary_type != comparable_type(column) {
+            self.stored_as.insert(column.as_str(), binary_type);
+        }
+    }
+
+    /// The built-in type with the binary format of the target's column.
+    pub fn binary_type(&self, column: Column) -> &str {
+        self.stored_as.get(column.as_str()).map_or_else(|| comparable_type(column), String::as_str)
+    }
+
     /// Adds what new books get in a column that is not copied.
-    pub fn make_up(&mut self, column: String, literal: String) {
-        self.made_up.push(MadeUp { column, literal });
+    pub fn make_up(&mut self, made_up: MadeUp) {
+        self.made_up.push(made_up);
     }
 
     /// Whether `column` travels.
@@ -81,7 +97,8 @@ impl CopiedColumns {
             Some(expression) => format!("{} = {expression}", column.as_str()),
             None => column.as_str().to_owned(),
         });
-        let made_up = self.made_up.iter().map(|MadeUp { column, literal }| format!("{column} = {literal}"));
+        let made_up =
+            self.made_up.iter().map(|MadeUp { column, literal, .. }| format!("{column} = {literal}"));
         copied.chain(made_up).collect()
     }
 }

@@ -9,6 +9,7 @@ use crate::retry::Policy;
 use crate::sync::guard::dependents::Agreement;
 use crate::sync::guard::empty_source::EmptySource;
 use crate::sync::guard::owner::Wanted;
+use crate::sync::import::Engine;
 use crate::sync::resume::Resume;
 use crate::sync::strategy::{Strategy, Tuning};
 
@@ -171,6 +172,9 @@ pub(super) struct SyncArgs {
     /// Where the transactions end [default: staged]
     #[arg(long, value_enum)]
     pub(super) strategy: Option<Strategy>,
+    /// How books are written [default: insert]
+    #[arg(long, value_enum, hide_short_help = true, help_heading = "Tuning")]
+    pub(super) engine: Option<Engine>,
     #[command(flatten)]
     pub(super) tuning: TuningArgs,
 }

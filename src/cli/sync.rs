@@ -14,11 +14,12 @@ use crate::sync::changes::Changes;
 use crate::sync::compare::Compared;
 use crate::sync::guard::dependents::{describe, losses};
 use crate::sync::guard::target_identity::{Marking, unmarked};
+use crate::sync::import::Engine;
 use crate::sync::preflight::{Preflight, Sides, Wishes};
 use crate::sync::report::{Summary, Tally};
 use crate::sync::resume::Resume;
 use crate::sync::strategy::{Strategy, Verified};
-use crate::sync::{self, Begun, ENGINE, MODE, Prepared, Request, Synced, UNCHANGED};
+use crate::sync::{self, Begun, MODE, Prepared, Request, Synced, UNCHANGED};
 
 pub(super) async fn run(session: &Session, args: &SyncArgs) -> Result<()> {
     let started = Instant::now();
@@ -93,6 +94,7 @@ fn request(args: &SyncArgs) -> Request {
             empty_source: args.empty_source(),
         },
         strategy: args.strategy,
+        engine: args.engine,
         resume: args.resume.unwrap_or(Resume::Offer),
         tuning: args.tuning.tuning(),
         os_user: whoami::username().unwrap_or_default(),
@@ -127,7 +129,7 @@ impl Ended<'_> {
             "exit_code": exit_code,
             "strategy": self.strategy(),
             "mode": MODE,
-            "engine": ENGINE,
+            "engine": self.engine(),
             "counts": self.summary.counts,
             "batches": self.summary.batches,
             "retries": self.summary.retries,
@@ -141,6 +143,10 @@ impl Ended<'_> {
     /// That of the run; before there is one, that of the call.
     fn strategy(&self) -> Strategy {
         self.begun.map_or_else(|| self.args.strategy.unwrap_or_default(), |begun| begun.strategy)
+    }
+
+    fn engine(&self) -> Engine {
+        self.begun.map_or_else(|| self.args.engine.unwrap_or_default(), |begun| begun.engine)
     }
 
     fn preview_json(&self, prepared: &Prepared, compared: &Compared) -> serde_json::Value {

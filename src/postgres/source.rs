@@ -72,6 +72,14 @@ impl SourceTx<'_> {
         Ok(select.stream(&self.0).await?)
     }
 
+    /// The messages of a COPY TO STDOUT, as they arrive.
+    pub fn copy_out(
+        &self,
+        statement: &str,
+    ) -> impl Stream<Item = Result<impl AsRef<[u8]> + use<>, Fault>> + Send {
+        self.0.copy_out(statement)
+    }
+
     /// From now on waits this long for an answer, or for the next row of one. The server's own time-out stays: while
     /// rows wait for the other side, it goes on.
     pub fn limit(&self, limit: impl Into<Limit>) {

@@ -114,6 +114,34 @@ impl<'server> Tx<'server> {
         done
     }
 
+    /// Runs a COPY FROM STDIN with these bytes; how many rows it inserted.
+    pub async fn copy_in(&self, statement: &str, bytes: &[u8]) -> Result<u64, Fault> {
+        self.request(async |connection| {
+            let mut copy = connection.copy_in_raw(statement).await?;
+            copy.send(bytes).await?;
+            copy.finish().await
+        })
+        .await
+        .map_err(|error| Fault::from(&error))
+    }
+
+    /// The messages of a COPY TO STDOUT as they arrive; each within the limit. A stream dropped before its end leaves the
+    /// poison, and a connection that can only be closed.
+    pub(super) fn copy_out(
+        &self,
+        statement: &str,
+    ) -> impl Stream<Item = Result<impl AsRef<[u8]> + use<>, Fault>> + Send {
+        async_stream::try_stream! {
+            let mut connection = self.connection.lock().await;
+            let failed_before = self.poisoned.swap(true, Ordering::AcqRel);
+            let mut messages = self.within_limit(connection.copy_out_raw(statement)).await??;
+            while let Some(message) = self.within_limit(messages.next()).await? {
+                yield message?;
+            }
+            self.poisoned.store(failed_before, Ordering::Release);
+        }
+    }
+
     /// From now on waits as `limit` says for an answer; the server's own time-out stays.
     pub fn limit(&self, limit: impl Into<Limit>) {
         *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = limit.into();

@@ -4,34 +4,35 @@ use std::pin::pin;
 
 use dewey_sync_entity::book;
 use futures_util::{Stream, StreamExt};
-use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, EntityTrait, IdenStatic, Iterable, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::sea_query::Expr;
+use sea_orm::{EntityTrait, IdenStatic, Iterable, QueryFilter, QueryOrder, QuerySelect, Select};
 use sqlx::Row;
 
 use super::plan::Range;
+use super::remap::Remap;
 use crate::book::{
-    Column, CopiedColumns, KEY, Model, OTHER_KEY, Role, SourceBook, TABLE, comparable_type, role,
+    Column, CopiedColumns, KEY, Model, OTHER_KEY, OwnerMap, Role, SourceBook, TABLE, comparable_type, quoted,
+    role,
 };
 use crate::postgres::fingerprint::{Rows, bucket};
 use crate::postgres::{Fault, SourceTx};
 
-/// PostgreSQL takes at most 65,535 parameters a statement and a row of the stage has 22.
-pub const CHUNK_ROWS_MAX: u64 = 2_900;
-
-/// Text of a chunk, in bytes. A chunk ends with the book that reaches it.
+/// Text of a chunk, in bytes.
 const CHUNK_BYTES: usize = 8 << 20;
 
 /// Where a chunk ends at the latest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkSize {
-    rows: u64,
-    bytes: usize,
+    /// Rows at most.
+    pub rows: u64,
+    /// Bytes; a chunk ends with the book that reaches them.
+    pub bytes: usize,
 }
 
 impl ChunkSize {
-    /// For a batch of `books`.
-    pub fn of(books: u64) -> Self {
-        Self { rows: Ord::clamp(books, 1, CHUNK_ROWS_MAX), bytes: CHUNK_BYTES }
+    /// For a batch of `books`, of which at most `rows_max` go into one statement.
+    pub fn of(books: u64, rows_max: u64) -> Self {
+        Self { rows: Ord::clamp(books, 1, rows_max), bytes: CHUNK_BYTES }
     }
 
     /// Half of it, `times` over; whatever bounds the chunks becomes less.
@@ -45,22 +46,43 @@ impl ChunkSize {
 #[derive(Debug)]
 pub struct Chunk(pub Vec<SourceBook>);
 
-/// The books of `range` in order of ids.
-pub fn of_range(columns: &CopiedColumns, range: &Range) -> Select<book::Entity> {
-    let mut select = all(columns);
-    if let Some(after) = range.after {
-        select = select.filter(Column::Id.gt(after));
-    }
-    if let Some(through) = range.through {
-        select = select.filter(Column::Id.lte(through));
-    }
-    select.order_by_asc(Column::Id)
+/// Which books of the source.
+#[derive(Debug, Clone, Copy)]
+pub enum Books<'a> {
+    /// Those of a range, in order of ids.
+    Range(&'a Range),
+    /// Those whose keys fall into one of these buckets.
+    Buckets(&'a [i32]),
 }
 
-/// The books whose keys fall into one of `buckets`.
-pub fn of_buckets(columns: &CopiedColumns, rows: Rows<'_>, buckets: &[i32]) -> Select<book::Entity> {
-    let bucket = bucket(columns, rows);
-    all(columns).filter(Expr::cust(bucket).is_in(buckets.iter().copied()))
+impl Books<'_> {
+    /// As SeaORM reads them.
+    fn select(self, columns: &CopiedColumns, owners: &OwnerMap) -> Select<book::Entity> {
+        let select = all(columns).filter(Expr::cust(self.condition(columns, owners)));
+        match self {
+            Self::Range(_) => select.order_by_asc(Column::Id),
+            Self::Buckets(_) => select,
+        }
+    }
+
+    /// A query for `values`, which are expressions on the source.
+    pub fn query(self, values: &str, columns: &CopiedColumns, owners: &OwnerMap) -> String {
+        let order = match self {
+            Self::Range(_) => format!(" ORDER BY {TABLE}.{}", quoted(Column::Id)),
+            Self::Buckets(_) => String::new(),
+        };
+        format!("SELECT {values} FROM {TABLE} WHERE {}{order}", self.condition(columns, owners))
+    }
+
+    fn condition(self, columns: &CopiedColumns, owners: &OwnerMap) -> String {
+        match self {
+            Self::Range(range) => range.condition(&quoted(Column::Id)),
+            Self::Buckets(buckets) => {
+                let list: Vec<String> = buckets.iter().map(i32::to_string).collect();
+                format!("{} IN ({})", bucket(columns, Rows::OfSource(owners)), list.join(", "))
+            }
+        }
+    }
 }
 
 /// Every column of the entity. One that does not travel is read as a constant, because the source may lack it.
@@ -87,13 +109,14 @@ fn as_read(column: Column, expression: &str) -> String {
     format!("({expression})::{read}")
 }
 
-/// The books of `select` in chunks of at most `size`. Rows are read from the wire only as
-/// chunks are taken.
+/// The books in chunks of at most `size`. Rows are read from the wire only as chunks are taken.
 pub fn chunks<'tx>(
     source: &'tx SourceTx<'_>,
-    select: Select<book::Entity>,
+    books: Books<'_>,
+    Remap { columns, owners, .. }: &Remap,
     size: ChunkSize,
-) -> impl Stream<Item = Result<Chunk, Fault>> + 'tx {
+) -> impl Stream<Item = Result<Chunk, Fault>> + use<'tx> {
+    let select = books.select(columns, owners);
     async_stream::try_stream! {
         let books = source.books(select).await?;
         let mut books = pin!(books);

@@ -44,6 +44,7 @@ use consent::Consent;
 use guard::dependents::{Dependents, losses};
 use guard::owner::{Found, Owner, Owners, User};
 use guard::target_identity::Marking;
+use import::Engine;
 use preflight::{Preflight, Sides, Wishes};
 use register::{begin, record};
 use remap::Remap;
@@ -59,9 +60,6 @@ pub const UNCHANGED: &str = "`\"Book\"` is unchanged";
 
 /// The only mode of this version: every row travels.
 pub const MODE: &str = "full";
-
-/// The only engine of this version: SeaORM's `insert_many`.
-pub const ENGINE: &str = "insert";
 
 /// The questions that only a person can answer. No transaction is open while one waits.
 #[async_trait]
@@ -98,6 +96,8 @@ pub struct Request {
     pub wishes: Wishes,
     /// Where transactions end; `None` is that of the run that is resumed, else [`Strategy::default`].
     pub strategy: Option<Strategy>,
+    /// How books are written; `None` as above.
+    pub engine: Option<Engine>,
     /// Whether to go on with an unfinished run.
     pub resume: Resume,
     /// Numbers.
@@ -126,6 +126,8 @@ pub struct Begun {
     pub run_id: i64,
     /// Where its transactions end.
     pub strategy: Strategy,
+    /// How it writes books.
+    pub engine: Engine,
 }
 
 /// Fills the target with the books of the source. `begun` is set as soon as there is a row in the ledger.
@@ -152,8 +154,8 @@ pub async fn run(
         unless_cancelled(cancel, SYNC, begin(sides, request, &prepared)).await
     });
     let tenure = tenure.await.map_err(unchanged)?;
-    let strategy = prepared.strategy;
-    *begun = Some(Begun { run_id: tenure.run_id, strategy });
+    let Prepared { strategy, engine, .. } = prepared;
+    *begun = Some(Begun { run_id: tenure.run_id, strategy, engine });
     if let Some(verified) = equal {
         let done = nothing_to_do(owners, verified, progress);
         record(sides, tenure, Ok(verified), "unchanged", request.tuning.retry, progress).await?;
@@ -167,7 +169,7 @@ pub async fn run(
         None => only_in_target.then(|| found.target.now.clone()),
     };
     let remap = Remap { owners: owners.map(), columns: found.columns.clone(), updated_at };
-    let job = Job { sides, tenure, frozen, remap, tuning: request.tuning, cancel, progress };
+    let job = Job { sides, tenure, frozen, remap, engine, tuning: request.tuning, cancel, progress };
     let consent = Consent { ask, lock, found, owners, agreement: request.wishes.agreement };
     let work = async {
         match strategy {
@@ -230,6 +232,8 @@ pub struct Prepared {
     pub owners: Owners,
     /// Where the transactions end.
     pub strategy: Strategy,
+    /// How books are written.
+    pub engine: Engine,
     /// The run that goes on.
     pub resumed: Option<Unfinished>,
     /// The proof that there is nothing to do.
@@ -300,7 +304,9 @@ async fn look(sides: &Sides, request: &Request, ask: &dyn Ask, progress: &Tally<
     ask.show(&found, &owners);
     let strategy = resumed.as_ref().map(|unfinished| unfinished.strategy);
     let strategy = strategy.or(request.strategy).unwrap_or_default();
-    Ok(Prepared { found, owners, strategy, resumed, equal: None })
+    let engine = request.engine.or(resumed.as_ref().map(|unfinished| unfinished.engine)).unwrap_or_default();
+    engine.check(strategy, &found.columns).map_err(unchanged)?;
+    Ok(Prepared { found, owners, strategy, engine, resumed, equal: None })
 }
 
 fn nothing_to_do(owners: &Owners, verified: &Verified, progress: &Tally<'_>) -> Synced {

@@ -89,6 +89,14 @@ impl Plan {
 }
 
 impl Range {
+    /// The condition on the ids in column `id` of some table, as SQL.
+    pub fn condition(&self, id: &str) -> String {
+        let after = self.after.map(|after| format!("{id} > {after}"));
+        let through = self.through.map(|through| format!("{id} <= {through}"));
+        let bounds: Vec<String> = after.into_iter().chain(through).collect();
+        if bounds.is_empty() { "true".into() } else { bounds.join(" AND ") }
+    }
+
     /// The checkpoint of this range's batch, when it is copied for the first time.
     pub fn checkpoint(&self) -> Checkpoint {
         Checkpoint {

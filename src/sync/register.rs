@@ -7,7 +7,7 @@ use super::guard::target_identity::Marking;
 use super::preflight::{Preflight, Sides};
 use super::report::Tally;
 use super::strategy::Verified;
-use super::{ENGINE, MODE, Prepared, Request};
+use super::{MODE, Prepared, Request};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::run::{self, NewRun, RunEnd, Tenure};
 use crate::postgres::{Fault, Target};
@@ -15,7 +15,7 @@ use crate::retry::{Policy, retry};
 
 /// The ledger brought up to date, the target marked, the run's row written, every other run ended.
 pub(super) async fn begin(sides: &Sides, request: &Request, prepared: &Prepared) -> Result<Tenure> {
-    let Prepared { found, owners, strategy, resumed, .. } = prepared;
+    let Prepared { found, owners, strategy, engine, resumed, .. } = prepared;
     let Sides { source, target, .. } = sides;
     let failed =
         |doing: &'static str| move |fault: Fault| Error::new(fault.kind_at_start(), doing).because(fault);
@@ -41,7 +41,7 @@ pub(super) async fn begin(sides: &Sides, request: &Request, prepared: &Prepared)
         target: target.server().endpoint().to_string(),
         source_identity: Some(found.source.identity.clone()),
         target_identity: found.target.identity.clone(),
-        how: Some([strategy.name(), MODE, ENGINE]),
+        how: Some([strategy.name(), MODE, engine.name()]),
         owner: owners.others.as_ref().map(Owner::id),
     };
     run::begin(target, &new).await.map_err(failed("could not begin the run in the ledger"))

@@ -27,7 +27,7 @@ impl Remap {
     pub fn apply(&self, SourceBook(book): SourceBook) -> Result<TargetBook> {
         let source_id = book.id;
         let owner =
-            self.owners.owner_of(SourceUserId(book.owner_id)).ok_or_else(|| unmapped(book.owner_id))?;
+            self.owners.owner_of(SourceUserId(book.owner_id)).ok_or_else(|| unmapped(Some(book.owner_id)))?;
         let mut book = book.into_active_model().reset_all();
         for column in Column::iter() {
             match role(column) {
@@ -43,10 +43,14 @@ impl Remap {
     }
 }
 
-fn unmapped(owner: i32) -> Error {
+/// The error of a book of a user in the source, if it is known which, whose books nobody owns in the target.
+pub(super) fn unmapped(owner: Option<i32>) -> Error {
+    let owner = owner.map_or_else(|| "N".to_owned(), |owner| owner.to_string());
     Error::new(Kind::NotCompleted, "could not find an owner for a book")
         .because(format!("production's user {owner} came meanwhile, and nobody owns that user's books here"))
-        .hint(format!("add `\"{owner}\" = N` or `default = N` under `[owners]`"))
+        .hint(format!(
+            "add `\"{owner}\" = M` or `default = M` under `[owners]`; `dewey-sync doctor` names such users"
+        ))
 }
 
 #[cfg(test)]

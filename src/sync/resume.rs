@@ -5,6 +5,7 @@ use dewey_sync_entity::user;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::guard::owner::{Owner, User, Wanted};
+use super::import::Engine;
 use super::plan::Frozen;
 use super::preflight::{Preflight, Sides};
 use super::strategy::Strategy;
@@ -31,6 +32,8 @@ pub struct Unfinished {
     pub run_id: i64,
     /// Where its transactions end.
     pub strategy: Strategy,
+    /// How it wrote books.
+    pub engine: Engine,
     /// When it began, RFC 3339.
     pub started_at: String,
     /// How it stopped.
@@ -114,6 +117,7 @@ fn unfinished(run: run::Model, owner: Option<User>) -> Result<Unfinished, String
         (Some(strategy), Ok(frozen)) => Ok(Unfinished {
             run_id: run.run_id,
             strategy,
+            engine: run.engine.as_deref().and_then(Engine::named).unwrap_or_default(),
             started_at: run.started_at.to_rfc3339(),
             state: run.state,
             others: owner.map(|user| Owner { user, how: "of the run that is resumed" }),

@@ -5,7 +5,7 @@ use sea_orm::{IdenStatic, Iterable};
 use serde_json::{Value, json};
 
 use crate::support::inspect::{BOOKS, dump, statements_by_session};
-use crate::support::sandbox::Sandbox;
+use crate::support::sandbox::{Sandbox, WAYS};
 use crate::support::servers::execute;
 
 /// Makes every book of the target another one than the source's.
@@ -16,37 +16,39 @@ const DEVELOPER_ID: i32 = 4711;
 
 #[tokio::test]
 async fn no_books_sync() {
-    check(0, &["staged", "atomic", "batched"]).await;
+    check(0, &WAYS).await;
 }
 
 #[tokio::test]
 async fn a_shelf_of_awkward_books_syncs_byte_for_byte() {
-    check(357, &["staged", "atomic", "batched", "staged", "atomic"]).await;
+    check(357, &WAYS).await;
 }
 
 #[tokio::test]
 async fn ten_thousand_books_sync_byte_for_byte() {
-    check(10_000, &["staged", "atomic", "batched"]).await;
+    check(10_000, &WAYS).await;
 }
 
-/// Syncs once by each of `strategies`; from the second time on each book has another title in the target.
-async fn check(books: u32, strategies: &[&str]) {
+/// Syncs once in each of `ways`; from the second time on each book has another title in the target.
+async fn check(books: u32, ways: &[(&str, &str)]) {
     let sandbox = sandbox(books).await;
     let expected = dump(&sandbox.source_admin_url(), BOOKS);
     let mut old_books = 0;
-    for strategy in strategies {
+    for (strategy, engine) in ways {
         execute(&sandbox.target_admin_url(), OTHER_TITLES).await;
-        let run = sandbox.run(&["sync", "--yes", "--output", "json", "--strategy", strategy]).await;
+        let call = ["sync", "--yes", "--output", "json", "--strategy", strategy, "--engine", engine];
+        let run = sandbox.run(&call).await;
 
         assert_eq!(run.code, Some(0), "{run:?}");
         let end = run.json_end();
         assert_eq!(end["counts"], counts(strategy, books, old_books), "{strategy}");
         assert_eq!(end["fingerprint"]["rows"], books);
         let outcome = if books == 0 { "unchanged" } else { "verified" };
-        assert_eq!((&end["strategy"], &end["outcome"]), (&json!(strategy), &json!(outcome)));
+        assert_eq!((&end["strategy"], &end["engine"]), (&json!(strategy), &json!(engine)));
+        assert_eq!(end["outcome"], outcome);
         assert!(
             dump(&sandbox.target_admin_url(), BOOKS) == expected,
-            "{strategy}: other bytes in the target"
+            "{strategy} {engine}: other bytes in the target"
         );
         let owners =
             format!(r#"SELECT count(*), count(*) FILTER (WHERE "ownerId" = {DEVELOPER_ID}) FROM "Book""#);

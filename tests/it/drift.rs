@@ -4,13 +4,10 @@ use std::fs;
 
 use crate::guards::{check as check_guard, passes};
 use crate::support::inspect::{dump, tuples};
-use crate::support::sandbox::Sandbox;
+use crate::support::sandbox::{Sandbox, WAYS};
 use crate::support::servers::execute;
 
-/// Every strategy, over books that the one before did not leave.
-const STRATEGIES: [&str; 3] = ["staged", "atomic", "batched"];
-
-/// Changes a schema, sees the refusal, adds the lines that it names, syncs with each strategy, and compares what `source`
+/// Changes a schema, sees the refusal, adds the lines that it names, syncs in each way, and compares what `source`
 /// selects from production with what `target` selects from development; the refusal from its cause on.
 async fn check(drift: &Drift) -> String {
     let sandbox = Sandbox::with_books(60).await;
@@ -26,16 +23,18 @@ async fn check(drift: &Drift) -> String {
     assert!(both().await == before, "something was written");
     let lines: Vec<&str> = refused.stderr.lines().filter_map(|line| line.strip_prefix("  ")).collect();
     fs::write(sandbox.directory().join("dewey-sync.toml"), lines.join("\n")).unwrap();
-    for strategy in STRATEGIES {
-        let run = sandbox.run(&["sync", "--yes", "--allow-cascade", "--strategy", strategy]).await;
-        assert_eq!(run.code, Some(0), "{strategy}: {run:?}");
+    // Every way, over books that the one before did not leave.
+    for (strategy, engine) in WAYS {
+        let call = ["sync", "--yes", "--allow-cascade", "--strategy", strategy, "--engine", engine];
+        let run = sandbox.run(&call).await;
+        assert_eq!(run.code, Some(0), "{strategy} {engine}: {run:?}");
         let [source, target] =
             [(&sandbox.source_admin_url(), drift.source), (&sandbox.target_admin_url(), drift.target)]
                 .map(|(url, columns)| dump(url, &format!(r#"SELECT {columns} FROM "Book" ORDER BY 1"#)));
-        assert!(!source.is_empty() && source == target, "{strategy}");
-        assert_eq!(sandbox.run(&["verify"]).await.code, Some(0), "{strategy}");
+        assert!(!source.is_empty() && source == target, "{strategy} {engine}");
+        assert_eq!(sandbox.run(&["verify"]).await.code, Some(0), "{strategy} {engine}");
         let again = sandbox.run(&["sync", "--yes"]).await;
-        assert!(again.stdout.starts_with("unchanged nothing to do"), "{strategy}: {again:?}");
+        assert!(again.stdout.starts_with("unchanged nothing to do"), "{strategy} {engine}: {again:?}");
         let tampering =
             r#"UPDATE "Book" SET title = title || '!' WHERE id % 7 = 0; DELETE FROM "Book" WHERE id % 5 = 0"#;
         execute(&sandbox.target_admin_url(), tampering).await;
@@ -90,6 +89,27 @@ async fn a_renamed_key() {
       [columns]
       ean = "isbn13"
     "#);
+}
+
+#[tokio::test]
+async fn what_only_development_knows_is_no_column_of_a_copy() {
+    let sandbox = Sandbox::with_books(60).await;
+    let shelf = r#"CREATE DOMAIN shelf AS text; ALTER TABLE "Book" ADD shelf shelf NOT NULL"#;
+    execute(&sandbox.target_admin_url(), shelf).await;
+    fs::write(sandbox.directory().join("dewey-sync.toml"), "[values]\nshelf = \"A 1\"\n").unwrap();
+    let call = ["sync", "--yes", "--engine", "copy", "--strategy", "batched"];
+    insta::assert_snapshot!(check_guard(&sandbox, &call).await, @r#"
+    source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
+    target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
+    owner   ada@example.org (user 1, the only one)
+    error: could not prepare the COPY of books
+    caused by: production may not know the type of development's `shelf`
+
+    state: `"Book"` is unchanged
+    hint: use `--engine insert`, or `--strategy staged`
+    "#);
+    passes(&sandbox, &["sync", "--yes", "--engine", "copy"]).await;
+    assert_eq!(dump(&sandbox.target_admin_url(), r#"SELECT DISTINCT shelf FROM "Book""#), b"A 1\n");
 }
 
 #[tokio::test]

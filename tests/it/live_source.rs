@@ -42,22 +42,22 @@ const CHANGES: &str = r#"
 
 #[tokio::test]
 async fn staged_ends_with_the_source_as_it_was_verified() {
-    let stdout = ends_as_verified("staged", "dewey_sync.stage").await;
+    let stdout = ends_as_verified(("staged", "insert"), "dewey_sync.stage").await;
     assert!(stdout.contains(r#""event":"staged_again""#), "{stdout}");
 }
 
 #[tokio::test]
 async fn batched_ends_with_the_source_as_it_was_verified() {
-    let stdout = ends_as_verified("batched", r#""Book""#).await;
+    let stdout = ends_as_verified(("batched", "copy"), r#""Book""#).await;
     // The last batch met the swapped isbn10 of a copied book, and came with what was copied again.
     assert!(stdout.contains("batch 4 of 4 is left to the verification"), "{stdout}");
 }
 
 /// The source changes while books come into `table`, and again after the verification's snapshot; what the run said.
-async fn ends_as_verified(strategy: &str, table: &str) -> String {
+async fn ends_as_verified(way: (&str, &str), table: &str) -> String {
     let sandbox = Sandbox::with_books(40).await;
     let mut held = Held::new(&sandbox, table).await;
-    let run = start(&sandbox, strategy);
+    let run = start(&sandbox, way);
 
     held.wait_for(FIRST).await;
     execute(&sandbox.source_admin_url(), CHANGES).await;
@@ -88,7 +88,7 @@ async fn atomic_ends_with_the_source_as_it_was_at_the_start() {
     let sandbox = Sandbox::with_books(40).await;
     let mut held = Held::new(&sandbox, r#""Book""#).await;
     let expected = dump(&sandbox.source_admin_url(), BOOKS);
-    let run = start(&sandbox, "atomic");
+    let run = start(&sandbox, ("atomic", "copy"));
 
     held.wait_for(FIRST).await;
     execute(&sandbox.source_admin_url(), CHANGES).await;
@@ -100,10 +100,34 @@ async fn atomic_ends_with_the_source_as_it_was_at_the_start() {
     assert_eq!(sandbox.run(&["verify"]).await.code, Some(4), "the source has changed since");
 }
 
-fn start(sandbox: &Sandbox, strategy: &str) -> Child {
-    let arguments =
-        ["sync", "--yes", "--output", "json", "--batch-size", "10", "--jobs", "1", "--strategy", strategy];
-    sandbox.command().args(arguments).stdout(std::process::Stdio::piped()).spawn().unwrap()
+#[tokio::test]
+async fn a_book_of_an_owner_whom_nobody_maps_stops_the_run() {
+    for engine in ["insert", "copy"] {
+        let sandbox = Sandbox::with_books(40).await;
+        let map = "[owners]\n103 = 1\n106 = 1\n109 = 1\n112 = 1\n115 = 1\n118 = 1\n121 = 1\n";
+        std::fs::write(sandbox.directory().join("dewey-sync.toml"), map).unwrap();
+        let mut held = Held::new(&sandbox, "dewey_sync.stage").await;
+        let run = start(&sandbox, ("staged", engine));
+        held.wait_for(FIRST).await;
+        let owner = r#"INSERT INTO "User" (id, "clerkId", email, "updatedAt") VALUES (999, 'n', 'n@example.org', now());
+                       UPDATE "Book" SET "ownerId" = 999 WHERE id = 120"#;
+        execute(&sandbox.source_admin_url(), owner).await;
+        held.release(FIRST).await;
+
+        let output = run.wait_with_output().await.unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let end: serde_json::Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+        assert_eq!((output.status.code(), &end["outcome"]), (Some(5), &json!("not_completed")), "{stdout}");
+        let causes = end["error"]["causes"].to_string();
+        assert!(causes.contains("nobody owns that user's books here"), "{engine}: {causes}");
+        assert_eq!(dump(&sandbox.target_admin_url(), BOOKS), b"", "{engine}");
+    }
+}
+
+fn start(sandbox: &Sandbox, (strategy, engine): (&str, &str)) -> Child {
+    let call = ["sync", "--yes", "--output", "json", "--batch-size", "10", "--jobs", "1"];
+    let way = ["--strategy", strategy, "--engine", engine];
+    sandbox.command().args(call).args(way).stdout(std::process::Stdio::piped()).spawn().unwrap()
 }
 
 /// Holds both locks of a target whose trigger waits for them.

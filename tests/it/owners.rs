@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::guards::{check, passes};
 use crate::support::inspect::dump;
-use crate::support::sandbox::Sandbox;
+use crate::support::sandbox::{Sandbox, WAYS};
 use crate::support::servers::execute;
 
 /// A sandbox with 60 books of the owners 103, 106, … 121, users 1 (ada), 2 (bob) and 3 (cy) in development, and these lines.
@@ -28,11 +28,11 @@ fn is_mapped(sandbox: &Sandbox, sql: &str) -> bool {
 async fn every_strategy_gives_each_book_to_whom_the_map_names() {
     let sandbox = sandbox("[owners]\n103 = 2\n112 = 3\ndefault = 1\n").await;
     let mapped = r#"CASE "ownerId" WHEN 103 THEN 2 WHEN 112 THEN 3 ELSE 1 END"#;
-    for strategy in ["staged", "atomic", "batched"] {
-        let run = passes(&sandbox, &["sync", "--yes", "--strategy", strategy]).await;
+    for (strategy, engine) in WAYS {
+        let run = passes(&sandbox, &["sync", "--yes", "--strategy", strategy, "--engine", engine]).await;
         assert!(run.stderr.contains("\nowner   ada@example.org (user 1, default)\n"), "{run:?}");
         assert!(run.stderr.contains("\nowners  103 to 2, 112 to 3 as the owner map says\n"), "{run:?}");
-        assert!(is_mapped(&sandbox, mapped), "{strategy}");
+        assert!(is_mapped(&sandbox, mapped), "{strategy} {engine}");
         passes(&sandbox, &["verify"]).await;
         let wrong = r#"UPDATE "Book" SET "ownerId" = 4 - "ownerId""#;
         execute(&sandbox.target_admin_url(), wrong).await;

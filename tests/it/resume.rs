@@ -33,9 +33,9 @@ fn committed(sandbox: &Sandbox, checkpoints: &str) -> BTreeSet<Bounds> {
 
 /// Kills the run with -9 in the middle of 10,000 books and resumes it; the old books are there when it was killed, if
 /// `strategy` keeps them.
-async fn check_killed(strategy: &str, checkpoints: &str) {
+async fn check_killed((strategy, engine): (&str, &str), checkpoints: &str) {
     let sandbox = Sandbox::with_books(10_000).await;
-    let call = ["sync", "--yes", "--strategy", strategy, "--batch-size", BATCH_SIZE];
+    let call = ["sync", "--yes", "--strategy", strategy, "--engine", engine, "--batch-size", BATCH_SIZE];
     let mut running = Running::start(&sandbox, &call);
     for _ in 0..7 {
         running.until(is_batch).await;
@@ -68,6 +68,7 @@ async fn check_killed(strategy: &str, checkpoints: &str) {
     assert_eq!(end["batches"], json!({"total": BATCHES, "done": BATCHES, "failed": 0}), "{end}");
     assert_eq!(one(&sandbox, "SELECT count(*) FROM dewey_sync.stage"), "0");
     let events = run.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    assert_eq!(end["engine"], engine, "that of the run");
     let resumed = events.into_iter().find(|event| event["event"] == "resumed").unwrap();
     let books = committed.len() * BATCH_SIZE.parse::<usize>().unwrap();
     assert_eq!((&resumed["batches"], &resumed["books"]), (&json!(committed.len()), &json!(books)));
@@ -75,12 +76,12 @@ async fn check_killed(strategy: &str, checkpoints: &str) {
 
 #[tokio::test]
 async fn a_killed_staged_run_exports_no_committed_range_again() {
-    check_killed("staged", "stage_checkpoint").await;
+    check_killed(("staged", "insert"), "stage_checkpoint").await;
 }
 
 #[tokio::test]
 async fn a_killed_batched_run_exports_no_committed_range_again() {
-    check_killed("batched", "checkpoint").await;
+    check_killed(("batched", "copy"), "checkpoint").await;
 }
 
 /// A sandbox with 40 books, two users and a run of `strategy` that came to no end, and what would stop it is gone.

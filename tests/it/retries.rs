@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::inspect::{BOOKS, dump, no_session_left};
 use crate::support::proxy::Proxy;
-use crate::support::sandbox::{Run, Sandbox};
+use crate::support::sandbox::{Run, Sandbox, WAYS};
 use crate::support::servers::{SERVERS, execute};
 
 const DELAY_FIRST_MS: u64 = 20;
@@ -160,18 +160,20 @@ async fn a_statement_that_takes_too_long_is_halved_twice() {
           INSERT INTO statement SELECT count(*) FROM new;
           IF (SELECT count(*) FROM new) > 50 THEN PERFORM pg_sleep(60); END IF; RETURN NULL; END $$";
     execute(&sandbox.target_url(), trigger).await;
-    for (strategy, table) in [("staged", STAGE), ("atomic", BOOK), ("batched", BOOK)] {
+    for (strategy, engine) in WAYS {
+        let table = if strategy == "staged" { STAGE } else { BOOK };
         let watched = format!(
             "TRUNCATE statement; DROP TRIGGER IF EXISTS slow ON {BOOK}; DROP TRIGGER IF EXISTS slow ON {STAGE};
              CREATE TRIGGER slow AFTER INSERT ON {table} REFERENCING NEW TABLE AS new
              FOR EACH STATEMENT EXECUTE FUNCTION slow()"
         );
         execute(&sandbox.target_url(), &watched).await;
-        let run = sync(&sandbox, strategy, &["--batch-timeout", "1s"]).await;
+        let run = sync(&sandbox, strategy, &["--engine", engine, "--batch-timeout", "1s"]).await;
         check_verified(&sandbox, &run).await;
         let classes: Vec<_> = retries(&run).iter().map(|retry| retry["class"].clone()).collect();
-        assert_eq!(classes, ["shrink", "shrink"], "{strategy}");
-        assert_eq!(dump(&sandbox.target_url(), "SELECT * FROM statement"), b"50\n50\n50\n50\n", "{strategy}");
+        assert_eq!(classes, ["shrink", "shrink"], "{strategy} {engine}");
+        let statements = dump(&sandbox.target_url(), "SELECT * FROM statement");
+        assert_eq!(statements, b"50\n50\n50\n50\n", "{strategy} {engine}");
     }
 }
 

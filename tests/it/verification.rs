@@ -36,32 +36,32 @@ const DIFFERENT: [u64; 3] = [0, 0, 1];
 
 #[tokio::test]
 async fn staged_sees_every_altered_column_and_keeps_the_old_books() {
-    check_all("staged", altered_columns()).await;
+    check_all(("staged", "insert"), altered_columns()).await;
 }
 
 #[tokio::test]
 async fn staged_sees_rows_that_are_gone_too_many_or_almost_alike() {
-    check_all("staged", altered_rows()).await;
+    check_all(("staged", "copy"), altered_rows()).await;
 }
 
 #[tokio::test]
 async fn atomic_sees_every_altered_column_and_keeps_the_old_books() {
-    check_all("atomic", altered_columns()).await;
+    check_all(("atomic", "insert"), altered_columns()).await;
 }
 
 #[tokio::test]
 async fn batched_sees_every_altered_column() {
-    check_all("batched", altered_columns()).await;
+    check_all(("batched", "insert"), altered_columns()).await;
 }
 
 #[tokio::test]
 async fn atomic_sees_rows_that_are_gone_too_many_or_almost_alike() {
-    check_all("atomic", altered_rows()).await;
+    check_all(("atomic", "copy"), altered_rows()).await;
 }
 
 #[tokio::test]
 async fn batched_sees_rows_that_are_gone_too_many_or_almost_alike() {
-    check_all("batched", altered_rows()).await;
+    check_all(("batched", "copy"), altered_rows()).await;
 }
 
 /// One case for each column but the `id`, which the target gives.
@@ -137,24 +137,25 @@ fn altered_rows() -> Vec<Case> {
 }
 
 /// Each of a few sandboxes takes its share of `cases`, one after another.
-async fn check_all(strategy: &str, cases: Vec<Case>) {
+async fn check_all(way: (&str, &str), cases: Vec<Case>) {
     let share = cases.len().div_ceil(SANDBOXES);
     let shares = cases.chunks(share).map(|cases| async move {
         let sandbox = sandbox().await;
         for case in cases {
-            check(&sandbox, strategy, case).await;
+            check(&sandbox, way, case).await;
         }
     });
     join_all(shares).await;
 }
 
 /// The trigger of a target with an old book alters one of the forty that come.
-async fn check(sandbox: &Sandbox, strategy: &str, case: &Case) {
+async fn check(sandbox: &Sandbox, way: (&str, &str), case: &Case) {
+    let (strategy, _) = way;
     let Case { name, book, difference: [missing, extra, different], .. } = case;
     alter(sandbox, case).await;
     let old = stored(sandbox);
 
-    let run = sync(sandbox, strategy).await;
+    let run = sync(sandbox, way).await;
 
     assert_eq!(run.code, Some(4), "{strategy}, {name} with {book}: {run:?}");
     let end = run.json_end();
@@ -174,7 +175,7 @@ async fn check(sandbox: &Sandbox, strategy: &str, case: &Case) {
 #[tokio::test]
 async fn verify_counts_what_was_changed_after_a_sync_and_writes_nothing() {
     let sandbox = sandbox().await;
-    assert_eq!(sync(&sandbox, "atomic").await.code, Some(0));
+    assert_eq!(sync(&sandbox, ("atomic", "insert")).await.code, Some(0));
     let equal = sandbox.run(&["verify"]).await;
     assert_eq!(
         (equal.code, equal.stdout.as_str()),
@@ -290,9 +291,9 @@ async fn alter(sandbox: &Sandbox, case: &Case) {
     execute(&sandbox.target_admin_url(), &triggers).await;
 }
 
-async fn sync(sandbox: &Sandbox, strategy: &str) -> Run {
+async fn sync(sandbox: &Sandbox, (strategy, engine): (&str, &str)) -> Run {
     let arguments = ["sync", "--yes", "--output", "json", "--user-id", "1", "--batch-size", "15"];
-    let others = ["--strategy", strategy, "--mark-development", &sandbox.database];
+    let others = ["--strategy", strategy, "--engine", engine, "--mark-development", &sandbox.database];
     sandbox.run(&[&arguments[..], &others].concat()).await
 }
 

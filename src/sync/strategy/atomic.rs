@@ -13,10 +13,11 @@ use crate::postgres::{Fault, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::Attempt;
 use crate::sync::commit::{Attempted, Failed, Sent, commit};
+use crate::sync::export::Books;
 use crate::sync::import::delete_all;
 use crate::sync::plan::Plan;
 use crate::sync::verify::Pair;
-use crate::sync::{SYNC, UNCHANGED, export, owners};
+use crate::sync::{SYNC, UNCHANGED, owners};
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or the new state: the answer to COMMIT was lost";
 
@@ -81,7 +82,7 @@ async fn write<'a>(
     progress.event(&Event::Phase { phase: Phase::Copying });
     source.limit(job.tuning.batch_timeout);
     for range in &plan.ranges {
-        let books = export::of_range(&remap.columns, range);
+        let books = Books::Range(range);
         match job.copy(&source, &target, books, range.books, attempt, Destination::Book).await {
             Ok(copied) => job.announce(range, plan.ranges.len(), copied, Destination::Book),
             Err(error) => {

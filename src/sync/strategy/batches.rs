@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream};
 
-use super::{Copied, Job, explain_duplicates};
+use super::{Job, explain_duplicates};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::{self, Destination};
 use crate::ledger::run::Claim;
 use crate::postgres::Fault;
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, fault_of, interrupted, retry};
+use crate::sync::export::Books;
+use crate::sync::import::Copied;
+use crate::sync::owners;
 use crate::sync::plan::{Plan, Range};
-use crate::sync::{export, owners};
 
 /// A batch that failed for good.
 pub(super) type Failed = (Range, Error);
@@ -121,7 +123,7 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Dest
         Claim::Lost => return Err(job.lost_run()),
     }
     owners::check_held(&rows, &job.remap.owners)?;
-    let books = export::of_range(&job.remap.columns, range);
+    let books = Books::Range(range);
     let copied = match job.copy(&source, &target, books, range.books, attempt, destination).await {
         Ok(copied) => copied,
         Err(error) => return Err(explain_duplicates(error, &source, &job.remap.columns).await),

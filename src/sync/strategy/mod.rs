@@ -9,16 +9,15 @@ pub mod staged;
 
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::export::{self, Chunk, ChunkSize};
-use super::import::{import, import_into_stage};
+use super::export::{self, Books};
+use super::import::{Copied, Engine, Transfer};
 use super::plan::{Frozen, Plan, Range};
 use super::preflight::Sides;
 use super::remap::Remap;
-use crate::book::{self, CopiedColumns, TargetBook};
+use crate::book::CopiedColumns;
 use crate::error::{Error, Result};
 use crate::ledger::checkpoint::Destination;
 use crate::ledger::run::{Tenure, record_plan, taken_over};
@@ -96,6 +95,8 @@ pub struct Job<'a> {
     pub frozen: Option<Frozen>,
     /// How books change owners.
     pub remap: Remap,
+    /// How they are written.
+    pub engine: Engine,
     /// Numbers.
     pub tuning: Tuning,
     /// Fires at the first signal.
@@ -130,41 +131,21 @@ impl Verified {
 /// The source's clock, as the first row of a snapshot's first query.
 pub(super) const SNAPSHOT_TIME: &str = "SELECT to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')";
 
-/// Rows of a copied range.
-#[derive(Debug, Clone, Copy, Default)]
-struct Copied {
-    exported: u64,
-    inserted: u64,
-}
-
 impl Job<'_> {
-    /// Copies the books of `select`, of which the plan saw `books`, from an open snapshot into an open transaction,
-    /// chunk by chunk.
+    /// Copies `books`, of which the plan saw `planned`, from an open snapshot into an open transaction.
     async fn copy(
         &self,
         source: &SourceTx<'_>,
         target: &Tx<'_>,
-        select: sea_orm::Select<book::Entity>,
-        books: u64,
+        books: Books<'_>,
+        planned: u64,
         attempt: Attempt,
         destination: Destination,
     ) -> Result<Copied> {
-        let size = ChunkSize::of(books).halved(attempt.shrinks);
-        let mut chunks = std::pin::pin!(export::chunks(source, select, size));
-        let mut copied = Copied::default();
-        loop {
-            let chunk = chunks.try_next().await;
-            let chunk = chunk.map_err(|fault| fault.error("could not read books from the source"))?;
-            let Some(Chunk(books)) = chunk else { return Ok(copied) };
-            copied.exported += books.len() as u64;
-            let books: Vec<TargetBook> =
-                books.into_iter().map(|book| self.remap.apply(book)).collect::<Result<_>>()?;
-            let inserted = match destination {
-                Destination::Book => import(target, books, self.remap.columns.made_up()).await,
-                Destination::Stage => import_into_stage(target, self.tenure.run_id, books).await,
-            };
-            copied.inserted += inserted.map_err(|fault| fault.error("could not insert books"))?;
-        }
+        let Self { engine, remap, tenure, .. } = self;
+        let transfer =
+            Transfer { source, target, engine: *engine, remap, destination, run_id: tenure.run_id };
+        transfer.copy(books, planned, attempt.shrinks).await
     }
 
     /// The plan: that of the run that is resumed, or a new one, kept in the ledger before anything is written.

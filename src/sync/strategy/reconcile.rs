@@ -14,8 +14,9 @@ use crate::postgres::{Fault, SourceTx, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, retry};
 use crate::sync::apply::lock_sql;
+use crate::sync::export::Books;
 use crate::sync::verify::Pair;
-use crate::sync::{SYNC, export, unless_cancelled};
+use crate::sync::{SYNC, unless_cancelled};
 
 /// Books copied again, waiting for their COMMIT.
 struct Repair<'server> {
@@ -101,7 +102,7 @@ async fn repair<'a>(
     let bucket = bucket(columns, Rows::OfTarget);
     let delete = format!("DELETE FROM {TABLE} WHERE {bucket} IN ({})", list.join(", "));
     let deleted = target.execute_simple(&delete).await.map_err(repairing)?;
-    let books = export::of_buckets(columns, Rows::OfSource(&job.remap.owners), buckets);
+    let books = Books::Buckets(buckets);
     let mark = checkpoint::repair_sql(job.tenure);
     target.execute_simple(&mark).await.map_err(repairing)?;
     let size = job.tuning.batch_size.into();

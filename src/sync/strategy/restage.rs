@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::{Copied, Job, SNAPSHOT_TIME, Verified};
+use super::{Job, SNAPSHOT_TIME, Verified};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::{self, Checkpoint, Destination};
 use crate::ledger::run::Claim;
@@ -14,8 +14,10 @@ use crate::postgres::fingerprint::{Fingerprint, by_range, stage_by_range};
 use crate::postgres::{Fault, SourceTx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, retry};
+use crate::sync::export::Books;
+use crate::sync::import::Copied;
 use crate::sync::plan::{Plan, Range};
-use crate::sync::{SYNC, export, unless_cancelled};
+use crate::sync::{SYNC, unless_cancelled};
 
 /// By range, counted from 0; a range without rows has none.
 type Fingerprints = BTreeMap<usize, Fingerprint>;
@@ -128,11 +130,13 @@ async fn stage_range(
         Claim::AlreadyDone => return Ok(None),
         Claim::Lost => return Err(job.lost_run()),
     }
-    let above = range.after.map_or_else(String::new, |after| format!(" AND source_id > {after}"));
-    let below = range.through.map_or_else(String::new, |through| format!(" AND source_id <= {through}"));
-    let delete = format!("DELETE FROM dewey_sync.stage WHERE run_id = {}{above}{below}", job.tenure.run_id);
+    let delete = format!(
+        "DELETE FROM dewey_sync.stage WHERE run_id = {} AND {}",
+        job.tenure.run_id,
+        range.condition("source_id")
+    );
     target.execute_simple(&delete).await.map_err(staging)?;
-    let books = export::of_range(&job.remap.columns, range);
+    let books = Books::Range(range);
     let copied = job.copy(source, &target, books, range.books, attempt, Destination::Stage).await?;
     if copied.inserted != batch.rows {
         let correct = checkpoint::correct_sql(job.tenure, Destination::Stage, batch, copied.inserted);

@@ -90,8 +90,7 @@ pub(crate) fn log_length() -> usize {
     usize::try_from(std::fs::metadata(SERVERS.source.log_path()).unwrap().len()).unwrap()
 }
 
-/// The ranges of ids whose books the reading role read whole in a database since the source's log had `from` bytes, as
-/// the parameters that bound them.
+/// The ranges of ids whose books the reading role read whole in a database since the source's log had `from` bytes.
 pub(crate) fn exported(database: &str, from: usize) -> Vec<Bounds> {
     let log = std::fs::read(SERVERS.source.log_path()).unwrap();
     exported_in(&String::from_utf8_lossy(&log[from..]), database)
@@ -101,39 +100,13 @@ pub(crate) fn exported(database: &str, from: usize) -> Vec<Bounds> {
 pub(crate) type Bounds = (Option<i32>, Option<i32>);
 
 fn exported_in(log: &str, database: &str) -> Vec<Bounds> {
-    const FIELDS: &str = "DETAIL:  parameters: ";
-    let mut open: BTreeMap<&str, String> = BTreeMap::new();
-    let mut ranges = Vec::new();
-    for line in log.lines() {
-        let mut fields = line.splitn(5, '|');
-        let (Some(session), Some(name), Some(role), Some(_), Some(message)) =
-            (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
-        else {
-            continue;
-        };
-        if name != database || role != READER {
-            continue;
-        }
-        if let Some((_, query)) =
-            message.strip_prefix("LOG:  execute ").and_then(|rest| rest.split_once(": "))
-            && query.contains(r#"ORDER BY "Book"."id" ASC"#)
-        {
-            if query.contains("$1") {
-                open.insert(session, query.to_owned());
-            } else {
-                ranges.push((None, None));
-            }
-        } else if let (Some(values), Some(query)) = (message.strip_prefix(FIELDS), open.remove(session)) {
-            let bound = |condition: &str| {
-                let (_, rest) = query.split_once(&format!(r#""id" {condition} $"#))?;
-                let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
-                let (_, value) = values.split_once(&format!("${number} = '"))?;
-                value.split('\'').next()?.parse().ok()
-            };
-            ranges.push((bound(">"), bound("<=")));
-        }
-    }
-    ranges
+    let statements = logged(log, database).into_iter().flat_map(|(_, query)| split(&query));
+    let exports = statements.filter(|statement| statement.contains(r#"ORDER BY "Book"."id""#));
+    let bound = |statement: &str, condition: &str| {
+        let (_, rest) = statement.split_once(&format!(r#""id" {condition} "#))?;
+        rest.split(|c: char| c != '-' && !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    exports.map(|statement| (bound(&statement, ">"), bound(&statement, "<="))).collect()
 }
 
 /// The queries in a log whose line prefix is `%p|%d|%u|%a|`, each with the process of its session.
@@ -247,15 +220,12 @@ mod tests {
     }
 
     #[test]
-    fn exported_ranges_are_read_with_their_parameters() {
-        let select = r#"SELECT 1 FROM "Book" WHERE"#;
-        let order = r#"ORDER BY "Book"."id" ASC"#;
+    fn exported_ranges_are_read_from_both_engines_statements() {
+        let order = r#"ORDER BY "Book"."id""#;
         let log = format!(
-            "1|a|reader|x|LOG:  execute s_1: {select} \"Book\".\"id\" > $1 AND \"Book\".\"id\" <= $2 {order}\n\
-             2|a|reader|x|LOG:  execute s_1: {select} \"Book\".\"id\" <= $1 {order}\n\
-             1|a|reader|x|DETAIL:  parameters: $1 = '-7', $2 = '30'\n\
-             2|a|reader|x|DETAIL:  parameters: $1 = '3'\n\
-             1|a|reader|x|LOG:  execute s_2: SELECT $1\n1|a|reader|x|DETAIL:  parameters: $1 = '3'\n\
+            "1|a|reader|x|LOG:  execute s_1: SELECT 1 FROM \"Book\" WHERE \"id\" > -7 AND \"id\" <= 30 {order} ASC\n\
+             2|a|reader|x|LOG:  statement: COPY (SELECT 1 FROM \"Book\" WHERE \"id\" <= 3 {order}) TO STDOUT\n\
+             1|a|reader|x|LOG:  execute s_2: SELECT $1\n\
              1|b|reader|x|LOG:  execute s_1: SELECT {order}\n"
         );
         assert_eq!(exported_in(&log, "a"), [(Some(-7), Some(30)), (None, Some(3))]);

@@ -14,6 +14,16 @@ use super::servers::{DEVELOPER, READER, SERVERS, as_role};
 /// As many as fit one default batch, with all the awkward ones.
 const BOOKS: u32 = 357;
 
+/// Every strategy with every engine.
+pub(crate) const WAYS: [(&str, &str); 6] = [
+    ("staged", "insert"),
+    ("atomic", "copy"),
+    ("batched", "insert"),
+    ("staged", "copy"),
+    ("atomic", "insert"),
+    ("batched", "copy"),
+];
+
 pub(crate) struct Sandbox {
     /// The name of both databases.
     pub(crate) database: String,

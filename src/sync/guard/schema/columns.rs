@@ -5,7 +5,7 @@ use sea_orm::{ColumnTrait, IdenStatic, Iterable};
 
 use super::lines::{Line, key, text};
 use super::types::{self, example};
-use crate::book::{Column, CopiedColumns, OWNER, Role, UPDATED_AT, VISIBILITY, is_needed, role};
+use crate::book::{Column, CopiedColumns, MadeUp, OWNER, Role, UPDATED_AT, VISIBILITY, is_needed, role};
 use crate::config::mapping::{Destiny, Mapping, Value};
 use crate::postgres::{identifier, literal};
 use crate::sync::facts::{ColumnFacts, Facts};
@@ -86,6 +86,9 @@ impl Both<'_> {
         let name = column.as_str();
         let target = self.target.column(name);
         let mut source = self.source_of(name);
+        if let Some(binary_type) = target.and_then(types::binary) {
+            copied.store_as(column, binary_type);
+        }
         let verdict = match (target, self.mapping.values.get(name), source) {
             (None, _, _) => self.without_target(column, source),
             (Some(target), _, _) if !types::takes(column, target) => Verdict::Undecided {
@@ -225,7 +228,11 @@ impl Both<'_> {
                 | Value::Texts(_)
                 | Value::Time(_)),
             ) => {
-                copied.make_up(name.clone(), sql(value));
+                copied.make_up(MadeUp {
+                    column: name.clone(),
+                    literal: sql(value),
+                    binary_type: types::binary(column),
+                });
                 Verdict::Decided
             }
             None if !column.not_null || column.filled || column.generated => {

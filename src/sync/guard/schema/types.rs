@@ -53,6 +53,24 @@ pub(super) fn takes(column: Column, target: &ColumnFacts) -> bool {
     Type::of(target).takes(column)
 }
 
+/// A built-in type whose values have the same binary format as those of `column`, where that is known.
+pub(super) fn binary(column: &ColumnFacts) -> Option<String> {
+    let found = Type::of(column);
+    let base = match found.base.as_str() {
+        _ if found.is_enum => "text",
+        base @ ("smallint" | "integer" | "bigint" | "numeric" | "real" | "double precision" | "boolean"
+        | "text" | "character varying" | "date" | "uuid" | "json" | "jsonb") => base,
+        "timestamp without time zone" => "timestamp",
+        "timestamp with time zone" => "timestamptz",
+        _ => return None,
+    };
+    match found.array {
+        true => Some(format!("{base}[]")),
+        false if base == "character varying" => Some("text".into()),
+        false => Some(base.into()),
+    }
+}
+
 /// A value for a column that has none yet, as TOML.
 pub(super) fn example(column: &ColumnFacts) -> String {
     let found = Type::of(column);

@@ -1,4 +1,4 @@
-//! Writes books into the target.
+//! The `insert` engine: SeaORM's `insert_many`, one statement a chunk.
 
 use std::str::FromStr;
 
@@ -6,12 +6,26 @@ use dewey_sync_entity::ledger::stage;
 use sea_orm::sea_query::{Alias, Expr, InsertStatement, IntoIden, Query};
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IdenStatic, Iterable, Set};
 
-use crate::book::{ActiveModel, Column, Entity, MadeUp, TABLE, TargetBook};
-use crate::postgres::{Fault, Limit, Tx};
+use super::{Copied, Transfer, inserting};
+use crate::book::{ActiveModel, Column, Entity, MadeUp, SourceBook, TargetBook};
+use crate::error::Result;
+use crate::ledger::checkpoint::Destination;
+use crate::postgres::{Fault, Tx};
 
-/// Inserts `books` (at least one, at most [`CHUNK_ROWS_MAX`](super::export::CHUNK_ROWS_MAX)) into the book table with one
-/// statement, each with what is `made_up` for columns that only the target has; how many rows the server says it inserted.
-pub async fn import(tx: &Tx<'_>, books: Vec<TargetBook>, made_up: &[MadeUp]) -> Result<u64, Fault> {
+/// Remaps and inserts `books`, at least one.
+pub(super) async fn insert(transfer: &Transfer<'_, '_>, books: Vec<SourceBook>) -> Result<Copied> {
+    let Transfer { target, remap, run_id, .. } = transfer;
+    let exported = books.len() as u64;
+    let books: Vec<TargetBook> = books.into_iter().map(|book| remap.apply(book)).collect::<Result<_>>()?;
+    let inserted = match transfer.destination {
+        Destination::Book => into_books(target, books, remap.columns.made_up()).await,
+        Destination::Stage => into_stage(target, *run_id, books).await,
+    };
+    Ok(Copied { exported, inserted: inserted.map_err(inserting)? })
+}
+
+/// Each with what is `made_up` for columns that only the target has; how many rows the server says it inserted.
+async fn into_books(tx: &Tx<'_>, books: Vec<TargetBook>, made_up: &[MadeUp]) -> Result<u64, Fault> {
     let models = books.into_iter().map(|book| book.book);
     if made_up.is_empty() {
         return Ok(Entity::insert_many(models).exec_without_returning(tx).await?);
@@ -41,8 +55,7 @@ fn with_made_up(mut books: Vec<ActiveModel>, made_up: &[MadeUp]) -> Result<Inser
     Ok(insert)
 }
 
-/// Inserts `books` into the stage of run `run_id` in the same way.
-pub async fn import_into_stage(tx: &Tx<'_>, run_id: i64, books: Vec<TargetBook>) -> Result<u64, Fault> {
+async fn into_stage(tx: &Tx<'_>, run_id: i64, books: Vec<TargetBook>) -> Result<u64, Fault> {
     let same_name = |column: Column| Some((column, stage::Column::from_str(column.as_str()).ok()?));
     let columns: Vec<_> = Column::iter().filter_map(same_name).collect();
     let models = books.into_iter().map(|TargetBook { source_id, mut book }| {
@@ -56,9 +69,4 @@ pub async fn import_into_stage(tx: &Tx<'_>, run_id: i64, books: Vec<TargetBook>)
         row
     });
     Ok(stage::Entity::insert_many(models).exec_without_returning(tx).await?)
-}
-
-/// Removes every book, and from then on gives each statement `limit`; how many there were.
-pub async fn delete_all(tx: &Tx<'_>, limit: impl Into<Limit>) -> Result<u64, Fault> {
-    tx.execute_then_limit(&format!("DELETE FROM {TABLE}"), limit).await
 }
