@@ -13,7 +13,7 @@ use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Fault, Limit};
 use crate::progress::{Event, Phase, Progress};
 use crate::sync::guard::owner::{self, Found, Wanted};
-use crate::sync::preflight::{self, Looked, Sides};
+use crate::sync::preflight::{self, Looked, Sides, Spare};
 use crate::sync::verify::{Difference, Pair};
 
 /// A million books take tens of seconds on a healthy server.
@@ -61,8 +61,8 @@ pub(super) async fn run(session: &Session, args: &OwnerArgs) -> Result<()> {
 }
 
 async fn compare(session: &Session, sides: &Sides, wanted: &Wanted) -> Result<(Fingerprint, Difference)> {
-    preflight::connect(sides, &session.screen).await?;
-    let looked = preflight::look(sides, wanted, &session.screen).await?;
+    preflight::connect(sides, Spare::Unwanted, &session.screen).await?;
+    let looked = preflight::look(sides, wanted, None, &session.screen).await?;
     let owners = expected_owners(sides, &looked, wanted)?;
     session.screen.event(&Event::Phase { phase: Phase::Verifying });
     let opening = |fault: Fault| fault.error("could not begin to compare");

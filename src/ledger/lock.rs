@@ -47,6 +47,18 @@ impl<'a> Lock<'a> {
         Ok(Self { target, wait, state })
     }
 
+    /// Takes the lock if it is free at once; later, `wait` is how long it is waited for. Why it was not had is found out by
+    /// [`acquire`](Self::acquire).
+    pub async fn attempt(target: &'a Target, wait: Duration) -> Option<Self> {
+        let sql = format!("{NO_IDLE_TIMEOUT}; SELECT pg_try_advisory_xact_lock({KEY})");
+        let (tx, rows) = target.write(target.server().quick(), &sql).await.ok()?;
+        if rows.first().is_some_and(|row| row.try_get(0).unwrap_or_default()) {
+            return Some(Self { target, wait, state: Mutex::new(State::Held(tx)) });
+        }
+        tx.rollback().await;
+        None
+    }
+
     /// Lets go, so that no transaction is open while a question waits.
     pub async fn release(&self) {
         let held = std::mem::replace(&mut *self.state.lock().await, State::Released);
@@ -100,11 +112,13 @@ impl<'a> Lock<'a> {
     }
 }
 
+const NO_IDLE_TIMEOUT: &str = "SET LOCAL idle_in_transaction_session_timeout = 0";
+
 async fn take(target: &Target, wait: Duration) -> Result<Tx<'_>> {
     // A lock_timeout of 0 would wait for ever.
     let wait_ms = wait.as_millis().max(1);
     let sql = format!(
-        "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = {wait_ms}; \
+        "{NO_IDLE_TIMEOUT}; SET LOCAL lock_timeout = {wait_ms}; \
          SELECT pg_advisory_xact_lock({KEY})"
     );
     match target.write(target.server().quick(), &sql).await {

@@ -50,6 +50,8 @@ pub struct NewRun {
     pub how: Option<[&'static str; 3]>,
     /// Who owns the books afterwards.
     pub owner: Option<TargetUserId>,
+    /// The frozen plan, as JSON.
+    pub plan: Option<String>,
 }
 
 /// Rows by what became of them.
@@ -106,9 +108,9 @@ pub async fn begin(target: &Target, new: &NewRun) -> Result<Tenure, Fault> {
     let sql = format!(
         "{end_sessions}; {LOCK}; {end_others}; TRUNCATE dewey_sync.stage, dewey_sync.stage_checkpoint;
          INSERT INTO dewey_sync.run (action, state, os_user, host, tool_version, source, target, source_identity, \
-           target_identity, strategy, mode, engine, owner_id, session, epoch)
+           target_identity, strategy, mode, engine, owner_id, plan, session, epoch)
          SELECT {action}, 'running', {os_user}, {host}, '{version}', {source}, {at}, {source_identity}, \
-           {target_identity}, {strategy}, {mode}, {engine}, {owner}, {session}, {NEXT_EPOCH}
+           {target_identity}, {strategy}, {mode}, {engine}, {owner}, {plan}::jsonb, {session}, {NEXT_EPOCH}
          WHERE NOT EXISTS (SELECT FROM dewey_sync.run WHERE session = {session});
          SELECT run_id, epoch FROM dewey_sync.run WHERE session = {session}",
         end_sessions = end_sessions(&session),
@@ -122,18 +124,26 @@ pub async fn begin(target: &Target, new: &NewRun) -> Result<Tenure, Fault> {
         source_identity = text(new.source_identity.as_ref().map(ToString::to_string).as_deref()),
         target_identity = literal(&new.target_identity.to_string()),
         owner = new.owner.map_or_else(|| "NULL".into(), |owner| owner.0.to_string()),
+        plan = text(new.plan.as_deref()),
     );
     tenure(&target.once(target.server().quick(), &sql).await?)?
         .ok_or_else(|| Fault::client("no run was begun"))
 }
 
 /// Takes over and makes run `run_id` the current one again; `None` when it cannot be resumed any more.
-pub async fn resume(target: &Target, run_id: i64, session: &str) -> Result<Option<Tenure>, Fault> {
+/// `plan` is for one that had none yet.
+pub async fn resume(
+    target: &Target,
+    run_id: i64,
+    session: &str,
+    plan: Option<&str>,
+) -> Result<Option<Tenure>, Fault> {
     let session = literal(session);
+    let plan = plan.map_or_else(|| "NULL".into(), literal);
     let sql = format!(
         "{end_sessions}; {LOCK}; {end_others};
          UPDATE dewey_sync.run SET state = 'running', epoch = {NEXT_EPOCH}, session = {session}, \
-           finished_at = NULL, error = NULL WHERE run_id = {run_id} AND {is_resumable};
+           finished_at = NULL, error = NULL, plan = coalesce(plan, {plan}::jsonb) WHERE run_id = {run_id} AND {is_resumable};
          SELECT run_id, epoch FROM dewey_sync.run WHERE run_id = {run_id} AND session = {session}",
         end_sessions = end_sessions(&session),
         is_resumable = is_resumable(),
@@ -198,16 +208,6 @@ pub fn taken_over(tenure: Tenure) -> Error {
     Error::new(Kind::Busy, "another run took over the target")
         .because(format!("run {} may not write any more", tenure.run_id))
         .hint("`dewey-sync history` lists the runs")
-}
-
-/// Keeps the frozen plan of a run, as JSON.
-pub async fn record_plan(target: &Target, tenure: Tenure, plan: &impl Serialize) -> Result<(), Fault> {
-    let Tenure { run_id, epoch } = tenure;
-    let plan = serde_json::to_string(plan).map_err(|error| Fault::client(error.to_string()))?;
-    let plan = literal(&plan);
-    let sql =
-        format!("UPDATE dewey_sync.run SET plan = {plan}::jsonb WHERE run_id = {run_id} AND epoch = {epoch}");
-    target.once(target.server().quick(), &sql).await.map(drop)
 }
 
 /// A statement that moves the run from `from` to its end; it changes no row when the run is not in that state.

@@ -36,14 +36,13 @@ impl Source {
         limit: impl Into<Limit>,
         first: &str,
     ) -> Result<(SourceTx<'_>, Vec<PgRow>), Fault> {
-        let first = format!("SELECT current_setting('transaction_read_only'); {first}");
-        let (tx, mut rows) = Tx::begin(&self.0, SNAPSHOT, limit.into(), &first).await?;
-        let read_only = rows.first().map(|row| row.try_get::<String, _>(0)).transpose()?;
-        if read_only.as_deref() != Some("on") {
-            return Err(Fault::client("the source did not begin a read-only transaction"));
-        }
-        rows.remove(0);
+        let (tx, rows) = Tx::begin(&self.0, SNAPSHOT, limit.into(), first).await?;
         Ok((SourceTx(tx), rows))
+    }
+
+    /// The same, but begins together with its first query.
+    pub async fn open(&self, limit: impl Into<Limit>) -> Result<SourceTx<'_>, Fault> {
+        Tx::open(&self.0, SNAPSHOT, limit.into()).await.map(SourceTx)
     }
 }
 
@@ -88,11 +87,19 @@ impl SourceTx<'_> {
 
     /// Ends the transaction, having checked that it wrote nothing.
     pub async fn finish(self) -> Result<(), Fault> {
-        let rows = self.0.end("SELECT pg_current_xact_id_if_assigned() IS NULL; COMMIT").await?;
-        let untouched = rows.first().map(|row| row.try_get::<bool, _>(0)).transpose()?;
+        self.last("").await.map(drop)
+    }
+
+    /// Runs the last query and ends the transaction as [`finish`](Self::finish) does, in one round trip; its rows.
+    pub async fn last(self, query: &str) -> Result<Vec<PgRow>, Fault> {
+        let separator = if query.is_empty() { "" } else { "; " };
+        let ending = format!("{query}{separator}SELECT pg_current_xact_id_if_assigned() IS NULL; COMMIT");
+        let mut rows = self.0.simple(&ending).await?;
+        self.0.ended();
+        let untouched = rows.pop().map(|row| row.try_get::<bool, _>(0)).transpose()?;
         if untouched != Some(true) {
             return Err(Fault::client("the source assigned a transaction id to a reading transaction"));
         }
-        Ok(())
+        Ok(rows)
     }
 }

@@ -36,6 +36,11 @@ impl Target {
         Tx::begin(&self.0, SNAPSHOT, limit.into(), first).await
     }
 
+    /// The same, but begins together with its first query.
+    pub async fn open(&self, limit: impl Into<Limit>) -> Result<Tx<'_>, Fault> {
+        Tx::open(&self.0, SNAPSHOT, limit.into()).await
+    }
+
     /// Begins a writing transaction, whatever the role's defaults are. The rows are those of `first`.
     pub async fn write(&self, limit: impl Into<Limit>, first: &str) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
         Tx::begin(&self.0, "ISOLATION LEVEL READ COMMITTED READ WRITE", limit.into(), first).await

@@ -17,7 +17,7 @@ use sea_orm::{
 use sea_query_sqlx::SqlxValues;
 use sqlx::postgres::{PgConnection, PgRow, Postgres};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Executor};
+use sqlx::{AssertSqlSafe, Executor, Row};
 use tokio::sync::Mutex;
 
 use super::connect::{Opened, Server, Working, identifier, literal};
@@ -32,7 +32,8 @@ pub(super) const SNAPSHOT: &str = "ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// One row. A parallel worker sends text in the encoding of the database, not of the client, so that a digest would depend on
 /// who computed it: where the two differ, there are no workers.
-const SAME_BYTES: &str = "SELECT set_config('max_parallel_workers_per_gather', CASE getdatabaseencoding() \
+const BEGUN: &str = "SELECT current_setting('transaction_read_only') AS is_read_only, \
+    set_config('max_parallel_workers_per_gather', CASE getdatabaseencoding() \
     WHEN 'UTF8' THEN current_setting('max_parallel_workers_per_gather') ELSE '0' END, true)";
 
 /// An open transaction; dropping it closes the connection, which rolls it back. Where the server does not come to know of
@@ -45,6 +46,28 @@ pub struct Tx<'server> {
     poisoned: AtomicBool,
     /// For the answer to one statement.
     limit: std::sync::Mutex<Limit>,
+    /// Until the first request takes it along, so that it costs no round trip of its own.
+    opening: std::sync::Mutex<Option<Opening>>,
+}
+
+/// BEGIN and the settings, whose answer is one row.
+#[derive(Debug)]
+struct Opening {
+    sql: String,
+    read_only: bool,
+}
+
+impl Opening {
+    /// Looks at the answer before anything that came after it is believed.
+    fn check(&self, row: Option<&PgRow>) -> Result<(), sqlx::Error> {
+        let unexpected = |text: &str| sqlx::Error::Protocol(text.into());
+        let row = row.ok_or_else(|| unexpected("a transaction's settings were not answered"))?;
+        let found: String = row.try_get("is_read_only")?;
+        if (found == "on") == self.read_only {
+            return Ok(());
+        }
+        Err(unexpected("the server did not begin the transaction that was asked for"))
+    }
 }
 
 impl<'server> Tx<'server> {
@@ -56,36 +79,39 @@ impl<'server> Tx<'server> {
         limit: Limit,
         first: &str,
     ) -> Result<(Self, Vec<PgRow>), Fault> {
-        let begun = Self::begin_on(server.acquire().await?, server, mode, limit, first).await;
-        if begun.as_ref().is_err_and(|fault| matches!(fault.origin, Origin::Io | Origin::Deadline)) {
-            // What ended this connection has probably ended those that wait, too.
-            server.forget_idle();
-        }
-        begun
+        let tx = Self::open(server, mode, limit).await?;
+        let rows = tx.simple(first).await?;
+        Ok((tx, rows))
     }
 
-    async fn begin_on(
-        Opened { mut connection, name }: Opened,
-        server: &'server Server,
-        mode: &str,
-        limit: Limit,
-        first: &str,
-    ) -> Result<(Self, Vec<PgRow>), Fault> {
+    /// The same, but begins together with the first request.
+    pub(super) async fn open(server: &'server Server, mode: &str, limit: Limit) -> Result<Self, Fault> {
+        let Opened { mut connection, name } = server.acquire().await?;
         server.end_abandoned(&mut connection).await?;
         let settings = settings(&server.endpoint().schema, &name, limit, connection.server_version_num());
-        let tx = Self {
+        let read_only = mode.ends_with("READ ONLY");
+        let sql = format!("BEGIN {mode}; {settings}; {BEGUN}; ");
+        Ok(Self {
             server,
             connection: Mutex::new(connection),
             session: server.working(name),
             poisoned: AtomicBool::new(false),
             limit: std::sync::Mutex::new(limit),
-        };
-        let mut rows = tx.simple(&format!("BEGIN {mode}; {settings}; {SAME_BYTES}; {first}")).await?;
-        if rows.is_empty() {
-            return Err(Fault::client("a transaction's settings were not answered"));
-        }
-        rows.remove(0);
-        Ok((tx, rows))
+            opening: std::sync::Mutex::new(Some(Opening { sql, read_only })),
+        })
+    }
+
+    /// `sql` with what has to come before it; the first row is the answer to that.
+    fn with_opening(&self, sql: &str) -> (String, Option<Opening>) {
+        let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let sql = opening.as_ref().map_or_else(|| sql.to_owned(), |opening| format!("{}{sql}", opening.sql));
+        (sql, opening)
+    }
+
+    /// Begins, if that has not happened yet, before a request that cannot take it along.
+    async fn begin_now(&self) -> Result<(), sqlx::Error> {
+        let waits = self.opening.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if waits { self.rows("").await.map(drop) } else { Ok(()) }
     }
 
     /// The name of the session, as `pg_stat_activity` shows it.
@@ -95,9 +121,19 @@ impl<'server> Tx<'server> {
 
     /// Runs SQL text without parameters in one round trip; the rows of all its statements.
     pub async fn simple(&self, sql: &str) -> Result<Vec<PgRow>, Fault> {
-        self.request(async |connection| sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await)
-            .await
-            .map_err(|error| Fault::from(&error))
+        Ok(self.rows(sql).await?)
+    }
+
+    async fn rows(&self, sql: &str) -> Result<Vec<PgRow>, sqlx::Error> {
+        let (sql, opening) = self.with_opening(sql);
+        let rows =
+            self.request(async |connection| sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await);
+        let mut rows = rows.await?;
+        if let Some(opening) = opening {
+            opening.check(rows.first())?;
+            rows.remove(0);
+        }
+        Ok(rows)
     }
 
     /// Runs SQL text that changes rows, in one round trip; how many all its statements changed.
@@ -116,6 +152,7 @@ impl<'server> Tx<'server> {
 
     /// Runs a COPY FROM STDIN with these bytes; how many rows it inserted.
     pub async fn copy_in(&self, statement: &str, bytes: &[u8]) -> Result<u64, Fault> {
+        self.begin_now().await?;
         self.request(async |connection| {
             let mut copy = connection.copy_in_raw(statement).await?;
             copy.send(bytes).await?;
@@ -132,6 +169,7 @@ impl<'server> Tx<'server> {
         statement: &str,
     ) -> impl Stream<Item = Result<impl AsRef<[u8]> + use<>, Fault>> + Send {
         async_stream::try_stream! {
+            self.begin_now().await?;
             let mut connection = self.connection.lock().await;
             let failed_before = self.poisoned.swap(true, Ordering::AcqRel);
             let mut messages = self.within_limit(connection.copy_out_raw(statement)).await??;
@@ -168,7 +206,9 @@ impl<'server> Tx<'server> {
 
     /// Runs the last query and rolls back, in one round trip; its rows.
     pub async fn last(self, sql: &str) -> Result<Vec<PgRow>, Fault> {
-        self.end(&format!("{sql}; ROLLBACK")).await
+        let rows = self.simple(&format!("{sql}; ROLLBACK")).await?;
+        self.ended();
+        Ok(rows)
     }
 
     /// Sends the last statements, the one that ends the transaction among them; their rows.
@@ -192,9 +232,17 @@ impl<'server> Tx<'server> {
     ) -> Result<T, sqlx::Error> {
         let mut connection = self.connection.lock().await;
         let failed_before = self.poisoned.swap(true, Ordering::AcqRel);
-        let answer = self.within_limit(send(&mut connection)).await??;
+        let answer = self.within_limit(send(&mut connection)).await.map_err(sqlx::Error::from).flatten();
+        let answer = answer.inspect_err(|error| self.forget_idle_after(error))?;
         self.poisoned.store(failed_before, Ordering::Release);
         Ok(answer)
+    }
+
+    /// What ended this connection has probably ended those that wait, too.
+    fn forget_idle_after(&self, error: &sqlx::Error) {
+        if matches!(Fault::from(error).origin, Origin::Io | Origin::Deadline) {
+            self.server.forget_idle();
+        }
     }
 
     async fn within_limit<T>(&self, answer: impl Future<Output = T>) -> Result<T, Overdue> {
@@ -247,11 +295,13 @@ impl ConnectionTrait for Tx<'_> {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.begin_now().await.map_err(executing)?;
         let done = self.request(async |connection| query(&statement).execute(connection).await).await;
         done.map(Into::into).map_err(executing)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.begin_now().await.map_err(executing)?;
         let done = self
             .request(async |connection| connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await)
             .await;
@@ -259,11 +309,13 @@ impl ConnectionTrait for Tx<'_> {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.begin_now().await.map_err(querying)?;
         let row = self.request(async |connection| query(&statement).fetch_optional(connection).await).await;
         row.map(|row| row.map(Into::into)).map_err(querying)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.begin_now().await.map_err(querying)?;
         let rows = self.request(async |connection| query(&statement).fetch_all(connection).await).await;
         rows.map(|rows| rows.into_iter().map(Into::into).collect()).map_err(querying)
     }
@@ -279,19 +331,25 @@ impl StreamTrait for Tx<'_> {
         DbBackend::Postgres
     }
 
-    /// Rows as they arrive; each within the limit. A stream dropped before its end leaves the poison.
+    /// Rows as they arrive; each within the limit. A stream dropped before its end leaves the poison. Values become part
+    /// of the text, so that the answer comes after one round trip, BEGIN included.
     fn stream_raw<'a>(
         &'a self,
         statement: Statement,
     ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + Send + 'a>> {
         let rows = async_stream::try_stream! {
+            let (sql, mut opening) = self.with_opening(&statement.to_string());
             let mut connection = self.connection.lock().await;
             let failed_before = self.poisoned.swap(true, Ordering::AcqRel);
-            let mut rows = query(&statement).fetch(&mut *connection);
+            let mut rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch(&mut *connection);
             while let Some(row) =
                 self.within_limit(rows.next()).await.map_err(|overdue| querying(overdue.into()))?
             {
-                yield QueryResult::from(row.map_err(querying)?);
+                let row = row.inspect_err(|error| self.forget_idle_after(error)).map_err(querying)?;
+                match opening.take() {
+                    Some(opening) => opening.check(Some(&row)).map_err(querying)?,
+                    None => yield QueryResult::from(row),
+                }
             }
             self.poisoned.store(failed_before, Ordering::Release);
         };

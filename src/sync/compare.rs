@@ -12,7 +12,8 @@ use super::strategy::{SNAPSHOT_TIME, Tuning, Verified};
 use super::verify::{Difference, Pair};
 use crate::book::{KEY, OwnerMap, quoted};
 use crate::error::{Error, Result};
-use crate::postgres::{Fault, Limit, SourceTx, Tx, literal};
+use crate::postgres::fingerprint::{Rows, whole_table};
+use crate::postgres::{Fault, Fingerprint, Limit, SourceTx, Tx, literal};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::retry;
 
@@ -41,11 +42,23 @@ pub async fn equal(
     if found.source_books.books != found.target_books.books {
         return Ok(None);
     }
+    let (columns, owners) = (&found.columns, prepared.owners.map());
+    let at_source = format!("{SNAPSHOT_TIME}; {}", whole_table(columns, Rows::OfSource(&owners)));
+    let at_target = whole_table(columns, Rows::OfTarget);
+    let limit = tuning.whole_table();
     retried(tuning, progress, async || {
-        let open = Open::begin(sides, prepared, tuning.whole_table(), progress).await?;
-        let (expected, found) = Box::pin(open.pair(prepared).fingerprints()).await?;
-        let snapshot_at = open.end().await?;
-        Ok((expected == found).then(|| Verified::new(expected, snapshot_at)))
+        progress.event(&Event::Phase { phase: Phase::Comparing });
+        let (source, target) =
+            tokio::join!(async { sides.source.open(limit).await?.last(&at_source).await }, async {
+                sides.target.open(limit).await?.last(&at_target).await
+            });
+        let (source, target) = (source.map_err(comparing)?, target.map_err(comparing)?);
+        let unanswered = || comparing(Fault::client("no fingerprint"));
+        let [time, expected] = &source[..] else { return Err(unanswered()) };
+        let found = target.first().ok_or_else(unanswered)?;
+        let [expected, found] = [expected, found].map(|row| Fingerprint::from_row(row, 0).map_err(comparing));
+        let (expected, snapshot_at) = (expected?, time.try_get(0).map_err(|error| comparing(error.into()))?);
+        Ok((expected == found?).then(|| Verified::new(expected, snapshot_at)))
     })
     .await
 }
@@ -99,9 +112,8 @@ impl<'a> Open<'a> {
         progress: &dyn Progress,
     ) -> Result<Self> {
         progress.event(&Event::Phase { phase: Phase::Comparing });
-        let opened =
-            tokio::join!(sides.source.snapshot(limit, SNAPSHOT_TIME), sides.target.snapshot(limit, ""));
-        let ((source, time), (target, _)) = (opened.0.map_err(comparing)?, opened.1.map_err(comparing)?);
+        let opened = tokio::join!(sides.source.snapshot(limit, SNAPSHOT_TIME), sides.target.open(limit));
+        let ((source, time), target) = (opened.0.map_err(comparing)?, opened.1.map_err(comparing)?);
         let time = time.first().ok_or_else(|| comparing(Fault::client("no time")))?;
         let snapshot_at = time.try_get(0).map_err(|error| comparing(error.into()))?;
         Ok(Self { owners: prepared.owners.map(), source, target, snapshot_at })

@@ -42,10 +42,6 @@ impl ChunkSize {
     }
 }
 
-/// Books that are inserted by one statement; never empty.
-#[derive(Debug)]
-pub struct Chunk(pub Vec<SourceBook>);
-
 /// Which books of the source.
 #[derive(Debug, Clone, Copy)]
 pub enum Books<'a> {
@@ -115,7 +111,7 @@ pub fn chunks<'tx>(
     books: Books<'_>,
     Remap { columns, owners, .. }: &Remap,
     size: ChunkSize,
-) -> impl Stream<Item = Result<Chunk, Fault>> + use<'tx> {
+) -> impl Stream<Item = Result<Vec<SourceBook>, Fault>> + use<'tx> {
     let select = books.select(columns, owners);
     async_stream::try_stream! {
         let books = source.books(select).await?;
@@ -128,11 +124,11 @@ pub fn chunks<'tx>(
             chunk.push(SourceBook(book));
             if chunk.len() as u64 >= size.rows || bytes >= size.bytes {
                 bytes = 0;
-                yield Chunk(std::mem::take(&mut chunk));
+                yield std::mem::take(&mut chunk);
             }
         }
         if !chunk.is_empty() {
-            yield Chunk(chunk);
+            yield chunk;
         }
     }
 }

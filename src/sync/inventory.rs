@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::facts::Facts;
 use super::guard::dependents::{Dependents, Reach};
 use super::guard::owner::{UNNAMED_SHOWN, User, Wanted};
+use super::plan::Plan;
 use crate::book::{
     CopiedColumns, OWNER, OWNER_TABLE, PRIVATE, SourceUserId, TABLE, TITLE, TargetUserId, VISIBILITY, quoted,
 };
@@ -31,6 +32,8 @@ pub struct SourceBooks {
     pub titles: Option<Vec<String>>,
     /// The identity in the ledger, where there is one.
     pub marked: Option<Identity>,
+    /// The last id and the rows of each range of a plan, where one is wanted.
+    pub ranges: Option<Vec<(i32, i64)>>,
 }
 
 /// The target's books, users and ledger.
@@ -87,7 +90,13 @@ pub(super) const MARKED: &str = "(SELECT json_build_object('system_identifier', 
                       FROM dewey_sync.identity)";
 
 /// The query for [`SourceBooks`].
-pub(super) fn source_books_query(facts: &Facts, columns: &CopiedColumns, lines: &OwnerLines) -> String {
+/// With `batch_size`, the plan comes along.
+pub(super) fn source_books_query(
+    facts: &Facts,
+    columns: &CopiedColumns,
+    lines: &OwnerLines,
+    batch_size: Option<u32>,
+) -> String {
     let marked = if facts.ledger { MARKED } else { "NULL" };
     let owner = columns.at_source(OWNER);
     let named: Vec<String> = lines.named.keys().map(|SourceUserId(id)| id.to_string()).collect();
@@ -105,7 +114,9 @@ pub(super) fn source_books_query(facts: &Facts, columns: &CopiedColumns, lines: 
  'private', count(*) FILTER (WHERE {visibility}::text = '{PRIVATE}'),
  'unnamed_owners', {unnamed},
  'titles', (SELECT json_agg(title) FROM (SELECT {title} AS title FROM {TABLE} ORDER BY id LIMIT 3) first),
- 'marked', {marked})::text FROM {TABLE}",
+ 'marked', {marked},
+ 'ranges', {ranges})::text FROM {TABLE}",
+        ranges = batch_size.map_or_else(|| "NULL".to_owned(), Plan::ends_query),
         visibility = columns.at_source(VISIBILITY),
         title = columns.at_source(TITLE),
     )

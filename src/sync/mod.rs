@@ -45,7 +45,8 @@ use guard::dependents::{Dependents, losses};
 use guard::owner::{Found, Owner, Owners, User};
 use guard::target_identity::Marking;
 use import::Engine;
-use preflight::{Preflight, Sides, Wishes};
+use plan::{Frozen, Plan};
+use preflight::{Preflight, Sides, Spare, Wishes};
 use register::{begin, record};
 use remap::Remap;
 use report::Tally;
@@ -139,19 +140,33 @@ pub async fn run(
     cancel: &CancellationToken,
     progress: &Tally<'_>,
 ) -> Result<Synced> {
-    let prepared = Box::pin(unless_cancelled(cancel, SYNC, prepare(sides, request, ask, progress))).await;
+    let mut early = None;
+    let preparing = prepare(sides, request, ask, &mut early, progress);
+    let prepared = Box::pin(unless_cancelled(cancel, SYNC, preparing)).await;
+    let unmarked = |prepared: &Prepared| prepared.found.marking == Marking::MustBeTyped;
+    if let Some(lock) = &early
+        && prepared.as_ref().map_or(true, unmarked)
+    {
+        lock.release().await;
+    }
     let prepared = prepared.map_err(unchanged_if_interrupted)?;
     let Prepared { found, owners, resumed, equal, .. } = &prepared;
     if let Some(verified) = equal
-        && found.marking == Marking::MustBeTyped
+        && unmarked(&prepared)
     {
         return Ok(nothing_to_do(owners, verified, progress));
     }
-    let lock = unless_cancelled(cancel, SYNC, Lock::acquire(&sides.target, request.tuning.lock_wait)).await;
-    let lock = lock.map_err(unchanged)?;
+    let lock = match early {
+        Some(lock) if !unmarked(&prepared) => lock,
+        _ => {
+            let lock = Lock::acquire(&sides.target, request.tuning.lock_wait);
+            unless_cancelled(cancel, SYNC, lock).await.map_err(unchanged)?
+        }
+    };
     let lock = &lock;
+    let frozen = prepared.freeze();
     let tenure = retry(request.tuning.retry, "the beginning of the run", cancel, progress, async |_| {
-        unless_cancelled(cancel, SYNC, begin(sides, request, &prepared)).await
+        unless_cancelled(cancel, SYNC, begin(sides, request, &prepared, frozen.as_ref())).await
     });
     let tenure = tenure.await.map_err(unchanged)?;
     let Prepared { strategy, engine, .. } = prepared;
@@ -162,14 +177,12 @@ pub async fn run(
         lock.release().await;
         return Ok(done);
     }
-    let frozen = resumed.as_ref().and_then(|unfinished| unfinished.frozen.clone());
-    let only_in_target = found.target.has(UPDATED_AT) && !found.columns.contains(UPDATED_AT);
-    let updated_at = match &frozen {
-        Some(frozen) => frozen.updated_at.clone(),
-        None => only_in_target.then(|| found.target.now.clone()),
-    };
+    let updated_at =
+        frozen.as_ref().map_or_else(|| prepared.updated_at(), |frozen| frozen.updated_at.clone());
     let remap = Remap { owners: owners.map(), columns: found.columns.clone(), updated_at };
-    let job = Job { sides, tenure, frozen, remap, engine, tuning: request.tuning, cancel, progress };
+    let resumed = resumed.as_ref().is_some_and(|unfinished| unfinished.frozen.is_some());
+    let plan = frozen.map(|frozen| frozen.plan).unwrap_or_default();
+    let job = Job { sides, tenure, plan, resumed, remap, engine, tuning: request.tuning, cancel, progress };
     let consent = Consent { ask, lock, found, owners, agreement: request.wishes.agreement };
     let work = async {
         match strategy {
@@ -210,6 +223,7 @@ pub async fn preview(
     progress: &Tally<'_>,
 ) -> Result<(Prepared, Compared)> {
     let previewed = async {
+        preflight::connect(sides, Spare::Unwanted, progress).await?;
         let prepared = look(sides, request, ask, progress).await?;
         let compared = compare::compare(sides, &prepared, &request.tuning, progress).await;
         let compared = compared.map_err(unchanged)?;
@@ -240,9 +254,48 @@ pub struct Prepared {
     pub equal: Option<Verified>,
 }
 
-/// Both sides reached, every guard passed, every question answered that comes before the first write.
-async fn prepare(sides: &Sides, request: &Request, ask: &dyn Ask, progress: &Tally<'_>) -> Result<Prepared> {
-    let mut prepared = look(sides, request, ask, progress).await?;
+impl Prepared {
+    /// What is kept before anything is written: that of the run that is resumed, or a new plan. `atomic` needs none.
+    fn freeze(&self) -> Option<Frozen> {
+        let Self { found, owners, strategy, resumed, .. } = self;
+        let kept = resumed.as_ref().and_then(|unfinished| unfinished.frozen.clone());
+        if kept.is_some() || *strategy == Strategy::Atomic {
+            return kept;
+        }
+        Some(Frozen {
+            plan: Plan::from_ends(found.source_books.ranges.as_deref().unwrap_or_default()),
+            columns: found.columns.names(),
+            owners: owners.map(),
+            updated_at: self.updated_at(),
+        })
+    }
+
+    /// The run's start, where only the target has an `updatedAt`.
+    fn updated_at(&self) -> Option<String> {
+        let Preflight { target, columns, .. } = &self.found;
+        (target.has(UPDATED_AT) && !columns.contains(UPDATED_AT)).then(|| target.now.clone())
+    }
+}
+
+/// Both sides reached, every guard passed, every question answered that comes before the first write. Where no question can
+/// keep others waiting, the lock is tried meanwhile.
+async fn prepare<'a>(
+    sides: &'a Sides,
+    request: &Request,
+    ask: &dyn Ask,
+    early: &mut Option<Lock<'a>>,
+    progress: &Tally<'_>,
+) -> Result<Prepared> {
+    let wanted = !ask.waits();
+    let spare = if wanted { Spare::Wanted } else { Spare::Unwanted };
+    preflight::connect(sides, spare, progress).await?;
+    let attempt = async {
+        if wanted && !sides.target.server().is_reduced() {
+            *early = Lock::attempt(&sides.target, request.tuning.lock_wait).await;
+        }
+    };
+    let (prepared, ()) = tokio::join!(look(sides, request, ask, progress), attempt);
+    let mut prepared = prepared?;
     if prepared.resumed.is_none() {
         let equal = compare::equal(sides, &prepared, &request.tuning, progress).await;
         prepared.equal = equal.map_err(unchanged)?;
@@ -287,8 +340,8 @@ async fn tell_what_staged_keeps(
 }
 
 async fn look(sides: &Sides, request: &Request, ask: &dyn Ask, progress: &Tally<'_>) -> Result<Prepared> {
-    preflight::connect(sides, progress).await?;
-    let found = preflight::check(sides, &request.wishes, progress).await.map_err(unchanged)?;
+    let found = preflight::check(sides, &request.wishes, request.tuning.batch_size, progress).await;
+    let found = found.map_err(unchanged)?;
     let resumed = resume::find(sides, request, &found, ask).await.map_err(unchanged)?;
     let others = match (&resumed, &found.owner) {
         (Some(unfinished), _) => unfinished.others.clone(),

@@ -9,7 +9,7 @@ use crate::ledger::checkpoint::Checkpoint;
 use crate::postgres::Fault;
 
 /// What one run will do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// In order of ids, covering all of them; one without books when the source has none.
     pub ranges: Vec<Range>,
@@ -56,6 +56,12 @@ impl Plan {
         )
     }
 
+    /// The same rows as a scalar expression of JSON, for [`Plan::from_ends`].
+    pub fn ends_query(batch_size: u32) -> String {
+        let query = Self::query(batch_size);
+        format!("(SELECT json_agg(json_build_array(max, count) ORDER BY max) FROM ({query}) ranges)")
+    }
+
     /// The last ids of all ranges but the last one, which is open.
     pub fn ends(&self) -> Vec<i32> {
         self.ranges.iter().filter_map(|range| range.through).collect()
@@ -65,12 +71,12 @@ impl Plan {
     pub fn from_rows(rows: &[PgRow]) -> Result<Self, Fault> {
         let cut: Result<Vec<(i32, i64)>, sqlx::Error> =
             rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect();
-        Ok(Self::cut(&cut?))
+        Ok(Self::from_ends(&cut?))
     }
 
     /// Ranges from the last id and the count of each, the outer ends open: a book that arrives below the first or
     /// above the last id belongs to a range as well.
-    fn cut(ends: &[(i32, i64)]) -> Self {
+    pub fn from_ends(ends: &[(i32, i64)]) -> Self {
         let ends = if ends.is_empty() { &[(0, 0)] } else { ends };
         let last = ends.len();
         let ranges: Vec<Range> = ends
@@ -115,7 +121,7 @@ mod tests {
 
     #[test]
     fn ranges_join_without_gap_and_are_open_at_both_ends() {
-        let plan = Plan::cut(&[(10, 3), (20, 3), (21, 1)]);
+        let plan = Plan::from_ends(&[(10, 3), (20, 3), (21, 1)]);
         let bounds: Vec<_> = plan.ranges.iter().map(|range| (range.after, range.through)).collect();
         assert_eq!(bounds, [(None, Some(10)), (Some(10), Some(20)), (Some(20), None)]);
         assert_eq!(plan.books, 7);
@@ -123,13 +129,13 @@ mod tests {
 
     #[test]
     fn a_single_range_covers_every_id() {
-        let plan = Plan::cut(&[(10, 3)]);
+        let plan = Plan::from_ends(&[(10, 3)]);
         assert_eq!((plan.ranges[0].after, plan.ranges[0].through), (None, None));
     }
 
     #[test]
     fn a_source_without_books_has_one_range_for_those_that_come() {
         let range = Range { batch: 1, after: None, through: None, books: 0 };
-        assert_eq!(Plan::cut(&[]), Plan { ranges: vec![range], books: 0 });
+        assert_eq!(Plan::from_ends(&[]), Plan { ranges: vec![range], books: 0 });
     }
 }

@@ -1,7 +1,7 @@
 //! Reaches both sides and lets every guard look, before anything is written.
 //!
-//! Two round trips a side, in read-only transactions that overlap, because the same-database guard needs the source's
-//! lock to be held while the target tries it.
+//! Two round trips, both sides at the same time, in read-only transactions that overlap, because the same-database guard
+//! needs the lock of either side to be held while the other one tries it.
 
 use super::facts::{Facts, from_json};
 use super::guard::dependents::Agreement;
@@ -64,15 +64,31 @@ pub struct Preflight {
     pub owner: Found,
 }
 
-/// Opens a connection to both sides at once. Not retried, except for a server that is starting up or full, so that a
+/// Opens a connection to both sides at once, and a `spare` one to the target. Not retried, except for a server that is starting up or full, so that a
 /// wrong host or password answers at once.
 ///
 /// # Errors
 /// The source's when both fail.
-pub async fn connect(sides: &Sides, progress: &dyn Progress) -> Result<()> {
+pub async fn connect(sides: &Sides, spare: Spare, progress: &dyn Progress) -> Result<()> {
     progress.event(&Event::Phase { phase: Phase::Checking });
-    let (source, target) = tokio::join!(reach(sides.source.server()), reach(sides.target.server()));
+    let target = sides.target.server();
+    let spare = async {
+        // Whether the server can be reached is for the other one to say.
+        if spare == Spare::Wanted && !target.is_reduced() && target.connect().await.is_err() {
+            tracing::debug!("the target has no spare connection");
+        }
+    };
+    let (source, target, ()) = tokio::join!(reach(sides.source.server()), reach(target), spare);
     source.and(target)
+}
+
+/// Whether a second connection to the target will be needed soon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spare {
+    /// It will.
+    Wanted,
+    /// One does.
+    Unwanted,
 }
 
 /// Opens the first connection to `server`, and behind a pooler as many as a run needs.
@@ -88,9 +104,14 @@ pub async fn reach(server: &Server) -> Result<()> {
 ///
 /// # Errors
 /// A guard's; or that of a query, whose kind is [`Kind::Usage`] when it misses a right or a table.
-pub async fn check(sides: &Sides, wishes: &Wishes, progress: &dyn Progress) -> Result<Preflight> {
+pub async fn check(
+    sides: &Sides,
+    wishes: &Wishes,
+    batch_size: u32,
+    progress: &dyn Progress,
+) -> Result<Preflight> {
     let Looked { source, source_books, target, target_books, columns } =
-        look(sides, &wishes.owner, progress).await?;
+        look(sides, &wishes.owner, Some(batch_size), progress).await?;
     let endpoint = sides.target.server().endpoint();
     target_books.ledger_is_old()?;
     empty_source::check(source_books.books, target_books.books, wishes.empty_source)?;
@@ -131,8 +152,13 @@ pub struct Looked {
     pub columns: CopiedColumns,
 }
 
-/// Asks both sides, with the guards that concern reading as well.
-pub async fn look(sides: &Sides, wanted: &Wanted, progress: &dyn Progress) -> Result<Looked> {
+/// Asks both sides, with the guards that concern reading as well; with `batch_size`, also for a plan.
+pub async fn look(
+    sides: &Sides,
+    wanted: &Wanted,
+    batch_size: Option<u32>,
+    progress: &dyn Progress,
+) -> Result<Looked> {
     let (at_source, at_target) = (sides.source.server().endpoint(), sides.target.server().endpoint());
     let ((source_tx, source), (target_tx, target)) = open(&sides.source, &sides.target).await?;
     if let Some(text) = same_database::notice(&source, &target) {
@@ -147,7 +173,11 @@ pub async fn look(sides: &Sides, wanted: &Wanted, progress: &dyn Progress) -> Re
     )?;
     check_expressions(&source_tx, &columns, &sides.mapping).await?;
     encoding::check(&source_tx, &source, &columns).await?;
-    let source_books = source_books(sides, &source_tx, &source, &columns).await?;
+    let (source_books, target_books) = tokio::join!(
+        source_books(sides, source_tx, &source, &columns, batch_size),
+        target_books(sides, wanted, target_tx, &target)
+    );
+    let source_books = source_books?;
     if let Some(text) = swapped::check(&source, &target, source_books.marked.as_ref())? {
         progress.event(&Event::Notice { text });
     }
@@ -155,20 +185,19 @@ pub async fn look(sides: &Sides, wanted: &Wanted, progress: &dyn Progress) -> Re
     for text in notices {
         progress.event(&Event::Notice { text });
     }
-    let target_books = target_books(sides, wanted, target_tx, &target).await?;
-    source_tx.finish().await.map_err(asking(at_source))?;
-    Ok(Looked { source, source_books, target, target_books, columns })
+    Ok(Looked { source, source_books, target, target_books: target_books?, columns })
 }
 
 pub(super) async fn source_books(
     sides: &Sides,
-    source_tx: &SourceTx<'_>,
+    source_tx: SourceTx<'_>,
     source: &Facts,
     columns: &CopiedColumns,
+    batch_size: Option<u32>,
 ) -> Result<SourceBooks> {
     let at_source = sides.source.server().endpoint();
-    let query = source_books_query(source, columns, &sides.mapping.owners);
-    let rows = source_tx.read(&query).await.map_err(asking(at_source))?;
+    let query = source_books_query(source, columns, &sides.mapping.owners, batch_size);
+    let rows = source_tx.last(&query).await.map_err(asking(at_source))?;
     from_json(&rows).map_err(asking(at_source))
 }
 
@@ -229,8 +258,8 @@ type Opened<T> = (T, Facts);
 /// A transaction on each side, both open until the caller ends them, and told apart.
 async fn open<'s>(source: &'s Source, target: &'s Target) -> Result<(Opened<SourceTx<'s>>, Opened<Tx<'s>>)> {
     let lock = same_database::lock(rand::random());
-    let (source_tx, source_facts) = open_source(source, &lock).await?;
-    let (target_tx, target_facts) = open_target(target, &lock).await?;
+    let (source, target) = tokio::join!(open_source(source, &lock), open_target(target, &lock));
+    let ((source_tx, source_facts), (target_tx, target_facts)) = (source?, target?);
     same_database::check(&source_facts, &target_facts)?;
     swapped::check_readable(&source_facts)?;
     Ok(((source_tx, source_facts), (target_tx, target_facts)))

@@ -4,6 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::guard::owner::Owner;
 use super::guard::target_identity::Marking;
+use super::plan::Frozen;
 use super::preflight::{Preflight, Sides};
 use super::report::Tally;
 use super::strategy::Verified;
@@ -14,7 +15,13 @@ use crate::postgres::{Fault, Target};
 use crate::retry::{Policy, retry};
 
 /// The ledger brought up to date, the target marked, the run's row written, every other run ended.
-pub(super) async fn begin(sides: &Sides, request: &Request, prepared: &Prepared) -> Result<Tenure> {
+/// `plan` is kept with it.
+pub(super) async fn begin(
+    sides: &Sides,
+    request: &Request,
+    prepared: &Prepared,
+    plan: Option<&Frozen>,
+) -> Result<Tenure> {
     let Prepared { found, owners, strategy, engine, resumed, .. } = prepared;
     let Sides { source, target, .. } = sides;
     let failed =
@@ -23,8 +30,10 @@ pub(super) async fn begin(sides: &Sides, request: &Request, prepared: &Prepared)
         prepare_ledger(target, found).await.map_err(failed("could not prepare the ledger"))?;
     }
     let session = target.server().session_base();
+    let plan = plan.map(serde_json::to_string).transpose();
+    let plan = plan.map_err(|error| failed("could not keep the plan")(Fault::client(error.to_string())))?;
     if let Some(unfinished) = resumed {
-        let resumed = run::resume(target, unfinished.run_id, session).await;
+        let resumed = run::resume(target, unfinished.run_id, session, plan.as_deref()).await;
         let resumed = resumed.map_err(failed("could not resume the run in the ledger"))?;
         return resumed.ok_or_else(|| {
             Error::new(Kind::Busy, format!("run {} cannot be resumed any more", unfinished.run_id))
@@ -43,6 +52,7 @@ pub(super) async fn begin(sides: &Sides, request: &Request, prepared: &Prepared)
         target_identity: found.target.identity.clone(),
         how: Some([strategy.name(), MODE, engine.name()]),
         owner: owners.others.as_ref().map(Owner::id),
+        plan,
     };
     run::begin(target, &new).await.map_err(failed("could not begin the run in the ledger"))
 }

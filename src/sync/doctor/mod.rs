@@ -83,8 +83,10 @@ impl Pair<'_> {
         };
         let mut source_books = None;
         if let Some(columns) = &columns {
-            let books = preflight::source_books(sides, &source_tx, source, columns).await;
+            let books = preflight::source_books(sides, source_tx, source, columns, None).await;
             source_books = diagnosis.taken(About::Source, "books", books);
+        } else {
+            drop(source_tx.finish().await);
         }
         if let Some(books) = &source_books {
             self.source_books(books, diagnosis);
@@ -104,7 +106,6 @@ impl Pair<'_> {
             diagnosis.check_silent(About::Both, "books", empty);
             self.owner(from, to, diagnosis);
         }
-        drop(source_tx.finish().await);
     }
 
     /// The columns that travel, when every difference is decided.

@@ -1,7 +1,7 @@
 //! Guard: source and target must not be the same database, by whatever name either is reached.
 //!
-//! Both sides try the same advisory lock with a number that nobody else knows; a lock is local to a database, so a target
-//! that does not get it while the source holds it is the source. Locks are not replicated, so a standby is told by its
+//! Both sides try the same advisory lock with a number that nobody else knows, and keep what they got until both have
+//! answered; a lock is local to a database, so if one of them does not get it, the target is the source. Locks are not replicated, so a standby is told by its
 //! identity: the system identifier, which every physical copy of a cluster keeps, and the database's oid.
 //!
 //! Two databases of one identity, both out of recovery and each with a lock of its own, are physical copies of one: a
@@ -31,7 +31,7 @@ pub fn lock(number: i64) -> String {
 /// [`Kind::Refused`] when the two are one, or one follows the other, or the target is a standby.
 pub fn check(source: &Facts, target: &Facts) -> Result<()> {
     let copies = source.identity == target.identity;
-    if !target.lock_was_free {
+    if !(source.lock_was_free && target.lock_was_free) {
         return Err(refused("source and target are the same database").hint(CHECK_URLS));
     }
     if copies && target.in_recovery {

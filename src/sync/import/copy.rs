@@ -9,9 +9,9 @@ use super::{Copied, Transfer, inserting};
 use crate::book::{Column, CopiedColumns, MadeUp, OWNER, TABLE, UPDATED_AT, comparable_type, quoted};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::Destination;
-use crate::postgres::{Fault, SourceTx, identifier, literal};
+use crate::postgres::{Fault, SourceTx, Tx, identifier, literal};
 use crate::sync::export::{Books, ChunkSize};
-use crate::sync::remap::unmapped;
+use crate::sync::remap::{Remap, unmapped};
 
 /// What a binary COPY begins with, the flags and the empty extension of its header included.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -19,44 +19,58 @@ const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What it ends with, in place of a row's number of columns.
 const TRAILER: &[u8] = b"\xff\xff";
 
-/// A whole binary COPY.
-pub(super) struct Chunk {
+/// A whole binary COPY, but for its end.
+pub struct Binary {
     rows: u64,
     bytes: Vec<u8>,
 }
 
-/// The statement for the source and the one for the target, with the same columns in the same order.
-pub(super) fn statements(transfer: &Transfer<'_, '_>, books: Books<'_>) -> [String; 2] {
-    let Transfer { remap, run_id, .. } = transfer;
-    let columns = &remap.columns;
-    let mut pairs: Vec<(String, String)> = Vec::new();
-    let stage = transfer.destination == Destination::Stage;
-    let stored = |column: Column| if stage { comparable_type(column) } else { columns.binary_type(column) };
-    if stage {
+impl Binary {
+    fn new() -> Self {
+        Self { rows: 0, bytes: HEADER.to_vec() }
+    }
+}
+
+/// The statement for the source.
+pub(super) fn out_of_source(transfer: &Transfer<'_>, books: Books<'_>) -> String {
+    let values: Vec<String> = columns(transfer).into_iter().map(|(_, value)| value).collect();
+    let Remap { columns, owners, .. } = transfer.remap;
+    format!("COPY ({}) TO STDOUT (FORMAT binary)", books.query(&values.join(", "), columns, owners))
+}
+
+/// The statement for the target.
+fn into_target(transfer: &Transfer<'_>) -> String {
+    let names: Vec<String> = columns(transfer).into_iter().map(|(name, _)| name).collect();
+    let table = match transfer.destination {
+        Destination::Stage => "dewey_sync.stage",
+        Destination::Book => TABLE,
+    };
+    format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", names.join(", "))
+}
+
+/// The target's columns, each with its value as an expression on the source that has the column's binary format.
+fn columns(Transfer { remap, destination, run_id, .. }: &Transfer<'_>) -> Vec<(String, String)> {
+    let Remap { columns, owners, updated_at } = remap;
+    let stored = |column| match destination {
+        Destination::Stage => comparable_type(column),
+        Destination::Book => columns.binary_type(column),
+    };
+    let cast = |column: Column, value: String| (quoted(column), format!("{value}::{}", stored(column)));
+    let mut pairs = Vec::new();
+    if *destination == Destination::Stage {
         pairs.push(("run_id".into(), format!("{run_id}::bigint")));
         pairs.push(("source_id".into(), format!("{}::integer", quoted(Column::Id))));
     }
-    for column in columns.iter() {
-        pairs.push((quoted(column), format!("{}::{}", columns.at_source(column), stored(column))));
+    pairs.extend(columns.iter().map(|column| cast(column, columns.at_source(column))));
+    pairs.push(cast(OWNER, owners.sql(&columns.at_source(OWNER))));
+    pairs.extend(updated_at.as_ref().map(|updated_at| cast(UPDATED_AT, literal(updated_at))));
+    if *destination == Destination::Book {
+        pairs.extend(columns.made_up().iter().map(|MadeUp { column, literal, binary_type }| {
+            let cast = binary_type.as_ref().map(|name| format!("::{name}")).unwrap_or_default();
+            (identifier(column), format!("({literal}){cast}"))
+        }));
     }
-    let owner = remap.owners.sql(&columns.at_source(OWNER));
-    pairs.push((quoted(OWNER), format!("{owner}::{}", stored(OWNER))));
-    if let Some(updated_at) = &remap.updated_at {
-        pairs.push((quoted(UPDATED_AT), format!("{}::timestamp", literal(updated_at))));
-    }
-    if !stage {
-        for made_up in columns.made_up() {
-            let cast = made_up.binary_type.as_ref().map(|name| format!("::{name}")).unwrap_or_default();
-            pairs.push((identifier(&made_up.column), format!("({}){cast}", made_up.literal)));
-        }
-    }
-    let (names, values): (Vec<String>, Vec<String>) = pairs.into_iter().unzip();
-    let query = books.query(&values.join(", "), columns, &remap.owners);
-    let table = if stage { "dewey_sync.stage" } else { TABLE };
-    [
-        format!("COPY ({query}) TO STDOUT (FORMAT binary)"),
-        format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", names.join(", ")),
-    ]
+    pairs
 }
 
 /// Stops where a column of the book table has a type that the source may not be able to send.
@@ -74,10 +88,10 @@ pub(super) fn chunks<'tx>(
     source: &'tx SourceTx<'_>,
     statement: String,
     size: ChunkSize,
-) -> impl Stream<Item = Result<Chunk, Fault>> + use<'tx> {
+) -> impl Stream<Item = Result<Binary, Fault>> + use<'tx> {
     async_stream::try_stream! {
         let mut messages = pin!(source.copy_out(&statement));
-        let mut chunk = Chunk { rows: 0, bytes: HEADER.to_vec() };
+        let mut chunk = Binary::new();
         let mut begun = false;
         while let Some(message) = messages.next().await {
             let message = message?;
@@ -90,8 +104,7 @@ pub(super) fn chunks<'tx>(
             chunk.bytes.extend_from_slice(row);
             chunk.rows += 1;
             if chunk.rows >= size.rows || chunk.bytes.len() >= size.bytes {
-                let next = Chunk { rows: 0, bytes: HEADER.to_vec() };
-                yield std::mem::replace(&mut chunk, next);
+                yield std::mem::replace(&mut chunk, Binary::new());
             }
         }
         if chunk.rows > 0 {
@@ -105,10 +118,10 @@ fn without_header(message: &[u8]) -> Result<&[u8], Fault> {
 }
 
 /// Sends the whole chunk at once: small messages after one another would wait for each other on the way.
-pub(super) async fn copy(transfer: &Transfer<'_, '_>, statement: &str, chunk: Chunk) -> Result<Copied> {
-    let Chunk { rows, mut bytes } = chunk;
+pub(super) async fn copy(transfer: &Transfer<'_>, target: &Tx<'_>, chunk: Binary) -> Result<Copied> {
+    let Binary { rows, mut bytes } = chunk;
     bytes.extend_from_slice(TRAILER);
-    let inserted = transfer.target.copy_in(statement, &bytes).await;
+    let inserted = target.copy_in(&into_target(transfer), &bytes).await;
     let inserted = inserted.map_err(|fault| match fault.sqlstate() {
         // No column that is copied may be NULL without the guards' knowing; the owner is, where nobody is found.
         Some("23502") if !transfer.remap.owners.has_default() => unmapped(None),

@@ -13,8 +13,12 @@ use crate::ledger::checkpoint::Destination;
 use crate::postgres::{Fault, Tx};
 
 /// Remaps and inserts `books`, at least one.
-pub(super) async fn insert(transfer: &Transfer<'_, '_>, books: Vec<SourceBook>) -> Result<Copied> {
-    let Transfer { target, remap, run_id, .. } = transfer;
+pub(super) async fn insert(
+    transfer: &Transfer<'_>,
+    target: &Tx<'_>,
+    books: Vec<SourceBook>,
+) -> Result<Copied> {
+    let Transfer { remap, run_id, .. } = transfer;
     let exported = books.len() as u64;
     let books: Vec<TargetBook> = books.into_iter().map(|book| remap.apply(book)).collect::<Result<_>>()?;
     let inserted = match transfer.destination {

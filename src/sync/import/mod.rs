@@ -3,15 +3,14 @@
 mod copy;
 mod insert;
 
-use std::pin::pin;
-
-use futures_util::{Stream, TryStreamExt};
+use futures_util::stream::{LocalBoxStream, Peekable};
+use futures_util::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use super::export::{self, Books, ChunkSize};
 use super::remap::Remap;
 use super::strategy::Strategy;
-use crate::book::{CopiedColumns, TABLE};
+use crate::book::{CopiedColumns, SourceBook, TABLE};
 use crate::error::{Error, Result};
 use crate::ledger::checkpoint::Destination;
 use crate::postgres::{Fault, Limit, SourceTx, Tx};
@@ -68,13 +67,9 @@ pub struct Copied {
     pub inserted: u64,
 }
 
-/// What is copied, from where to where.
+/// What is the same for every part of a run.
 #[derive(Debug, Clone, Copy)]
-pub struct Transfer<'a, 'server> {
-    /// An open snapshot.
-    pub source: &'a SourceTx<'server>,
-    /// An open transaction.
-    pub target: &'a Tx<'server>,
+pub struct Transfer<'a> {
     /// How books are written.
     pub engine: Engine,
     /// How they change owners.
@@ -85,43 +80,58 @@ pub struct Transfer<'a, 'server> {
     pub run_id: i64,
 }
 
-impl Transfer<'_, '_> {
-    /// Copies `books`, of which the plan saw `planned`, statement by statement; `shrinks` halves what a statement takes.
-    pub async fn copy(&self, books: Books<'_>, planned: u64, shrinks: u32) -> Result<Copied> {
-        let size = ChunkSize::of(planned, self.engine.rows_max()).halved(shrinks);
-        match self.engine {
-            Engine::Insert => {
-                let chunks = export::chunks(self.source, books, self.remap, size);
-                write_each(chunks, async |export::Chunk(books)| insert::insert(self, books).await).await
-            }
-            Engine::Copy => {
-                let [out, into] = copy::statements(self, books);
-                let chunks = copy::chunks(self.source, out, size);
-                write_each(chunks, async |chunk| copy::copy(self, &into, chunk).await).await
-            }
-        }
-    }
+/// Books on their way; nothing is asked of the source before it is polled.
+pub type Exported<'tx> = Peekable<LocalBoxStream<'tx, Result<Chunk, Fault>>>;
+
+/// Books that are inserted by one statement, as the engine has them; never empty.
+pub enum Chunk {
+    /// To be remapped.
+    Books(Vec<SourceBook>),
+    /// As the target shall have them.
+    Binary(copy::Binary),
 }
 
-/// Writes every chunk; after a failure the rest is read all the same, so that the source can be asked why.
-async fn write_each<C>(
-    chunks: impl Stream<Item = Result<C, Fault>>,
-    write: impl AsyncFn(C) -> Result<Copied>,
-) -> Result<Copied> {
-    let mut chunks = pin!(chunks);
-    let mut copied = Copied::default();
-    loop {
-        let chunk = chunks.try_next().await;
-        let chunk = chunk.map_err(|fault| fault.error("could not read books from the source"))?;
-        let Some(chunk) = chunk else { return Ok(copied) };
-        match write(chunk).await {
-            Ok(Copied { exported, inserted }) => {
-                copied.exported += exported;
-                copied.inserted += inserted;
+impl Transfer<'_> {
+    /// Reads `books`, of which the plan saw `planned`, from an open snapshot; `shrinks` halves what a chunk holds.
+    pub fn export<'tx>(
+        &self,
+        source: &'tx SourceTx<'_>,
+        books: Books<'_>,
+        planned: u64,
+        shrinks: u32,
+    ) -> Exported<'tx> {
+        let size = ChunkSize::of(planned, self.engine.rows_max()).halved(shrinks);
+        let chunks = match self.engine {
+            Engine::Insert => export::chunks(source, books, self.remap, size).map_ok(Chunk::Books).boxed_local(),
+            Engine::Copy => {
+                let statement = copy::out_of_source(self, books);
+                copy::chunks(source, statement, size).map_ok(Chunk::Binary).boxed_local()
             }
-            Err(error) => {
-                while let Ok(Some(_)) = chunks.try_next().await {}
-                return Err(error);
+        };
+        chunks.peekable()
+    }
+
+    /// Writes what is exported into an open transaction. After a failure the rest is read all the same, so that the source
+    /// can be asked why.
+    pub async fn import(&self, target: &Tx<'_>, mut exported: Exported<'_>) -> Result<Copied> {
+        let mut copied = Copied::default();
+        loop {
+            let chunk = exported.try_next().await;
+            let chunk = chunk.map_err(|fault| fault.error("could not read books from the source"))?;
+            let written = match chunk {
+                None => return Ok(copied),
+                Some(Chunk::Books(books)) => insert::insert(self, target, books).await,
+                Some(Chunk::Binary(rows)) => copy::copy(self, target, rows).await,
+            };
+            match written {
+                Ok(Copied { exported, inserted }) => {
+                    copied.exported += exported;
+                    copied.inserted += inserted;
+                }
+                Err(error) => {
+                    while let Ok(Some(_)) = exported.try_next().await {}
+                    return Err(error);
+                }
             }
         }
     }

@@ -28,7 +28,7 @@ const DELETION: Checkpoint = Checkpoint { batch: 0, round: 0, after_id: None, th
 /// [`Kind::Differs`](crate::error::Kind::Differs) when the sides are not equal in the end; the state then says what the
 /// target holds.
 pub async fn run(job: &Job<'_>) -> Result<Verified> {
-    let plan = job.plan().await?;
+    let plan = job.plan();
 
     job.progress.event(&Event::Phase { phase: Phase::Deleting });
     let deleted = commit(
@@ -44,7 +44,7 @@ pub async fn run(job: &Job<'_>) -> Result<Verified> {
         .map_err(|Failed { error, in_doubt }| error.state(if in_doubt { UNKNOWN } else { UNCHANGED }))?;
     job.progress.event(&Event::Deleted { books });
 
-    Box::pin(copy_and_verify(job, &plan)).await.map_err(|error| {
+    Box::pin(copy_and_verify(job, plan)).await.map_err(|error| {
         let done = job.progress.summary();
         let at_least = if classify_error(&error) == Class::Ambiguous { "at least " } else { "" };
         error

@@ -1,6 +1,7 @@
 //! Batches, a transaction each, `jobs` at a time, into the book table or the stage. Other batches go on when one fails.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 
 use futures_util::{StreamExt, stream};
 
@@ -67,7 +68,7 @@ pub(super) async fn copy_all(job: &Job<'_>, plan: &Plan, destination: Destinatio
 
 /// The ranges that an earlier life of the run has not committed.
 async fn left(job: &Job<'_>, plan: &Plan, destination: Destination) -> Result<Vec<Range>> {
-    if job.frozen.is_none() {
+    if !job.resumed {
         return Ok(plan.ranges.clone());
     }
     let (committed, _) = committed(job, destination).await?;
@@ -108,32 +109,34 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Dest
     let batch = range.checkpoint();
     let claim = checkpoint::claim_sql(job.tenure, destination, batch);
     let first = format!("{claim}; {}", owners::hold_sql(&job.remap.owners));
-    let (target, source) =
-        tokio::join!(job.sides.target.write(timeout, &first), job.sides.source.snapshot(timeout, ""));
+    let source = job.sides.source.open(timeout).await;
+    let source = source.map_err(|fault| fault.error("could not begin on the source"))?;
+    let transfer = job.transfer(destination);
+    // Books are on their way while the batch is claimed.
+    let mut exported = transfer.export(&source, Books::Range(range), range.books, attempt.shrinks);
+    let (target, _) = tokio::join!(job.sides.target.write(timeout, &first), Pin::new(&mut exported).peek());
     let (target, rows) = target.map_err(|fault| fault.error("could not begin on the target"))?;
-    let (source, _) = source.map_err(|fault| fault.error("could not begin on the source"))?;
     match checkpoint::claim(&rows).map_err(claiming)? {
         Claim::Ours => {}
         Claim::AlreadyDone => {
             let rows = checkpoint::rows(&target, job.tenure, destination, batch).await.map_err(claiming)?;
             target.rollback().await;
-            source.finish().await.map_err(claiming)?;
             return Ok(Copied { exported: rows, inserted: rows });
         }
         Claim::Lost => return Err(job.lost_run()),
     }
     owners::check_held(&rows, &job.remap.owners)?;
-    let books = Books::Range(range);
-    let copied = match job.copy(&source, &target, books, range.books, attempt, destination).await {
+    let copied = match transfer.import(&target, exported).await {
         Ok(copied) => copied,
         Err(error) => return Err(explain_duplicates(error, &source, &job.remap.columns).await),
     };
-    source.finish().await.map_err(|fault| fault.error("could not end the source's snapshot"))?;
     if copied.inserted != batch.rows {
         let correct = checkpoint::correct_sql(job.tenure, destination, batch, copied.inserted);
         target.execute_simple(&correct).await.map_err(claiming)?;
     }
-    target.commit().await.map_err(|fault| fault.error("could not commit the batch"))?;
+    let (committed, finished) = tokio::join!(target.commit(), source.finish());
+    committed.map_err(|fault| fault.error("could not commit the batch"))?;
+    finished.map_err(|fault| fault.error("could not end the source's snapshot"))?;
     Ok(copied)
 }
 

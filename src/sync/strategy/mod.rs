@@ -14,18 +14,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::export::{self, Books};
 use super::import::{Copied, Engine, Transfer};
-use super::plan::{Frozen, Plan, Range};
+use super::plan::{Plan, Range};
 use super::preflight::Sides;
 use super::remap::Remap;
 use crate::book::CopiedColumns;
 use crate::error::{Error, Result};
 use crate::ledger::checkpoint::Destination;
-use crate::ledger::run::{Tenure, record_plan, taken_over};
+use crate::ledger::run::{Tenure, taken_over};
 use crate::postgres::fingerprint::Fingerprint;
-use crate::postgres::{Fault, Limit, SourceTx, Tx};
-use crate::progress::{Event, Phase, Progress};
-use crate::retry::{Attempt, Policy, fault_of, retry};
-use crate::sync::{SYNC, UNCHANGED, unless_cancelled};
+use crate::postgres::{Limit, SourceTx, Tx};
+use crate::progress::{Event, Progress};
+use crate::retry::{Attempt, Policy, fault_of};
 
 /// The strategies, by their names on the command line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -91,8 +90,10 @@ pub struct Job<'a> {
     pub sides: &'a Sides,
     /// The row of the ledger and the right to write.
     pub tenure: Tenure,
-    /// The plan of a run that is resumed.
-    pub frozen: Option<Frozen>,
+    /// What will be copied; `atomic` plans anew in the snapshot of each attempt.
+    pub plan: Plan,
+    /// Whether batches of the plan may be committed already.
+    pub resumed: bool,
     /// How books change owners.
     pub remap: Remap,
     /// How they are written.
@@ -142,38 +143,19 @@ impl Job<'_> {
         attempt: Attempt,
         destination: Destination,
     ) -> Result<Copied> {
-        let Self { engine, remap, tenure, .. } = self;
-        let transfer =
-            Transfer { source, target, engine: *engine, remap, destination, run_id: tenure.run_id };
-        transfer.copy(books, planned, attempt.shrinks).await
+        let transfer = self.transfer(destination);
+        transfer.import(target, transfer.export(source, books, planned, attempt.shrinks)).await
     }
 
-    /// The plan: that of the run that is resumed, or a new one, kept in the ledger before anything is written.
-    async fn plan(&self) -> Result<Plan> {
-        self.progress.event(&Event::Phase { phase: Phase::Planning });
-        let plan = if let Some(frozen) = &self.frozen {
-            frozen.plan.clone()
-        } else {
-            let made = retry(self.tuning.retry, "the plan", self.cancel, self.progress, async |_| {
-                unless_cancelled(self.cancel, SYNC, self.make_plan()).await
-            });
-            made.await.map_err(|error| error.state(UNCHANGED))?
-        };
-        self.progress.event(&Event::Planned { batches: plan.ranges.len(), books: plan.books });
-        Ok(plan)
+    fn transfer(&self, destination: Destination) -> Transfer<'_> {
+        Transfer { engine: self.engine, remap: &self.remap, destination, run_id: self.tenure.run_id }
     }
 
-    async fn make_plan(&self) -> Result<Plan> {
-        let planning = |fault: Fault| fault.error("could not plan the batches");
-        let query = Plan::query(self.tuning.batch_size);
-        let source = self.sides.source.snapshot(self.tuning.whole_table(), &query).await;
-        let (source, rows) = source.map_err(planning)?;
-        let plan = Plan::from_rows(&rows).map_err(planning)?;
-        source.finish().await.map_err(planning)?;
-        let Remap { columns, owners, updated_at } = self.remap.clone();
-        let frozen = Frozen { plan, columns: columns.names(), owners, updated_at };
-        record_plan(&self.sides.target, self.tenure, &frozen).await.map_err(planning)?;
-        Ok(frozen.plan)
+    /// The plan, told to whoever watches.
+    fn plan(&self) -> &Plan {
+        let Plan { ranges, books } = &self.plan;
+        self.progress.event(&Event::Planned { batches: ranges.len(), books: *books });
+        &self.plan
     }
 
     fn announce(&self, range: &Range, batches: usize, copied: Copied, destination: Destination) {

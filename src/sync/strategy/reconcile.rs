@@ -31,7 +31,7 @@ struct Repair<'server> {
 /// it is not the source that changed, and a row that somebody added in development is not removed without a word.
 pub(super) async fn reconcile(job: &Job<'_>) -> Result<Verified> {
     // From a repair's COMMIT on, also in an earlier life of the run, the target may hold other rows than the batches wrote.
-    let mut repaired = job.frozen.is_some() && committed(job, Destination::Book).await?.1 > 0;
+    let mut repaired = job.resumed && committed(job, Destination::Book).await?.1 > 0;
     let verified = retry(job.tuning.retry, "the verification", job.cancel, job.progress, async |attempt| {
         let (verified, repair) =
             unless_cancelled(job.cancel, SYNC, Box::pin(compare(job, attempt, repaired))).await?;

@@ -38,12 +38,12 @@ pub async fn run(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Verified> {
 }
 
 async fn stage_and_apply(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Verified> {
-    let plan = job.plan().await?;
-    let failed = copy_all(job, &plan, Destination::Stage).await?;
+    let plan = job.plan();
+    let failed = copy_all(job, plan, Destination::Stage).await?;
     if !failed.is_empty() {
-        return Err(not_completed(job, failed, &plan));
+        return Err(not_completed(job, failed, plan));
     }
-    let (mut verified, mut changes) = verify_and_count(job, &plan).await?;
+    let (mut verified, mut changes) = verify_and_count(job, plan).await?;
     let mut agreed = unless_cancelled(job.cancel, SYNC, consent.to_apply(job.tenure, &changes)).await?;
     for _ in 0..ROUNDS_MAX {
         match apply::apply(job, &verified, &agreed).await? {
@@ -53,7 +53,7 @@ async fn stage_and_apply(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Ver
             }
             Outcome::StageLost => {
                 job.progress.event(&Event::Notice { text: STAGE_LOST.into() });
-                let again = verify_and_count(job, &plan).await?;
+                let again = verify_and_count(job, plan).await?;
                 verified = again.0;
                 // With other numbers than the question had, it is asked anew.
                 if again.1 != changes {

@@ -125,6 +125,7 @@ pub async fn run(
 
 async fn begin(target: &Target, request: &Request) -> Result<Tenure> {
     let new = NewRun {
+        plan: None,
         os_user: request.os_user.clone(),
         host: request.host.clone(),
         session: target.server().session_base().to_owned(),
