@@ -275,9 +275,9 @@ fn settings(schema: &str, name: &str, limit: Limit, version: Option<u32>) -> Str
 
 /// Prepared without a name: a pooler lends the server's session to other clients, whose statements have the driver's
 /// names too, and does not always show that it is one. Preparing again costs a round trip a batch.
-fn query(statement: &Statement) -> Query<'_, Postgres, SqlxValues> {
-    let values = statement.values.clone().unwrap_or(sea_orm::Values(Vec::new()));
-    sqlx::query_with(AssertSqlSafe(statement.sql.as_str()), SqlxValues(values)).persistent(false)
+fn query(Statement { sql, values, .. }: Statement) -> Query<'static, Postgres, SqlxValues> {
+    let values = values.unwrap_or(sea_orm::Values(Vec::new()));
+    sqlx::query_with(AssertSqlSafe(sql), SqlxValues(values)).persistent(false)
 }
 
 fn executing(error: sqlx::Error) -> DbErr {
@@ -296,7 +296,7 @@ impl ConnectionTrait for Tx<'_> {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         self.begin_now().await.map_err(executing)?;
-        let done = self.request(async |connection| query(&statement).execute(connection).await).await;
+        let done = self.request(async |connection| query(statement).execute(connection).await).await;
         done.map(Into::into).map_err(executing)
     }
 
@@ -310,13 +310,13 @@ impl ConnectionTrait for Tx<'_> {
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         self.begin_now().await.map_err(querying)?;
-        let row = self.request(async |connection| query(&statement).fetch_optional(connection).await).await;
+        let row = self.request(async |connection| query(statement).fetch_optional(connection).await).await;
         row.map(|row| row.map(Into::into)).map_err(querying)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         self.begin_now().await.map_err(querying)?;
-        let rows = self.request(async |connection| query(&statement).fetch_all(connection).await).await;
+        let rows = self.request(async |connection| query(statement).fetch_all(connection).await).await;
         rows.map(|rows| rows.into_iter().map(Into::into).collect()).map_err(querying)
     }
 }

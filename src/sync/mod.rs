@@ -44,7 +44,7 @@ use consent::Consent;
 use guard::dependents::{Dependents, losses};
 use guard::owner::{Found, Owner, Owners, User};
 use guard::target_identity::Marking;
-use import::Engine;
+use import::{Engine, Text};
 use plan::{Frozen, Plan};
 use preflight::{Preflight, Sides, Spare, Wishes};
 use register::{begin, record};
@@ -182,7 +182,18 @@ pub async fn run(
     let remap = Remap { owners: owners.map(), columns: found.columns.clone(), updated_at };
     let resumed = resumed.as_ref().is_some_and(|unfinished| unfinished.frozen.is_some());
     let plan = frozen.map(|frozen| frozen.plan).unwrap_or_default();
-    let job = Job { sides, tenure, plan, resumed, remap, engine, tuning: request.tuning, cancel, progress };
+    let job = Job {
+        sides,
+        tenure,
+        plan,
+        resumed,
+        remap,
+        engine,
+        text: Text::default(),
+        tuning: request.tuning,
+        cancel,
+        progress,
+    };
     let consent = Consent { ask, lock, found, owners, agreement: request.wishes.agreement };
     let work = async {
         match strategy {

@@ -258,7 +258,8 @@ type Opened<T> = (T, Facts);
 /// A transaction on each side, both open until the caller ends them, and told apart.
 async fn open<'s>(source: &'s Source, target: &'s Target) -> Result<(Opened<SourceTx<'s>>, Opened<Tx<'s>>)> {
     let lock = same_database::lock(rand::random());
-    let (source, target) = tokio::join!(open_source(source, &lock), open_target(target, &lock));
+    let (source, target) =
+        tokio::join!(Box::pin(open_source(source, &lock)), Box::pin(open_target(target, &lock)));
     let ((source_tx, source_facts), (target_tx, target_facts)) = (source?, target?);
     same_database::check(&source_facts, &target_facts)?;
     swapped::check_readable(&source_facts)?;

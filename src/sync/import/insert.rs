@@ -1,10 +1,14 @@
 //! The `insert` engine: SeaORM's `insert_many`, one statement a chunk.
 
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dewey_sync_entity::ledger::stage;
 use sea_orm::sea_query::{Alias, Expr, InsertStatement, IntoIden, Query};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IdenStatic, Iterable, Set};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IdenStatic, Iterable, QueryTrait,
+    Set, Statement, Value, Values,
+};
 
 use super::{Copied, Transfer, inserting};
 use crate::book::{ActiveModel, Column, Entity, MadeUp, SourceBook, TargetBook};
@@ -12,36 +16,83 @@ use crate::error::Result;
 use crate::ledger::checkpoint::Destination;
 use crate::postgres::{Fault, Tx};
 
+/// The text of the last statement. Building it anew for each chunk, most of which have as many rows, would take longer
+/// than everything else that the client does.
+#[derive(Debug, Default)]
+pub struct Text(Mutex<Option<(usize, Arc<str>)>>);
+
+impl Text {
+    /// The statement that inserts `rows`, built by `build` if the last one had another number of rows.
+    fn statement<A: ActiveModelTrait>(
+        &self,
+        mut rows: Vec<A>,
+        build: impl FnOnce(Vec<A>) -> Result<InsertStatement, Fault>,
+    ) -> Result<Statement, Fault> {
+        let count = rows.len();
+        let known = self.last().as_ref().filter(|(rows, _)| *rows == count).map(|(_, sql)| Arc::clone(sql));
+        let Some(sql) = known else {
+            let statement = DbBackend::Postgres.build(&build(rows)?);
+            *self.last() = Some((count, statement.sql.as_str().into()));
+            return Ok(statement);
+        };
+        let columns = set_columns(&rows);
+        let values = rows.iter_mut().flat_map(|row| values(row, &columns)).collect();
+        Ok(Statement {
+            sql: (*sql).to_owned(),
+            values: Some(Values(values)),
+            db_backend: DbBackend::Postgres,
+        })
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(usize, Arc<str>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type ColumnOf<A> = <<A as ActiveModelTrait>::Entity as EntityTrait>::Column;
+
+/// The columns that an insert of `rows` names, which all of them have set.
+fn set_columns<A: ActiveModelTrait>(rows: &[A]) -> Vec<ColumnOf<A>> {
+    let is_set = |column: &ColumnOf<A>| rows.first().is_some_and(|row| !row.get(*column).is_not_set());
+    ColumnOf::<A>::iter().filter(is_set).collect()
+}
+
+fn values<A: ActiveModelTrait>(row: &mut A, columns: &[ColumnOf<A>]) -> Vec<Value> {
+    columns.iter().filter_map(|column| row.take(*column).into_value()).collect()
+}
+
 /// Remaps and inserts `books`, at least one.
 pub(super) async fn insert(
     transfer: &Transfer<'_>,
     target: &Tx<'_>,
     books: Vec<SourceBook>,
 ) -> Result<Copied> {
-    let Transfer { remap, run_id, .. } = transfer;
+    let Transfer { remap, run_id, text, .. } = transfer;
     let exported = books.len() as u64;
-    let books: Vec<TargetBook> = books.into_iter().map(|book| remap.apply(book)).collect::<Result<_>>()?;
-    let inserted = match transfer.destination {
-        Destination::Book => into_books(target, books, remap.columns.made_up()).await,
-        Destination::Stage => into_stage(target, *run_id, books).await,
+    let books = books.into_iter().map(|book| remap.apply(book));
+    let statement = match transfer.destination {
+        Destination::Book => {
+            let made_up = remap.columns.made_up();
+            let rows = books.map(|book| Ok(book?.book)).collect::<Result<_>>()?;
+            text.statement(rows, |rows| match made_up {
+                [] => Ok(Entity::insert_many(rows).into_query()),
+                made_up => with_made_up(rows, made_up),
+            })
+        }
+        Destination::Stage => {
+            let staged = staged_columns();
+            let rows = books.map(|book| Ok(into_stage(*run_id, book?, &staged))).collect::<Result<_>>()?;
+            text.statement(rows, |rows| Ok(stage::Entity::insert_many(rows).into_query()))
+        }
     };
-    Ok(Copied { exported, inserted: inserted.map_err(inserting)? })
-}
-
-/// Each with what is `made_up` for columns that only the target has; how many rows the server says it inserted.
-async fn into_books(tx: &Tx<'_>, books: Vec<TargetBook>, made_up: &[MadeUp]) -> Result<u64, Fault> {
-    let models = books.into_iter().map(|book| book.book);
-    if made_up.is_empty() {
-        return Ok(Entity::insert_many(models).exec_without_returning(tx).await?);
-    }
-    let insert = with_made_up(models.collect(), made_up)?;
-    Ok(tx.execute(&insert).await?.rows_affected())
+    let statement = statement.map_err(inserting)?;
+    let inserted = target.execute_raw(statement).await.map_err(|error| inserting(error.into()))?;
+    Ok(Copied { exported, inserted: inserted.rows_affected() })
 }
 
 /// The statement that `insert_many` would make, and more columns, which the entity does not know.
 fn with_made_up(mut books: Vec<ActiveModel>, made_up: &[MadeUp]) -> Result<InsertStatement, Fault> {
-    let is_set = |column: &Column| books.first().is_some_and(|book| !book.get(*column).is_not_set());
-    let columns: Vec<Column> = Column::iter().filter(is_set).collect();
+    let columns = set_columns(&books);
     let names = columns.iter().map(|column| column.into_iden());
     let made_up_names = made_up.iter().map(|made_up| Alias::new(&made_up.column).into_iden());
     let mut insert = Query::insert();
@@ -59,18 +110,51 @@ fn with_made_up(mut books: Vec<ActiveModel>, made_up: &[MadeUp]) -> Result<Inser
     Ok(insert)
 }
 
-async fn into_stage(tx: &Tx<'_>, run_id: i64, books: Vec<TargetBook>) -> Result<u64, Fault> {
-    let same_name = |column: Column| Some((column, stage::Column::from_str(column.as_str()).ok()?));
-    let columns: Vec<_> = Column::iter().filter_map(same_name).collect();
-    let models = books.into_iter().map(|TargetBook { source_id, mut book }| {
-        let mut row =
-            stage::ActiveModel { run_id: Set(run_id), source_id: Set(source_id), ..Default::default() };
-        for (column, staged) in &columns {
-            if let Some(value) = book.take(*column).into_value() {
-                row.set(*staged, value);
-            }
+/// The book's columns with those of the stage.
+fn staged_columns() -> Vec<(Column, stage::Column)> {
+    Column::iter()
+        .filter_map(|column| Some((column, stage::Column::from_str(column.as_str()).ok()?)))
+        .collect()
+}
+
+fn into_stage(
+    run_id: i64,
+    TargetBook { source_id, mut book }: TargetBook,
+    columns: &[(Column, stage::Column)],
+) -> stage::ActiveModel {
+    let mut row = stage::ActiveModel { run_id: Set(run_id), source_id: Set(source_id), ..Default::default() };
+    for (column, staged) in columns {
+        if let Some(value) = book.take(*column).into_value() {
+            row.set(*staged, value);
         }
-        row
-    });
-    Ok(stage::Entity::insert_many(models).exec_without_returning(tx).await?)
+    }
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(titles: [&str; 2]) -> Vec<stage::ActiveModel> {
+        let row = |title: &str| stage::ActiveModel {
+            title: Set(title.into()),
+            run_id: Set(7),
+            edition: Set(None),
+            ..Default::default()
+        };
+        titles.map(row).into()
+    }
+
+    #[test]
+    fn a_text_that_is_used_again_is_what_insert_many_would_build() {
+        let text = Text::default();
+        let built = |rows| Ok(stage::Entity::insert_many(rows).into_query());
+        for titles in [["a", "b"], ["c", "d"], ["e", "f"]] {
+            let expected = DbBackend::Postgres.build(&built(rows(titles)).unwrap());
+            assert_eq!(text.statement(rows(titles), built).unwrap(), expected);
+        }
+        let one = rows(["g", "h"]).split_off(1);
+        let expected = DbBackend::Postgres.build(&built(one.clone()).unwrap());
+        assert_eq!(text.statement(one, built).unwrap(), expected);
+    }
 }

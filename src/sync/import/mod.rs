@@ -3,6 +3,8 @@
 mod copy;
 mod insert;
 
+pub use insert::Text;
+
 use futures_util::stream::{LocalBoxStream, Peekable};
 use futures_util::{StreamExt, TryStreamExt};
 use serde::Serialize;
@@ -78,6 +80,8 @@ pub struct Transfer<'a> {
     pub destination: Destination,
     /// Whose they are in the stage.
     pub run_id: i64,
+    /// Of `insert`'s statements.
+    pub text: &'a Text,
 }
 
 /// Books on their way; nothing is asked of the source before it is polled.
@@ -102,7 +106,9 @@ impl Transfer<'_> {
     ) -> Exported<'tx> {
         let size = ChunkSize::of(planned, self.engine.rows_max()).halved(shrinks);
         let chunks = match self.engine {
-            Engine::Insert => export::chunks(source, books, self.remap, size).map_ok(Chunk::Books).boxed_local(),
+            Engine::Insert => {
+                export::chunks(source, books, self.remap, size).map_ok(Chunk::Books).boxed_local()
+            }
             Engine::Copy => {
                 let statement = copy::out_of_source(self, books);
                 copy::chunks(source, statement, size).map_ok(Chunk::Binary).boxed_local()

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::export::{self, Books};
-use super::import::{Copied, Engine, Transfer};
+use super::import::{Copied, Engine, Text, Transfer};
 use super::plan::{Plan, Range};
 use super::preflight::Sides;
 use super::remap::Remap;
@@ -98,6 +98,8 @@ pub struct Job<'a> {
     pub remap: Remap,
     /// How they are written.
     pub engine: Engine,
+    /// Kept from batch to batch.
+    pub text: Text,
     /// Numbers.
     pub tuning: Tuning,
     /// Fires at the first signal.
@@ -148,7 +150,13 @@ impl Job<'_> {
     }
 
     fn transfer(&self, destination: Destination) -> Transfer<'_> {
-        Transfer { engine: self.engine, remap: &self.remap, destination, run_id: self.tenure.run_id }
+        Transfer {
+            engine: self.engine,
+            remap: &self.remap,
+            destination,
+            run_id: self.tenure.run_id,
+            text: &self.text,
+        }
     }
 
     /// The plan, told to whoever watches.
