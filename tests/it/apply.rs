@@ -114,6 +114,22 @@ async fn a_book_that_did_not_change_is_not_written() {
 }
 
 #[tokio::test]
+async fn the_ledger_tells_what_became_of_the_books() {
+    let sandbox = synced(40).await;
+    let changes = r#"DELETE FROM "Book" WHERE id IN (3, 6, 9); UPDATE "Book" SET title = title || '!' WHERE id IN (12, 15)"#;
+    execute(&sandbox.source_admin_url(), changes).await;
+    execute(
+        &sandbox.target_admin_url(),
+        &format!(r#"DELETE FROM "Book" WHERE id = {}"#, id_in_target(&sandbox, 18)),
+    )
+    .await;
+    staged(&sandbox, &[]).await;
+    let counted = "SELECT inserted, updated, deleted, unchanged, fingerprint_rows, apply_ms IS NOT NULL,
+        snapshot_at BETWEEN started_at - interval '1 minute' AND finished_at FROM dewey_sync.run ORDER BY run_id DESC LIMIT 1";
+    assert_eq!(rows(&sandbox, counted), "1\t2\t3\t34\t37\tt\tt\n");
+}
+
+#[tokio::test]
 async fn another_owner_in_development_is_a_change() {
     let sandbox = synced(40).await;
     let other = r#"INSERT INTO "User" (id, "clerkId", email, "updatedAt") VALUES (9, 'x', 'x@example.org', now());

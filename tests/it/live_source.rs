@@ -43,7 +43,7 @@ const CHANGES: &str = r#"
 #[tokio::test]
 async fn staged_ends_with_the_source_as_it_was_verified() {
     let stdout = ends_as_verified(("staged", "insert"), "dewey_sync.stage").await;
-    assert!(stdout.contains(r#""event":"staged_again""#), "{stdout}");
+    assert!(stdout.contains(r#""event":"staged_again","batches":2,"books":19"#), "{stdout}");
 }
 
 #[tokio::test]
@@ -98,6 +98,32 @@ async fn atomic_ends_with_the_source_as_it_was_at_the_start() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(dump(&sandbox.target_admin_url(), BOOKS) == expected);
     assert_eq!(sandbox.run(&["verify"]).await.code, Some(4), "the source has changed since");
+}
+
+#[tokio::test]
+async fn a_resumed_run_knows_that_it_had_copied_again_what_changed() {
+    let sandbox = Sandbox::with_books(40).await;
+    let mut held = Held::new(&sandbox, r#""Book""#).await;
+    let unrecorded = r#"CREATE FUNCTION deny() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+        CREATE TRIGGER deny BEFORE UPDATE ON dewey_sync.run FOR EACH ROW WHEN (NEW.state = 'verified')
+        EXECUTE FUNCTION deny()"#;
+    execute(&sandbox.target_admin_url(), unrecorded).await;
+    let run = start(&sandbox, ("batched", "insert"));
+    held.wait_for(FIRST).await;
+    // Into a range that is copied already: one book more than all batches wrote.
+    let new = r#"INSERT INTO "Book" SELECT (jsonb_populate_record(b, '{"id": -100, "isbn10": "new", "isbn13": "new"}')).*
+        FROM "Book" b WHERE b.id = 120"#;
+    execute(&sandbox.source_admin_url(), new).await;
+    held.release(FIRST).await;
+    let output = run.wait_with_output().await.unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains(r#""event":"repaired""#) && !output.status.success(), "{stdout}");
+
+    execute(&sandbox.target_admin_url(), "DROP TRIGGER deny ON dewey_sync.run").await;
+    execute(&sandbox.source_admin_url(), r#"UPDATE "Book" SET title = 'another' WHERE id = 6"#).await;
+    let resumed = sandbox.run(&["sync", "--yes", "--resume"]).await;
+    assert_eq!(resumed.code, Some(0), "{resumed:?}");
+    assert!(dump(&sandbox.target_admin_url(), BOOKS) == dump(&sandbox.source_admin_url(), BOOKS));
 }
 
 #[tokio::test]
