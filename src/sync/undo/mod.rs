@@ -190,9 +190,7 @@ async fn write<'a>(
     let undo = put_back(&tx, &rows, agreed).await?;
     let end = RunEnd::new("verified", undo.counts(), progress.summary().retries);
     let record = format!("{FORGET_GENERATION}; {}", end_sql(tenure, "verified", &end));
-    let recorded = tx.execute_simple(&record).await;
-    recorded.map_err(|fault| fault.error("could not record the outcome"))?;
-    Ok(Attempted::Ready(tx, undo))
+    Ok(Attempted::ReadyBut(tx, record, undo))
 }
 
 /// A transaction that has the books to itself; the rows of `claim` and of the generation.
