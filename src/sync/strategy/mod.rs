@@ -18,6 +18,8 @@ use super::import::{import, import_into_stage};
 use super::plan::{Frozen, Plan, Range};
 use super::preflight::Sides;
 use super::remap::Remap;
+pub(in crate::sync) use restage::{Staged, finish};
+
 use crate::book::{self, CopiedColumns, TargetBook};
 use crate::error::{Error, Result};
 use crate::ledger::checkpoint::Destination;
