@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod lock;
 pub mod replaced;
 pub mod run;
+pub mod stage;
 
 use dewey_sync_entity::ledger::identity;
 use sea_orm::sea_query::OnConflict;

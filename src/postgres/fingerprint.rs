@@ -84,14 +84,17 @@ pub fn whole_table(columns: &CopiedColumns, rows: Rows<'_>) -> String {
     format!("SELECT count(*), coalesce(sum({digest}), 0)::text FROM {}", book::TABLE)
 }
 
-/// A query for the fingerprints of the source's books by range: rows of range (integer, from 0), count (bigint) and sum
-/// (text). `ends` are the last ids of all ranges but the last one.
+/// A query for the fingerprints of the source's books by range: rows of `range` (integer, from 0), count (bigint) and
+/// sum (text). `ends` are the last ids of all ranges but the last one.
 ///
 /// Without sorts, because wide rows would be sorted on disk.
 pub fn by_range(columns: &CopiedColumns, owners: &OwnerMap, ends: &[i32]) -> String {
     let digest = row_digest(columns, Rows::OfSource(owners));
     let range = range(&book::quoted(book::Column::Id), ends);
-    format!("{NO_SORT}; SELECT {range}, count(*), sum({digest})::text FROM {} GROUP BY 1", book::TABLE)
+    format!(
+        "{NO_SORT}; SELECT {range} AS range, count(*), sum({digest})::text FROM {} GROUP BY 1",
+        book::TABLE
+    )
 }
 
 /// The same of what run `run_id` has staged.
@@ -99,7 +102,7 @@ pub fn stage_by_range(columns: &CopiedColumns, run_id: i64, ends: &[i32]) -> Str
     let digest = row_digest(columns, Rows::OfTarget);
     let range = range("source_id", ends);
     format!(
-        "{NO_SORT}; SELECT {range}, count(*), sum({digest})::text FROM dewey_sync.stage \
+        "{NO_SORT}; SELECT {range} AS range, count(*), sum({digest})::text FROM dewey_sync.stage \
          WHERE run_id = {run_id} GROUP BY 1"
     )
 }

@@ -46,6 +46,13 @@ impl Target {
         Tx::begin(&self.0, "ISOLATION LEVEL READ COMMITTED READ WRITE", limit.into(), first).await
     }
 
+    /// Runs `sql` as a whole READ ONLY transaction with one snapshot, in one round trip; its rows.
+    pub async fn read_once(&self, limit: impl Into<Limit>, sql: &str) -> Result<Vec<PgRow>, Fault> {
+        let (tx, rows) = self.snapshot(limit, &format!("{sql}; COMMIT")).await?;
+        tx.ended();
+        Ok(rows)
+    }
+
     /// Runs `sql` as a whole transaction, in one round trip; its rows.
     pub async fn once(&self, limit: impl Into<Limit>, sql: &str) -> Result<Vec<PgRow>, Fault> {
         let (tx, rows) = self.write(limit, &format!("{sql}; COMMIT")).await?;

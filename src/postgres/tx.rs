@@ -190,11 +190,27 @@ impl<'server> Tx<'server> {
     /// # Errors
     /// With `at_commit` set: unless the server itself answered, the transaction may have been committed.
     pub async fn commit(self) -> Result<(), Fault> {
+        self.refuse_if_poisoned()?;
+        let ended = self.end("COMMIT").await;
+        ended.map(drop).map_err(Fault::at_commit)
+    }
+
+    /// Runs the last statements and commits, in one round trip. They may take as long as the statements before.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit): PostgreSQL skips the COMMIT when a statement before it in the same text fails.
+    pub async fn commit_after(self, last: &str) -> Result<(), Fault> {
+        self.refuse_if_poisoned()?;
+        self.simple(&format!("{last}; COMMIT")).await.map_err(Fault::at_commit)?;
+        self.ended();
+        Ok(())
+    }
+
+    fn refuse_if_poisoned(&self) -> Result<(), Fault> {
         if self.poisoned.load(Ordering::Acquire) {
             return Err(Fault::client("a transaction that had failed was to be committed"));
         }
-        let ended = self.end("COMMIT").await;
-        ended.map(drop).map_err(Fault::at_commit)
+        Ok(())
     }
 
     /// Rolls back, and gives the connection back; when that fails, closing the connection does the same.
@@ -253,13 +269,14 @@ impl<'server> Tx<'server> {
 
 /// What every transaction sets for itself, because a pooler may have lent the session to somebody else and a role or a
 /// database may have defaults of its own. With the keepalives the server notices within a minute that a client vanished.
+/// Compiling the long lists of columns would take longer than it saves.
 fn settings(schema: &str, name: &str, limit: Limit, version: Option<u32>) -> String {
     let mut settings = format!(
         "SET LOCAL search_path = {schema}; SET LOCAL client_encoding = 'UTF8'; SET LOCAL DateStyle = 'ISO, MDY'; \
          SET LOCAL TimeZone = 'UTC'; SET LOCAL standard_conforming_strings = on; SET LOCAL row_security = off; \
          SET LOCAL application_name = {name}; SET LOCAL statement_timeout = {timeout_ms}; \
          SET LOCAL lock_timeout = {lock_ms}; SET LOCAL idle_in_transaction_session_timeout = {idle_ms}; \
-         SET LOCAL tcp_keepalives_idle = 30; SET LOCAL tcp_keepalives_interval = 10; SET LOCAL tcp_keepalives_count = 3",
+         SET LOCAL jit = off; SET LOCAL tcp_keepalives_idle = 30; SET LOCAL tcp_keepalives_interval = 10; SET LOCAL tcp_keepalives_count = 3",
         schema = identifier(schema),
         name = literal(name),
         timeout_ms = limit.statement_timeout().as_millis(),

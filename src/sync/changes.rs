@@ -1,8 +1,9 @@
 //! What the stage would change: books new, changed, only in the target, unchanged, and what hangs on those that go.
 
 use serde::{Deserialize, Serialize};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
 
-use super::facts::{foreign_keys, from_json};
 use super::guard::dependents::{Dependents, ForeignKey, Reach};
 use crate::book::{self, Column, CopiedColumns, KEY, OTHER_KEY, OWNER, PRIVATE, TABLE, VISIBILITY, quoted};
 use crate::error::{Error, Kind, Result};
@@ -32,16 +33,14 @@ impl Changes {
     }
 }
 
-/// Compares the stage of a run with the books, in any open transaction on the target.
-pub async fn count(tx: &Tx<'_>, run_id: i64, columns: &CopiedColumns) -> Result<Changes> {
-    let counting = |fault: Fault| fault.error("could not count what would change");
-    let keys = read_foreign_keys(tx).await.map_err(counting)?;
-    let dependents = Reach::of(&keys).map(|reach| reach.counted(Some(&only_in_target(run_id))));
-    // One pass over both; a sort or a hash of a hundred thousand books does not fit the default.
-    let query = format!(
+/// A query that compares the stage of a run with the books, whose dependents are reached through `keys`; its row has the
+/// column `changes`. One pass over both: a sort or a hash of a hundred thousand books does not fit the default.
+pub(super) fn count_sql(run_id: i64, columns: &CopiedColumns, keys: &[ForeignKey]) -> String {
+    let dependents = Reach::of(keys).map(|reach| reach.counted(Some(&only_in_target(run_id))));
+    format!(
         "SET LOCAL work_mem = '{WORK_MEM}';
 SELECT json_build_object('new', new, 'changed', changed, 'unchanged', found - changed,
- 'removed', (SELECT count(*) FROM {TABLE}) - found, 'private', private, 'dependents', {dependents})::text
+ 'removed', (SELECT count(*) FROM {TABLE}) - found, 'private', private, 'dependents', {dependents})::text AS changes
 FROM (SELECT count(*) FILTER (WHERE b.id IS NULL) AS new, count(b.id) AS found,
   count(*) FILTER (WHERE b.id IS NOT NULL AND differs) AS changed,
   count(*) FILTER (WHERE (b.id IS NULL OR differs) AND s.{visibility} = '{PRIVATE}') AS private
@@ -51,18 +50,24 @@ FROM (SELECT count(*) FILTER (WHERE b.id IS NULL) AS new, count(b.id) AS found,
         visibility = quoted(VISIBILITY),
         differs = differs(columns),
         dependents = dependents.as_deref().unwrap_or("json_build_array()"),
-    );
-    from_json(&tx.simple(&query).await.map_err(counting)?).map_err(counting)
+    )
+}
+
+/// Runs [`count_sql`] in an open transaction on the target.
+pub(super) async fn count(
+    tx: &Tx<'_>,
+    run_id: i64,
+    columns: &CopiedColumns,
+    keys: &[ForeignKey],
+) -> Result<Changes> {
+    let counted = tx.simple(&count_sql(run_id, columns, keys)).await;
+    counted
+        .and_then(|rows| named_json(&rows, "changes"))
+        .map_err(|fault| fault.error("could not count what would change"))
 }
 
 /// For the comparison of whole tables.
 pub(super) const WORK_MEM: &str = "128MB";
-
-/// Every foreign key, as this transaction sees them: they may have changed since the guards looked.
-pub(super) async fn read_foreign_keys(tx: &Tx<'_>) -> Result<Vec<ForeignKey>, Fault> {
-    let rows = tx.simple(&format!("SELECT coalesce({}, '[]')::text", foreign_keys())).await?;
-    from_json(&rows)
-}
 
 /// The condition that a book `b` is not in the stage.
 pub(super) fn only_in_target(run_id: i64) -> String {
@@ -79,30 +84,42 @@ pub(super) fn differs(columns: &CopiedColumns) -> String {
     format!("({of_book}) IS DISTINCT FROM ({staged})")
 }
 
-/// Stops when books of the stage cannot all be in a table with unique keys.
-///
-/// # Errors
-/// [`Kind::NotCompleted`]; the hint names at most ten groups by their source ids.
-pub async fn duplicates(tx: &Tx<'_>, run_id: i64) -> Result<()> {
+/// A query for what keeps books of the stage from being in a table with unique keys together; its row has the column
+/// `duplicates`, with at most ten groups of source ids. Few keys come twice, so that only theirs are sorted.
+pub(super) fn duplicates_sql(run_id: i64) -> String {
     let groups = |column: Column| {
         format!(
-            "SELECT string_agg(source_id::text, ', ' ORDER BY source_id) || ' ({name})' FROM dewey_sync.stage \
-             WHERE run_id = {run_id} GROUP BY {column} HAVING count(*) > 1",
+            "SELECT string_agg(source_id::text, ', ' ORDER BY source_id) || ' ({name})' FROM dewey_sync.stage
+   WHERE run_id = {run_id} AND {column} IN (SELECT {column} FROM dewey_sync.stage WHERE run_id = {run_id}
+     GROUP BY {column} HAVING count(*) > 1) GROUP BY {column}",
             name = sea_orm::IdenStatic::as_str(&column),
             column = quoted(column),
         )
     };
-    let query = format!(
-        "SELECT coalesce(json_agg(ids), '[]')::text FROM ({} UNION ALL {} LIMIT 10) AS equal (ids)",
+    format!(
+        "SELECT coalesce(json_agg(ids), '[]')::text AS duplicates FROM ({}
+  UNION ALL {} LIMIT 10) AS equal (ids)",
         groups(KEY),
         groups(OTHER_KEY)
-    );
-    let looking = |fault: Fault| fault.error("could not look for duplicates among the staged books");
-    let groups: Vec<String> = from_json(&tx.simple(&query).await.map_err(looking)?).map_err(looking)?;
+    )
+}
+
+/// Stops when [`duplicates_sql`] found some.
+///
+/// # Errors
+/// [`Kind::NotCompleted`]; the hint names the books.
+pub(super) fn refuse_duplicates(groups: &[String]) -> Result<()> {
     if groups.is_empty() {
         return Ok(());
     }
     Err(Error::new(Kind::NotCompleted, "could not apply the staged books")
         .because("a value that is unique in the target comes more than once")
         .hint(format!("these source books have a unique value in common: {}", groups.join("; "))))
+}
+
+/// Reads the JSON text in the column `name`, which one row of a query of several statements has.
+pub(super) fn named_json<T: for<'de> Deserialize<'de>>(rows: &[PgRow], name: &str) -> Result<T, Fault> {
+    let text = rows.iter().find_map(|row| row.try_get::<String, _>(name).ok());
+    let text = text.ok_or_else(|| Fault::client("a question about the stage was not answered"))?;
+    serde_json::from_str(&text).map_err(|error| Fault::unreadable(&error))
 }

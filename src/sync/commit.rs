@@ -25,6 +25,8 @@ impl<T> Sent<T> {
 pub(super) enum Attempted<'server, T> {
     /// It waits for it.
     Ready(Tx<'server>, T),
+    /// The same, with the statements that come in one round trip with it.
+    ReadyBut(Tx<'server>, String, T),
     /// There is nothing to commit.
     Not(T),
     /// An earlier one was committed, though its answer was lost.
@@ -52,14 +54,19 @@ pub(super) async fn commit<'server, T: Clone>(
 ) -> Result<T, Failed> {
     let mut sent = Sent(None);
     let done = retry(policy, what, cancel, progress, async |number| {
-        let (tx, done) = match unless_cancelled(cancel, what, attempt(number, &mut sent)).await? {
-            Attempted::Ready(tx, done) => (tx, done),
+        let (tx, last, done) = match unless_cancelled(cancel, what, attempt(number, &mut sent)).await? {
+            Attempted::Ready(tx, done) => (tx, None, done),
+            Attempted::ReadyBut(tx, last, done) => (tx, Some(last), done),
             Attempted::Not(done) => return Ok(done),
             Attempted::Before => return sent.0.clone().map_or_else(&before, Ok),
         };
         progress.event(&Event::Phase { phase: Phase::Committing });
         sent.0 = Some(done.clone());
-        let committed = tx.commit().await.map_err(|fault| fault.error("could not commit"));
+        let committed = match last {
+            Some(last) => tx.commit_after(&last).await,
+            None => tx.commit().await,
+        };
+        let committed = committed.map_err(|fault| fault.error("could not commit"));
         if committed.as_ref().is_err_and(|error| classify_error(error) != Class::Ambiguous) {
             sent.0 = None;
         }

@@ -15,6 +15,7 @@ mod consent;
 pub mod doctor;
 pub mod export;
 pub mod facts;
+mod foreign_keys;
 pub mod guard;
 pub mod import;
 pub mod inventory;

@@ -97,5 +97,9 @@ fn label(text: &str) -> String {
     let words: Vec<&str> = telling.split_whitespace().take(WORDS).collect();
     let words = words.join(" ");
     let words: String = words.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).take(48).collect();
-    if is_commit(text) && words != "COMMIT" { format!("{words} … COMMIT") } else { words }
+    match (is_commit(text), text.starts_with("BEGIN")) {
+        (true, true) => format!("{words} … COMMIT"),
+        (true, false) if words != "COMMIT" => format!("{words}, COMMIT"),
+        _ => words,
+    }
 }

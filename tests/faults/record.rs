@@ -85,20 +85,21 @@ impl Recording {
     }
 
     /// Those of a strategy's own transactions on the target, the last of which completes the run; what clears up after
-    /// it does not count.
+    /// it does not count, nor what is a whole transaction.
     pub(crate) fn data_commits(&self) -> Vec<&Seen> {
         let asked: Vec<&Seen> = self.asked(Which::Target).collect();
+        let ends = |what: &str| what == "COMMIT" || what.ends_with(", COMMIT");
         let clears_up = |before: &Seen| before.what.starts_with("TRUNCATE");
         asked
             .windows(2)
-            .filter(|pair| pair[1].what == "COMMIT" && !clears_up(pair[0]))
+            .filter(|pair| ends(&pair[1].what) && !clears_up(pair[0]))
             .map(|pair| pair[1])
             .collect()
     }
 
     /// Whether a signal at this message has to stop the run.
     pub(crate) fn can_stop(&self, seen: &Seen) -> bool {
-        self.data_commits().last().is_some_and(|last| seen.at < last.at)
+        self.data_commits().iter().any(|commit| seen.at < commit.at)
     }
 
     /// The exit codes of a run that loses one message: before its row is there, nothing is tried again.

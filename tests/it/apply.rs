@@ -62,6 +62,7 @@ async fn a_first_fill_inserts_every_book_and_records_how_long_it_took() {
                       fingerprint_rows FROM dewey_sync.run";
     assert_eq!(rows(&sandbox, recorded), "verified\t40\t40\t0\t0\t0\tt\t40\n");
     assert_eq!(rows(&sandbox, "SELECT count(*) FROM dewey_sync.stage"), "0\n");
+    assert_eq!(rows(&sandbox, "SELECT count(*) FROM dewey_sync.replaced"), "0\n", "an undo needs no list");
     let analyzed = "SELECT reltuples FROM pg_class WHERE oid = '\"Book\"'::regclass";
     assert_eq!(rows(&sandbox, analyzed), "40\n");
 }

@@ -1,9 +1,13 @@
 //! What an answer covers: the numbers of its question, and no more.
 
+use std::time::{Duration, Instant};
+
+use sqlx::Connection;
+
 use crate::guards::synced;
 use crate::support::inspect::{BOOKS, dump, no_session_left};
 use crate::support::sandbox::Sandbox;
-use crate::support::servers::execute;
+use crate::support::servers::{connect, execute};
 use crate::support::terminal::Terminal;
 
 const QUESTION: &str = "? [y/N] ";
@@ -24,6 +28,15 @@ fn on_the_list(place: u32) -> String {
     format!(
         r#"INSERT INTO "BookInReadingList" ("bookId", "readingListId") SELECT b.id, l.id
            FROM "ReadingList" l, (SELECT id FROM "Book" ORDER BY isbn13 OFFSET {place} - 1 LIMIT 1) b"#
+    )
+}
+
+/// Makes a table of marks, with one on the book at this place.
+fn mark(place: u32) -> String {
+    format!(
+        r#"CREATE TABLE "Mark" ("bookId" integer REFERENCES "Book" ON DELETE CASCADE);
+           GRANT ALL ON "Mark" TO PUBLIC;
+           INSERT INTO "Mark" SELECT id FROM "Book" ORDER BY isbn13 OFFSET {place} - 1 LIMIT 1"#
     )
 }
 
@@ -57,6 +70,8 @@ async fn more_that_would_go_is_asked_about_anew() {
     for (meanwhile, said) in [
         (on_the_list(2), "Lost with those removed: 2 rows of `public.\"BookInReadingList\"`."),
         (ANOTHER_BOOK.to_owned(), "4 only in development and removed"),
+        // What the question was about was reached through other foreign keys.
+        (mark(1), "1 row of `public.\"Mark\"`"),
     ] {
         let sandbox = three_go().await;
         let again = check(&sandbox, &meanwhile).await.expect("the answer did not cover that");
@@ -70,9 +85,33 @@ async fn less_or_something_else_is_covered_by_the_answer() {
         r#"DELETE FROM "BookInReadingList""#.to_owned(),
         r#"DELETE FROM "Book" WHERE isbn13 = (SELECT min(isbn13) FROM "Book")"#.to_owned(),
         on_the_list(100),
+        mark(100),
+        r#"DROP TABLE "BookInReadingList""#.to_owned(),
     ] {
         assert_eq!(check(&three_go().await, &meanwhile).await, None, "{meanwhile}");
     }
+}
+
+#[tokio::test]
+async fn whoever_reads_the_stage_is_not_waited_for_while_the_books_are_locked() {
+    let sandbox = three_go().await;
+    let mut terminal = Terminal::start(&sandbox, &["sync"]);
+    terminal.until(QUESTION).await;
+    let mut reader = connect(&sandbox.target_admin_url()).await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE dewey_sync.stage IN ACCESS SHARE MODE")
+        .execute(&mut reader)
+        .await
+        .unwrap();
+    terminal.answer("y\n").await;
+    let expected = dump(&sandbox.source_url(), BOOKS);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while dump(&sandbox.target_url(), BOOKS) != expected {
+        assert!(Instant::now() < deadline, "the books are not applied");
+    }
+    reader.close().await.unwrap();
+    let (status, said) = terminal.end().await;
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert_eq!(dump(&sandbox.target_admin_url(), "SELECT count(*) FROM dewey_sync.stage"), b"0\n");
 }
 
 #[tokio::test]

@@ -149,3 +149,23 @@ async fn a_transaction_that_is_dropped_or_rolled_back_changes_nothing() {
     assert!(target.once(LIMIT, "INSERT INTO number VALUES (1) RETURNING n").await.unwrap().len() == 1);
     assert_eq!(numbers(&url).await, [1]);
 }
+
+#[tokio::test]
+async fn the_last_statements_come_with_the_commit_and_stop_it_when_they_fail() {
+    let (target, url) = target().await;
+    for (last, committed) in
+        [("INSERT INTO number VALUES (2)", true), ("INSERT INTO number VALUES (1)", false)]
+    {
+        let (tx, _) = target.write(LIMIT, "INSERT INTO number VALUES (1)").await.unwrap();
+        let done = tx.commit_after(last).await;
+        // The server's answer is about the statement, and definite.
+        let state = done.as_ref().err().map(|fault| (fault.at_commit, fault.sqlstate().unwrap()));
+        assert_eq!(state, (!committed).then_some((true, "23505")), "{last}");
+        assert_eq!(numbers(&url).await.as_slice(), if committed { &[1, 2][..] } else { &[] });
+        execute(&url, "TRUNCATE number").await;
+    }
+    let (tx, _) = target.write(LIMIT, "INSERT INTO number VALUES (1)").await.unwrap();
+    tx.simple("SELECT 1 / 0").await.unwrap_err();
+    assert!(!tx.commit_after("SELECT 1").await.unwrap_err().at_commit, "nothing was sent");
+    assert_eq!(numbers(&url).await, [0; 0]);
+}

@@ -6,23 +6,24 @@
 mod keep;
 mod write;
 
-use std::time::Instant;
-
 use sea_orm::IdenStatic;
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use tokio_util::sync::CancellationToken;
 
-use super::changes::{self, Changes, read_foreign_keys};
+use super::changes::{self, Changes};
 use super::commit::{Attempted, Failed, Sent, commit};
-use super::guard::dependents::{Agreement, Dependents, Fate, Reach, check};
+use super::foreign_keys::{self, Asked};
+use super::guard::dependents::{Agreement, Dependents, Fate, ForeignKey, Reach, check};
 use super::remap::Remap;
-use super::strategy::{Job, OTHER_WRITER, Tuning, Verified};
+use super::strategy::{Job, OTHER_WRITER, Staged, Tuning, Verified, finish};
 use super::verify::Difference;
 use super::{UNCHANGED, owners};
 use crate::book::{Column, KEY, TABLE, quoted};
 use crate::error::{Error, Result};
 use crate::ledger::replaced::{EXACT_TEXT, Generation, end_others_sql};
 use crate::ledger::run::{Claim, Counts, RunEnd, claim_whole, claim_whole_sql, end_sql};
+use crate::ledger::stage::EMPTY_IF_FREE;
 use crate::postgres::{Fault, Fingerprint, Target, Tx, literal};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::retry;
@@ -40,7 +41,7 @@ pub struct Agreed {
 }
 
 /// How an apply ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Outcome {
     /// The books are the new state.
     Applied(Applied),
@@ -48,6 +49,8 @@ pub enum Outcome {
     MoreThanAgreed(Changes),
     /// The stage does not hold what was verified, because a crash of the server emptied it; nothing was changed.
     StageLost,
+    /// The source did not end the transaction that was verified with as it should; nothing was changed.
+    SnapshotLost(Fault),
     /// An earlier attempt, of this process or another, was committed though its answer was lost.
     Before,
 }
@@ -57,7 +60,7 @@ pub enum Outcome {
 pub struct Applied {
     /// Books by what became of them.
     pub changes: Changes,
-    /// From the first lock to the last statement before COMMIT, in milliseconds.
+    /// From the first lock until the new books were verified, in milliseconds.
     pub apply_ms: u64,
 }
 
@@ -75,18 +78,19 @@ impl Agreed {
     }
 }
 
-/// Applies the stage of the job's run; a transient error starts the transaction again.
+/// Applies the stage of the job's run; a transient error starts the transaction again. The source's transaction ends
+/// while the one on the target begins.
 ///
 /// # Errors
 /// Any; the target is then as it was, unless the answer to COMMIT stayed out to the end.
-pub async fn apply(job: &Job<'_>, verified: &Verified, agreed: &Agreed) -> Result<Outcome> {
-    let Job { sides, tuning, cancel, progress, .. } = job;
+pub(super) async fn apply<'a>(job: &Job<'a>, staged: &mut Staged<'a>, agreed: &Agreed) -> Result<Outcome> {
+    let Job { tuning, cancel, progress, .. } = job;
     let done = commit(
         tuning.retry,
         "the apply",
         cancel,
         *progress,
-        async |_, sent| Box::pin(prepare(job, verified, agreed, sent)).await,
+        async |_, sent| Box::pin(prepare(job, staged, agreed, sent)).await,
         || Ok(Outcome::Before),
     );
     let outcome = done
@@ -95,79 +99,62 @@ pub async fn apply(job: &Job<'_>, verified: &Verified, agreed: &Agreed) -> Resul
     if let Outcome::Applied(Applied { changes, apply_ms }) = &outcome {
         let Changes { new, changed, removed, unchanged, .. } = *changes;
         progress.event(&Event::Applied { new, changed, removed, unchanged, apply_ms: *apply_ms });
-        if !changes.is_none() {
-            analyze(&sides.target, tuning, *progress).await;
-        }
     }
     Ok(outcome)
 }
 
-/// The open transaction and what it works with.
+/// What the writes depend on.
 struct Applying<'a> {
-    tx: &'a Tx<'a>,
     run_id: i64,
     remap: &'a Remap,
     /// Which sequence gives out ids, if one does.
     sequence: Option<String>,
+    /// Whether this is no first fill.
+    had_books: bool,
 }
 
-/// Everything but the COMMIT.
+/// Everything but the last statements and the COMMIT.
 async fn prepare<'a>(
     job: &Job<'a>,
-    verified: &Verified,
+    staged: &mut Staged<'a>,
     agreed: &Agreed,
     sent: &mut Sent<Outcome>,
 ) -> Result<Attempted<'a, Outcome>> {
-    let Job { sides, tenure, remap, tuning, progress, .. } = job;
+    let Job { tenure, remap, progress, .. } = job;
     let run_id = tenure.run_id;
+    let Staged { verified, keys, snapshot, .. } = staged;
     progress.event(&Event::Phase { phase: Phase::Applying });
-    // What needs no lock comes before it.
-    let first = format!(
-        "{claim}; {owner}; {EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}';
-ANALYZE dewey_sync.stage (run_id, source_id, {key});
-SELECT count(*) AS staged, pg_get_serial_sequence({table}, '{id}') AS sequence FROM dewey_sync.stage
-WHERE run_id = {run_id}; {lock}",
-        claim = claim_whole_sql(*tenure),
-        owner = owners::hold_sql(&remap.owners),
-        work_mem = changes::WORK_MEM,
-        lock = lock_sql(&[TABLE]),
-        key = quoted(KEY),
-        table = literal(TABLE),
-        id = Column::Id.as_str(),
-    );
-    let began = sides.target.write(tuning.whole_table(), &first).await;
-    let (tx, rows) = began.map_err(|fault| fault.error("could not begin on the target"))?;
+    let (began, ended) = tokio::join!(begin(job, verified, keys), finish(snapshot.take()));
+    if let Err(fault) = ended {
+        if let Ok((tx, _)) = began {
+            tx.rollback().await;
+        }
+        return Ok(Attempted::Not(Outcome::SnapshotLost(fault)));
+    }
+    let (tx, rows) = began.map_err(applying)?;
     match claim_whole(&rows) {
         Claim::Ours => sent.forget(),
         Claim::AlreadyDone => return Ok(Attempted::Before),
         Claim::Lost => return Err(job.lost_run()),
     }
     owners::check_held(&rows, &remap.owners)?;
-    let locked = Instant::now();
-    let staged = rows.iter().find(|row| row.try_get::<i64, _>("staged").is_ok());
-    let staged = staged.ok_or_else(|| applying(Fault::client("the stage was not counted")))?;
-    let sequence = staged.try_get("sequence").map_err(|error| applying(error.into()))?;
-    if staged.try_get::<i64, _>("staged").ok() != Some(verified.fingerprint().rows) {
+    let found = Found::in_rows(&rows).map_err(applying)?;
+    if found.staged != verified.fingerprint().rows {
         tx.rollback().await;
         return Ok(Attempted::Not(Outcome::StageLost));
     }
-    let keys = read_foreign_keys(&tx).await.map_err(applying)?;
-    let reach = Reach::of(&keys);
-    lock(&tx, &reach.as_ref().map(Reach::tables).unwrap_or_default()).await.map_err(applying)?;
-    let apply = Applying { tx: &tx, run_id, remap, sequence };
-    let kept = keep::keep(&apply, reach.as_ref()).await.map_err(applying)?;
-    check(&kept.dependents, Agreement::ByQuestion)?;
-    let keep::Kept { removed, changed, dependents, touched } = kept;
+    let keep::Kept { removed, changed, dependents, touched } = keep::found(&rows).map_err(applying)?;
+    check(&dependents, Agreement::ByQuestion)?;
     let mut changes = Changes { changed, removed, dependents, ..Changes::default() };
     if !agreed.covers(&changes) {
-        let changes = changes::count(&tx, run_id, &remap.columns).await?;
+        let changes = changes::count(&tx, run_id, &remap.columns, keys).await?;
         tx.rollback().await;
         return Ok(Attempted::Not(Outcome::MoreThanAgreed(changes)));
     }
-    write::write(&apply).await.map_err(applying)?;
-    let written = write::read(&apply).await.map_err(|fault| fault.error("could not verify the books"))?;
+    let apply = Applying { run_id, remap, sequence: found.sequence, had_books: found.had_books };
+    let written = write::write(&tx, &apply).await.map_err(applying)?;
     if written.copied != verified.fingerprint() {
-        let Changes { new, changed, removed, .. } = changes::count(&tx, run_id, &remap.columns).await?;
+        let Changes { new, changed, removed, .. } = changes::count(&tx, run_id, &remap.columns, keys).await?;
         // A book that is there twice has a key that the stage has as well.
         let surplus = (written.copied.rows - verified.fingerprint().rows).saturating_add_unsigned(new);
         let extra = u64::try_from(surplus).unwrap_or(removed);
@@ -178,17 +165,91 @@ WHERE run_id = {run_id}; {lock}",
     changes.new = written.new;
     changes.private = written.private;
     changes.unchanged = books.saturating_sub(written.new + changed);
-    let mut record = String::new();
-    if !changes.is_none() {
+    let applied = Applied { changes, apply_ms: written.apply_ms };
+    let end = end(job, verified, &applied);
+    let last = if applied.changes.is_none() {
+        format!("{end}; {EMPTY_IF_FREE}")
+    } else {
         let before = before(&written, removed, touched);
-        let generation = Generation { run_id, before, after: written.state };
-        record = format!("{}; {}; ", end_others_sql(run_id), generation.record_sql());
+        let generation = Generation { run_id, before, after: written.state }.record_sql();
+        format!("{}; {generation}; {end}; {EMPTY_IF_FREE}", end_others_sql(run_id))
+    };
+    Ok(Attempted::ReadyBut(tx, last, Outcome::Applied(applied)))
+}
+
+/// The transaction up to what it keeps, in one round trip.
+async fn begin<'a>(
+    job: &Job<'a>,
+    verified: &Verified,
+    keys: &mut Vec<ForeignKey>,
+) -> Result<(Tx<'a>, Vec<PgRow>), Fault> {
+    let (target, limit) = (&job.sides.target, job.tuning.whole_table());
+    foreign_keys::asked_for(target, limit, keys, async |keys| {
+        let (tx, rows) = target.write(limit, &begin_sql(job, verified, keys)).await?;
+        if claim_whole(&rows) == Claim::Ours {
+            let now = foreign_keys::found(&rows)?;
+            if !foreign_keys::are_same(keys, &now) {
+                tx.rollback().await;
+                return Ok(Asked::Outdated(now));
+            }
+        }
+        Ok(Asked::Answered((tx, rows)))
+    })
+    .await
+}
+
+/// What needs no lock comes before it.
+fn begin_sql(job: &Job<'_>, verified: &Verified, keys: &[ForeignKey]) -> String {
+    let Job { tenure, remap, .. } = job;
+    let reach = Reach::of(keys);
+    let tables = reach.as_ref().map(Reach::tables).unwrap_or_default();
+    let tables: Vec<&str> = std::iter::once(TABLE).chain(tables).collect();
+    format!(
+        "{claim}; {owner}; {EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}';
+ANALYZE dewey_sync.stage (run_id, source_id, {key});
+SELECT set_config('dewey_sync.staged', count(*)::text, true) AS staged FROM dewey_sync.stage WHERE run_id = {run_id};
+{lock};
+SELECT set_config('dewey_sync.locked', clock_timestamp()::text, true);
+SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, pg_get_serial_sequence({table}, '{id}') AS sequence;
+{foreign_keys};
+{keep}",
+        claim = claim_whole_sql(*tenure),
+        owner = owners::hold_sql(&remap.owners),
+        work_mem = changes::WORK_MEM,
+        key = quoted(KEY),
+        run_id = tenure.run_id,
+        lock = lock_sql(&tables),
+        table = literal(TABLE),
+        id = Column::Id.as_str(),
+        foreign_keys = foreign_keys::query(),
+        keep = keep::sql(
+            job,
+            &format!("current_setting('dewey_sync.staged') = '{}'", verified.fingerprint().rows),
+            reach.as_ref()
+        ),
+    )
+}
+
+/// An expression for how long the books have been locked, in milliseconds.
+const SINCE_LOCKED: &str = "(extract(epoch FROM clock_timestamp() - current_setting('dewey_sync.locked')::timestamptz) * 1000)::bigint";
+
+/// What the begun transaction found before it kept anything.
+struct Found {
+    staged: i64,
+    had_books: bool,
+    sequence: Option<String>,
+}
+
+impl Found {
+    fn in_rows(rows: &[PgRow]) -> Result<Self, Fault> {
+        let staged = rows.iter().find_map(|row| row.try_get::<String, _>("staged").ok());
+        let staged = staged.and_then(|staged| staged.parse().ok());
+        let books = rows.iter().find(|row| row.try_get::<bool, _>("had_books").is_ok());
+        let (Some(staged), Some(books)) = (staged, books) else {
+            return Err(Fault::client("the stage was not counted"));
+        };
+        Ok(Self { staged, had_books: books.try_get("had_books")?, sequence: books.try_get("sequence")? })
     }
-    let apply_ms = u64::try_from(locked.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let applied = Applied { changes, apply_ms };
-    record.push_str(&end(job, verified, &applied));
-    tx.execute_simple(&record).await.map_err(|fault| fault.error("could not record the outcome"))?;
-    Ok(Attempted::Ready(tx, Outcome::Applied(applied)))
 }
 
 /// Takes `tables` for a writer: readers go on, whoever else writes waits.
@@ -229,19 +290,27 @@ fn end(job: &Job<'_>, verified: &Verified, applied: &Applied) -> String {
     end_sql(job.tenure, "verified", &end)
 }
 
-/// Lets the planner know the new books; failing to is not the run's failure.
-pub(super) async fn analyze(target: &Target, tuning: &Tuning, progress: &dyn Progress) {
-    let sql = format!("ANALYZE {TABLE}");
+/// A statement that lets the planner know the new books.
+pub(super) fn analyze_sql() -> String {
+    format!("ANALYZE {TABLE}")
+}
+
+/// Runs what an apply is followed by, in a transaction of its own; its rows. Failing to is not the run's failure.
+pub(super) async fn follow_up(
+    target: &Target,
+    tuning: &Tuning,
+    progress: &dyn Progress,
+    sql: &str,
+) -> Vec<PgRow> {
     let never = CancellationToken::new();
-    let analyzed = retry(tuning.retry, "the analysis", &never, progress, async |_| {
-        target
-            .once(tuning.whole_table(), &sql)
-            .await
-            .map_err(|fault| fault.error("could not analyse the new books"))
+    let done = retry(tuning.retry, "the analysis", &never, progress, async |_| {
+        let done = target.once(tuning.whole_table(), sql).await;
+        done.map_err(|fault| fault.error("could not analyse the new books"))
     });
-    if let Err(error) = analyzed.await {
+    done.await.unwrap_or_else(|error| {
         tracing::info!(%error, "the new books were not analysed");
-    }
+        Vec::new()
+    })
 }
 
 #[cfg(test)]
@@ -255,8 +324,13 @@ mod tests {
     #[test]
     fn agreed_is_what_was_announced_and_less() {
         let changes = |removed, dependents| Changes { removed, dependents, ..Changes::default() };
-        let agreed =
-            Agreed { removed: Some(2), dependents: Some(vec![dependents("entry", Fate::Removed, 3)]) };
+        // A table may lose rows through one key and references through another.
+        let most = vec![
+            dependents("entry", Fate::Removed, 3),
+            dependents("list", Fate::Removed, 3),
+            dependents("list", Fate::Detached, 5),
+        ];
+        let agreed = Agreed { removed: Some(2), dependents: Some(most) };
         for (removed, found, covered) in [
             (2, vec![dependents("entry", Fate::Removed, 3)], true),
             (0, vec![], true),
@@ -265,6 +339,8 @@ mod tests {
             (2, vec![dependents("entry", Fate::Detached, 1)], false),
             (2, vec![dependents("note", Fate::Removed, 1)], false),
             (2, vec![dependents("note", Fate::Removed, 0)], true),
+            (2, vec![dependents("list", Fate::Removed, 4)], false),
+            (2, vec![dependents("list", Fate::Detached, 4)], true),
         ] {
             assert_eq!(agreed.covers(&changes(removed, found.clone())), covered, "{removed} {found:?}");
         }

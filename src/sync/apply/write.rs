@@ -1,14 +1,13 @@
 //! Makes the books equal to the stage with the fewest writes; ids of books on both sides stay.
 
-use sqlx::Row;
-
-use super::Applying;
 use super::keep::doomed;
+use super::{Applying, SINCE_LOCKED};
 use crate::book::{
     Column, KEY, OTHER_KEY, OWNER, PRIVATE, TABLE, UPDATED_AT, VISIBILITY, quoted, stored_type,
 };
 use crate::postgres::fingerprint::{Rows, record_digest, row_digest};
-use crate::postgres::{Fault, Fingerprint, identifier, literal};
+use crate::postgres::{Fault, Fingerprint, Tx, identifier, literal};
+use crate::sync::changes::named_json;
 
 /// The book table after the writes.
 pub(super) struct Written {
@@ -22,39 +21,50 @@ pub(super) struct Written {
     pub(super) new: u64,
     /// How many of the changed or inserted ones only their owner may see in the application.
     pub(super) private: u64,
+    /// How long the books have been locked.
+    pub(super) apply_ms: u64,
 }
 
-/// Removes, changes and inserts.
-pub(super) async fn write(apply: &Applying<'_>) -> Result<(), Fault> {
-    let delete = format!("DELETE FROM {TABLE} b WHERE {}", doomed(apply.run_id));
-    let [vacate, update] = update_sql(apply);
+/// Removes, changes and inserts, and reads what the book table holds then.
+pub(super) async fn write(tx: &Tx<'_>, apply: &Applying<'_>) -> Result<Written, Fault> {
     let raise = apply.sequence.as_deref().map(raise_sql).unwrap_or_default();
     let insert = insert_sql(apply);
+    let change = if apply.had_books {
+        let delete = format!("DELETE FROM {TABLE} b WHERE {}", doomed(apply.run_id));
+        let [vacate, update] = update_sql(apply);
+        format!("{delete}; {vacate}; {update}; ")
+    } else {
+        String::new()
+    };
     // A deferred constraint is checked here, not at COMMIT, whose failure would say less.
-    let sql = format!("{delete}; {vacate}; {update}; {raise}{insert}; SET CONSTRAINTS ALL IMMEDIATE");
-    apply.tx.execute_simple(&sql).await.map(drop)
+    let sql = format!("{change}{raise}{insert}; SET CONSTRAINTS ALL IMMEDIATE; {}", read_sql(apply));
+    let rows = tx.simple(&sql).await?;
+    let row = rows.last().ok_or_else(|| Fault::client("no fingerprint"))?;
+    let [copied, state, touched] = [0, 2, 4].map(|at| Fingerprint::from_row(row, at));
+    let (new, private, apply_ms) = named_json(&rows, "numbers")?;
+    Ok(Written { copied: copied?, state: state?, touched: touched?, new, private, apply_ms })
 }
 
-/// The book table as one pass finds it.
-pub(super) async fn read(apply: &Applying<'_>) -> Result<Written, Fault> {
-    let sql = format!(
+/// The book table as one pass finds it. Of a first fill everything is new.
+fn read_sql(apply: &Applying<'_>) -> String {
+    let kept = format!("FROM dewey_sync.replaced WHERE run_id = {} AND place = 0 AND action", apply.run_id);
+    let [new, touched] = if apply.had_books {
+        [
+            format!("(SELECT count(*) {kept} = 'inserted')"),
+            format!("b.id IN (SELECT book_id {kept} IN ('updated', 'inserted'))"),
+        ]
+    } else {
+        ["count(*)", "true"].map(str::to_owned)
+    };
+    format!(
         "SELECT count(*), coalesce(sum(copied), 0)::text, count(*), coalesce(sum(state), 0)::text,
   count(*) FILTER (WHERE touched), coalesce(sum(state) FILTER (WHERE touched), 0)::text,
-  json_build_array((SELECT count(*) FROM dewey_sync.replaced WHERE run_id = {run_id} AND action = 'inserted'),
-    count(*) FILTER (WHERE touched AND {visibility} = '{PRIVATE}'))::text
-FROM (SELECT {copied} AS copied, {state} AS state, {visibility}, b.id IN (SELECT book_id FROM dewey_sync.replaced
-  WHERE run_id = {run_id} AND place = 0 AND action IN ('updated', 'inserted')) AS touched FROM {TABLE} b) books",
+  json_build_array({new}, count(*) FILTER (WHERE touched AND {visibility} = '{PRIVATE}'), {SINCE_LOCKED})::text AS numbers
+FROM (SELECT {copied} AS copied, {state} AS state, {visibility}, {touched} AS touched FROM {TABLE} b) books",
         copied = row_digest(&apply.remap.columns, Rows::OfTarget),
         state = record_digest("b.*"),
         visibility = quoted(VISIBILITY),
-        run_id = apply.run_id,
-    );
-    let rows = apply.tx.simple(&sql).await?;
-    let row = rows.first().ok_or_else(|| Fault::client("no fingerprint"))?;
-    let [copied, state, touched] = [0, 2, 4].map(|at| Fingerprint::from_row(row, at));
-    let counts: String = row.try_get(6)?;
-    let (new, private) = serde_json::from_str(&counts).map_err(|error| Fault::unreadable(&error))?;
-    Ok(Written { copied: copied?, state: state?, touched: touched?, new, private })
+    )
 }
 
 /// Gives a placeholder to books whose old value of the other unique column another one wants, because keys are checked
@@ -78,7 +88,8 @@ fn update_sql(apply: &Applying<'_>) -> [String; 2] {
 /// A value that no book has and that fits `varchar(10)`.
 pub(in crate::sync) const PLACEHOLDER: &str = "E'\\x01' || to_hex(b.id)";
 
-/// Keeps the ids of the new books in order of the source's.
+/// Keeps the ids of the new books in order of the source's. Those of a first fill need no list, because an undo removes
+/// all; they come as the stage's index has them, because wide rows would be sorted on disk.
 fn insert_sql(apply: &Applying<'_>) -> String {
     let (run_id, key) = (apply.run_id, quoted(KEY));
     let columns = columns(apply, true);
@@ -87,13 +98,19 @@ fn insert_sql(apply: &Applying<'_>) -> String {
     let names: Vec<String> = columns.iter().map(|column| quoted(*column)).chain(made_up_names).collect();
     let made_up_values = made_up.iter().map(|made_up| made_up.literal.clone());
     let values: Vec<String> = columns.into_iter().map(staged).chain(made_up_values).collect();
+    let insert = format!(
+        "INSERT INTO {TABLE} ({}) SELECT {} FROM dewey_sync.stage s WHERE s.run_id = {run_id}",
+        names.join(", "),
+        values.join(", "),
+    );
+    if !apply.had_books {
+        return format!("SET LOCAL enable_sort = off; {insert} ORDER BY s.run_id, s.source_id");
+    }
     format!(
-        "WITH new AS (INSERT INTO {TABLE} ({}) SELECT {} FROM dewey_sync.stage s WHERE s.run_id = {run_id}
+        "WITH new AS ({insert}
     AND NOT EXISTS (SELECT FROM {TABLE} b WHERE b.{key} = s.{key}) ORDER BY s.source_id RETURNING id)
   INSERT INTO dewey_sync.replaced (run_id, action, place, table_name, book_id)
   SELECT {run_id}, 'inserted', 0, {name}, id FROM new",
-        names.join(", "),
-        values.join(", "),
         name = literal(TABLE),
     )
 }

@@ -17,6 +17,8 @@ use super::import::{Copied, Engine, Text, Transfer};
 use super::plan::{Plan, Range};
 use super::preflight::Sides;
 use super::remap::Remap;
+pub(in crate::sync) use restage::{Staged, finish};
+
 use crate::book::CopiedColumns;
 use crate::error::{Error, Result};
 use crate::ledger::checkpoint::Destination;

@@ -1,5 +1,6 @@
 //! Verifies the stage: one snapshot of the source fingerprints every range, and what differs is staged again from the same
-//! snapshot. So two passes suffice, however busy production is, and the stage equals production as of that snapshot.
+//! snapshot. So two passes suffice, however busy production is, and the stage equals production as of that snapshot. The
+//! pass over the target also counts what the stage would change.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,11 @@ use crate::postgres::fingerprint::{Fingerprint, by_range, stage_by_range};
 use crate::postgres::{Fault, SourceTx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, retry};
+use crate::sync::changes::{Changes, count_sql, duplicates_sql, named_json, refuse_duplicates};
+use crate::sync::consent::Consent;
 use crate::sync::export::Books;
+use crate::sync::foreign_keys::{self, Asked};
+use crate::sync::guard::dependents::ForeignKey;
 use crate::sync::import::Copied;
 use crate::sync::plan::{Plan, Range};
 use crate::sync::{SYNC, unless_cancelled};
@@ -22,40 +27,86 @@ use crate::sync::{SYNC, unless_cancelled};
 /// By range, counted from 0; a range without rows has none.
 type Fingerprints = BTreeMap<usize, Fingerprint>;
 
-/// Compares, and stages again what differs.
-///
-/// # Errors
-/// [`Kind::Differs`] when what was staged again is not what the source has.
-pub(super) async fn verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
-    let verified = retry(job.tuning.retry, "the verification", job.cancel, job.progress, async |attempt| {
-        unless_cancelled(job.cancel, SYNC, Box::pin(compare(job, plan, attempt))).await
-    })
-    .await?;
-    let digest = verified.fingerprint().digest_hex();
-    job.progress.event(&Event::Verified { rows: verified.fingerprint().rows, digest });
-    Ok(verified)
+/// The stage, found equal to a snapshot of the source, and what it would change.
+pub(in crate::sync) struct Staged<'a> {
+    /// The proof.
+    pub(in crate::sync) verified: Verified,
+    /// Counted in the same look at the target.
+    pub(in crate::sync) changes: Changes,
+    /// The target's foreign keys, by which the dependents were counted.
+    pub(in crate::sync) keys: Vec<ForeignKey>,
+    /// The transaction of the snapshot, as long as nobody waits for a person.
+    pub(in crate::sync) snapshot: Option<SourceTx<'a>>,
 }
 
-async fn compare(job: &Job<'_>, plan: &Plan, attempt: Attempt) -> Result<Verified> {
+/// Compares, and stages again what differs; counts what the stage would change. `keys` are the target's foreign keys, as
+/// far as that is known. `failed` is how an earlier verification came to nothing after all.
+///
+/// # Errors
+/// [`Kind::Differs`] when what was staged again is not what the source has; [`Kind::NotCompleted`] when books of the stage
+/// cannot be in the target together.
+pub(super) async fn verify<'a>(
+    job: &Job<'a>,
+    plan: &Plan,
+    consent: &Consent<'_, '_>,
+    mut keys: Vec<ForeignKey>,
+    mut failed: Option<Fault>,
+) -> Result<Staged<'a>> {
+    let policy = job.tuning.retry;
+    let compared = retry(policy, "the verification", job.cancel, job.progress, async |attempt| {
+        if let Some(fault) = failed.take() {
+            return Err(verifying(fault));
+        }
+        let comparing = Box::pin(compare(job, plan, consent, &mut keys, attempt));
+        unless_cancelled(job.cancel, SYNC, comparing).await
+    });
+    let (verified, found, snapshot) = compared.await?;
+    let Fingerprint { rows, .. } = verified.fingerprint();
+    job.progress.event(&Event::Verified { rows, digest: verified.fingerprint().digest_hex() });
+    if let Err(error) = refuse_duplicates(&found.duplicates) {
+        finish(snapshot).await.map_err(verifying)?;
+        return Err(error);
+    }
+    Ok(Staged { verified, changes: found.changes, keys, snapshot })
+}
+
+type Compared<'a> = (Verified, Found, Option<SourceTx<'a>>);
+
+async fn compare<'a>(
+    job: &Job<'a>,
+    plan: &Plan,
+    consent: &Consent<'_, '_>,
+    keys: &mut Vec<ForeignKey>,
+    attempt: Attempt,
+) -> Result<Compared<'a>> {
     job.progress.event(&Event::Phase { phase: Phase::Verifying });
-    let opened = job.sides.source.snapshot(job.tuning.whole_table(), SNAPSHOT_TIME).await;
-    let (source, time) = opened.map_err(verifying)?;
-    let time = time.first().ok_or_else(|| verifying(Fault::client("no time")))?;
-    let snapshot_at = time.try_get(0).map_err(|error| verifying(error.into()))?;
-    let (expected, staged) = tokio::join!(of_source(job, plan, &source), of_stage(job, plan));
-    let (expected, staged) = (expected.map_err(verifying)?, staged.map_err(verifying)?);
-    let differing = differing(plan, &expected, &staged);
-    if !differing.is_empty() {
+    let (source, found) = tokio::join!(of_source(job, plan), of_target(job, plan, keys));
+    let ((source, snapshot_at, expected), mut found) =
+        (source.map_err(verifying)?, found.map_err(verifying)?);
+    let mut snapshot = Some(source);
+    let differing = differing(plan, &expected, &found.staged);
+    if let Some(source) = snapshot.take_if(|_| !differing.is_empty()) {
         stage_again(job, &source, &differing, attempt).await?;
-        let staged = of_stage(job, plan).await.map_err(verifying)?;
-        let left = self::differing(plan, &expected, &staged);
+        let (again, finished) = tokio::join!(of_target(job, plan, keys), source.finish());
+        finished.map_err(verifying)?;
+        found = again.map_err(verifying)?;
+        let left = self::differing(plan, &expected, &found.staged);
         if !left.is_empty() {
             return Err(unequal(&left));
         }
     }
-    source.finish().await.map_err(verifying)?;
+    // No transaction is open while a question waits.
+    finish(snapshot.take_if(|_| consent.ask.waits())).await.map_err(verifying)?;
     let whole = expected.into_values().fold(Fingerprint::default(), Fingerprint::plus);
-    Ok(Verified::new(whole, snapshot_at))
+    Ok((Verified::new(whole, snapshot_at), found, snapshot))
+}
+
+/// Ends the source's transaction, if it is not ended.
+pub(in crate::sync) async fn finish(snapshot: Option<SourceTx<'_>>) -> Result<(), Fault> {
+    match snapshot {
+        Some(snapshot) => snapshot.finish().await,
+        None => Ok(()),
+    }
 }
 
 fn verifying(fault: Fault) -> Error {
@@ -69,23 +120,51 @@ fn unequal(ranges: &[Range]) -> Error {
         .hint("compare the columns' types of both sides; a value may not fit as it is")
 }
 
-async fn of_source(job: &Job<'_>, plan: &Plan, source: &SourceTx<'_>) -> Result<Fingerprints, Fault> {
-    fingerprints(&source.read(&by_range(&job.remap.columns, &job.remap.owners, &plan.ends())).await?)
+/// The snapshot, its time, and what it holds.
+async fn of_source<'a>(job: &Job<'a>, plan: &Plan) -> Result<(SourceTx<'a>, String, Fingerprints), Fault> {
+    let by_range = by_range(&job.remap.columns, &job.remap.owners, &plan.ends());
+    let first = format!("{SNAPSHOT_TIME}; {by_range}");
+    let (source, rows) = job.sides.source.snapshot(job.tuning.whole_table(), &first).await?;
+    let time = rows.first().ok_or_else(|| Fault::client("no time"))?.try_get(0)?;
+    Ok((source, time, fingerprints(&rows)?))
 }
 
-async fn of_stage(job: &Job<'_>, plan: &Plan) -> Result<Fingerprints, Fault> {
-    let query = stage_by_range(&job.remap.columns, job.tenure.run_id, &plan.ends());
-    let (tx, rows) = job.sides.target.snapshot(job.tuning.whole_table(), &query).await?;
-    tx.rollback().await;
-    fingerprints(&rows)
+/// One look at the stage and the books.
+struct Found {
+    staged: Fingerprints,
+    duplicates: Vec<String>,
+    changes: Changes,
+}
+
+async fn of_target(job: &Job<'_>, plan: &Plan, keys: &mut Vec<ForeignKey>) -> Result<Found, Fault> {
+    let (run_id, columns) = (job.tenure.run_id, &job.remap.columns);
+    let (target, limit) = (&job.sides.target, job.tuning.whole_table());
+    foreign_keys::asked_for(target, limit, keys, async |keys| {
+        let query = [
+            stage_by_range(columns, run_id, &plan.ends()),
+            duplicates_sql(run_id),
+            count_sql(run_id, columns, keys),
+            foreign_keys::query(),
+        ];
+        let rows = target.read_once(limit, &query.join(";\n")).await?;
+        let now = foreign_keys::found(&rows)?;
+        if !foreign_keys::are_same(keys, &now) {
+            return Ok(Asked::Outdated(now));
+        }
+        Ok(Asked::Answered(Found {
+            staged: fingerprints(&rows)?,
+            duplicates: named_json(&rows, "duplicates")?,
+            changes: named_json(&rows, "changes")?,
+        }))
+    })
+    .await
 }
 
 fn fingerprints(rows: &[PgRow]) -> Result<Fingerprints, Fault> {
-    let read = |row: &PgRow| {
-        let range = usize::try_from(row.try_get::<i32, _>(0)?).unwrap_or_default();
-        Ok((range, Fingerprint::from_row(row, 1)?))
-    };
-    rows.iter().map(read).collect()
+    let of_ranges = rows.iter().filter_map(|row| Some((row.try_get::<i32, _>("range").ok()?, row)));
+    let read =
+        |(range, row)| Ok((usize::try_from(range).unwrap_or_default(), Fingerprint::from_row(row, 1)?));
+    of_ranges.map(read).collect()
 }
 
 fn differing(plan: &Plan, expected: &Fingerprints, staged: &Fingerprints) -> Vec<Range> {

@@ -2,18 +2,20 @@
 //! numbers; then one short transaction makes the books equal to the stage. Whatever fails before, the old books are there,
 //! and the run can be resumed.
 
+use sqlx::Row;
+
 use super::batches::{copy_all, not_completed};
-use super::restage::verify;
+use super::restage::{Staged, finish, verify};
 use super::{Job, Verified};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::Destination;
+use crate::ledger::stage::IS_LEFT;
 use crate::postgres::Fault;
-use crate::progress::{Event, Phase, Progress};
+use crate::progress::{Event, Progress};
 use crate::retry::retry;
-use crate::sync::apply::{self, Outcome};
-use crate::sync::changes::{self, Changes};
+use crate::sync::apply::{self, Agreed, Outcome};
+use crate::sync::changes::Changes;
 use crate::sync::consent::Consent;
-use crate::sync::plan::Plan;
 use crate::sync::{SYNC, UNCHANGED, unless_cancelled};
 
 /// How often an apply that found other numbers than were agreed, or an empty stage, begins anew.
@@ -43,30 +45,36 @@ async fn stage_and_apply(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Ver
     if !failed.is_empty() {
         return Err(not_completed(job, failed, plan));
     }
-    let (mut verified, mut changes) = verify_and_count(job, plan).await?;
-    let mut agreed = unless_cancelled(job.cancel, SYNC, consent.to_apply(job.tenure, &changes)).await?;
+    let keys = consent.found.target.foreign_keys.clone().unwrap_or_default();
+    let mut staged = Box::pin(verify(job, plan, consent, keys, None)).await?;
+    let mut agreed = agree(job, consent, &mut staged).await?;
     for _ in 0..ROUNDS_MAX {
-        match apply::apply(job, &verified, &agreed).await? {
-            Outcome::Applied(_) | Outcome::Before => {
-                clean_up(job).await;
-                return Ok(verified);
+        let lost = match apply::apply(job, &mut staged, &agreed).await? {
+            Outcome::Applied(applied) => {
+                settle(job, consent, Some(&applied.changes)).await;
+                return Ok(staged.verified);
+            }
+            Outcome::Before => {
+                settle(job, consent, None).await;
+                return Ok(staged.verified);
             }
             Outcome::StageLost => {
                 job.progress.event(&Event::Notice { text: STAGE_LOST.into() });
-                let again = verify_and_count(job, plan).await?;
-                verified = again.0;
-                // With other numbers than the question had, it is asked anew.
-                if again.1 != changes {
-                    agreed =
-                        unless_cancelled(job.cancel, SYNC, consent.to_apply(job.tenure, &again.1)).await?;
-                    changes = again.1;
-                }
+                None
             }
+            Outcome::SnapshotLost(fault) => Some(fault),
             Outcome::MoreThanAgreed(now) => {
                 job.progress.event(&Event::Notice { text: MORE_THAN_AGREED.into() });
                 agreed = unless_cancelled(job.cancel, SYNC, consent.to_more(job.tenure, &now)).await?;
-                changes = now;
+                staged.changes = now;
+                continue;
             }
+        };
+        let before = staged.changes;
+        staged = Box::pin(verify(job, plan, consent, staged.keys, lost)).await?;
+        // With other numbers than the question had, it is asked anew.
+        if staged.changes != before {
+            agreed = agree(job, consent, &mut staged).await?;
         }
     }
     Err(Error::new(Kind::NotCompleted, "could not apply what was staged")
@@ -79,23 +87,27 @@ const STAGE_LOST: &str = "the target's server lost the stage; copying again";
 
 const MORE_THAN_AGREED: &str = "the target changed since the question";
 
-async fn verify_and_count(job: &Job<'_>, plan: &Plan) -> Result<(Verified, Changes)> {
-    let verified = Box::pin(verify(job, plan)).await?;
-    job.progress.event(&Event::Phase { phase: Phase::Comparing });
-    let changes = retry(job.tuning.retry, "the comparison", job.cancel, job.progress, async |_| {
-        unless_cancelled(job.cancel, SYNC, Box::pin(count(job))).await
-    });
-    Ok((verified, changes.await?))
+/// Asks whether to go on. A no leaves nothing open on the source.
+async fn agree(job: &Job<'_>, consent: &Consent<'_, '_>, staged: &mut Staged<'_>) -> Result<Agreed> {
+    let asking = consent.to_apply(job.tenure, &staged.changes);
+    let agreed = unless_cancelled(job.cancel, SYNC, asking).await;
+    if agreed.is_err()
+        && let Err(fault) = finish(staged.snapshot.take()).await
+    {
+        tracing::info!(%fault, "the snapshot of the source was not ended");
+    }
+    agreed
 }
 
-async fn count(job: &Job<'_>) -> Result<Changes> {
-    let comparing = |fault: Fault| fault.error("could not compare the stage with the books");
-    let opened = job.sides.target.snapshot(job.tuning.whole_table(), "").await;
-    let (target, _) = opened.map_err(comparing)?;
-    changes::duplicates(&target, job.tenure.run_id).await?;
-    let changes = changes::count(&target, job.tenure.run_id, &job.remap.columns).await?;
-    target.rollback().await;
-    Ok(changes)
+/// What comes after the COMMIT, while the lock of the run is let go: nobody has to wait for it.
+async fn settle(job: &Job<'_>, consent: &Consent<'_, '_>, changes: Option<&Changes>) {
+    let analyze = changes.filter(|changes| !changes.is_none()).map(|_| apply::analyze_sql() + "; ");
+    let sql = analyze.unwrap_or_default() + IS_LEFT;
+    let settled = apply::follow_up(&job.sides.target, &job.tuning, job.progress, &sql);
+    let (rows, ()) = tokio::join!(settled, consent.lock.release());
+    if rows.iter().any(|row| row.try_get("left_over").unwrap_or(false)) {
+        clean_up(job).await;
+    }
 }
 
 /// Empties the stage, unless another run has taken over and uses it. Failing to is no failure of the run: whoever takes

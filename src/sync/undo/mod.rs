@@ -9,7 +9,7 @@ mod restore;
 use sqlx::postgres::PgRow;
 use tokio_util::sync::CancellationToken;
 
-use super::apply::{Agreed, analyze, lock_sql};
+use super::apply::{Agreed, analyze_sql, follow_up, lock_sql};
 use super::changes;
 use super::commit::{Attempted, Failed, Sent, commit};
 use super::guard::dependents::Dependents;
@@ -115,7 +115,7 @@ pub async fn run(
         lost = lock.keep(tenure) => Err(lost.state("what `\"Book\"` holds is up to the other run")),
     };
     match &done {
-        Ok(_) => analyze(target, tuning, progress).await,
+        Ok(_) => drop(follow_up(target, tuning, progress, &analyze_sql()).await),
         Err(error) => record_failure(target, tenure, error, progress).await,
     }
     lock.release().await;
@@ -191,9 +191,7 @@ async fn write<'a>(
     let undo = put_back(&tx, &rows, agreed).await?;
     let end = RunEnd::new("verified", undo.counts(), progress.summary().retries);
     let record = format!("{FORGET_GENERATION}; {}", end_sql(tenure, "verified", &end));
-    let recorded = tx.execute_simple(&record).await;
-    recorded.map_err(|fault| fault.error("could not record the outcome"))?;
-    Ok(Attempted::Ready(tx, undo))
+    Ok(Attempted::ReadyBut(tx, record, undo))
 }
 
 /// A transaction that has the books to itself; the rows of `claim` and of the generation.

@@ -12,8 +12,9 @@ use crate::ledger::replaced::Generation;
 use crate::postgres::fingerprint::record_digest;
 use crate::postgres::{Fault, Fingerprint, Tx};
 use crate::sync::apply::{Agreed, lock};
-use crate::sync::changes::{Changes, read_foreign_keys};
+use crate::sync::changes::Changes;
 use crate::sync::facts::from_json;
+use crate::sync::foreign_keys;
 use crate::sync::guard::dependents::{Agreement, Dependents, Fate, ForeignKey, Reach, check};
 use crate::sync::strategy::OTHER_WRITER;
 
@@ -33,7 +34,7 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
         let name = &table.name;
         return Err(refused(format!("`{name}` has no primary key by which its rows could be found")));
     }
-    let keys = read_foreign_keys(tx).await.map_err(looking)?;
+    let keys = foreign_keys::read(tx).await.map_err(looking)?;
     let reach = Reach::of(&keys);
     let kept = tables.iter().map(|table| table.name.as_str()).filter(|name| *name != TABLE);
     let reached = reach.as_ref().map(Reach::tables).unwrap_or_default();
@@ -58,7 +59,7 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
         return Err(refused("more would be lost by now than was agreed to".into())
             .hint("run `dewey-sync undo` again"));
     }
-    let restored = restore(tx, generation.run_id, &tables, &keys).await;
+    let restored = restore(tx, generation, &tables, &keys).await;
     restored.map_err(|fault| not_restored(fault, generation.run_id, &keys))?;
     let verifying = |fault: Fault| fault.error("could not verify what was put back");
     let found = state(tx).await.map_err(verifying)?;
@@ -88,15 +89,16 @@ async fn count(
     tables: &[KeptTable],
     reach: Option<&Reach<'_>>,
 ) -> Result<Undo, Fault> {
-    let Generation { run_id, after, .. } = generation;
-    let lost = reach.map(|reach| reach.counted(Some(&inserted(run_id))));
+    let Generation { run_id, before, after } = generation;
+    let lost = reach.map(|reach| reach.counted(Some(&inserted(generation))));
     let sql = format!(
         "SELECT json_build_array(count(*) FILTER (WHERE action = 'inserted'),
   count(*) FILTER (WHERE action = 'deleted' AND place = 0), count(*) FILTER (WHERE action = 'updated'), {})::text
 FROM dewey_sync.replaced WHERE run_id = {run_id}",
         lost.as_deref().unwrap_or("json_build_array()")
     );
-    let (removed, restored, changed, lost) = from_json(&tx.simple(&sql).await?)?;
+    let (listed, restored, changed, lost) = from_json(&tx.simple(&sql).await?)?;
+    let removed = if before.rows == 0 { after.rows.unsigned_abs() } else { listed };
     let regained = tables.iter().filter(|table| table.name != TABLE).flat_map(|table| {
         let rows = [(Fate::Removed, table.deleted), (Fate::Detached, table.detached)];
         let rows = rows.into_iter().filter(|(_, rows)| *rows > 0);

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use crate::book::{OTHER_KEY, TABLE, quoted};
-use crate::ledger::replaced::columns_sql;
+use crate::ledger::replaced::{Generation, columns_sql};
 use crate::postgres::{Fault, Tx, literal};
 use crate::sync::apply::PLACEHOLDER;
 use crate::sync::facts::from_json;
@@ -69,11 +69,12 @@ impl KeptTable {
 /// Changes everything back. The rows that come back refer to each other in any order, so one statement brings all.
 pub(super) async fn restore(
     tx: &Tx<'_>,
-    generation: i64,
+    undone: Generation,
     tables: &[KeptTable],
     keys: &[ForeignKey],
 ) -> Result<(), Fault> {
-    let mut statements = vec![format!("DELETE FROM {TABLE} b WHERE {}", inserted(generation))];
+    let generation = undone.run_id;
+    let mut statements = vec![format!("DELETE FROM {TABLE} b WHERE {}", inserted(undone))];
     if let Some(books) = tables.iter().find(|table| table.name == TABLE) {
         let changed = books.rows(generation, "updated");
         let other = quoted(OTHER_KEY);
@@ -134,8 +135,11 @@ fn attach(table: &KeptTable, tables: &[KeptTable], keys: &[ForeignKey]) -> Strin
     assignments.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
 }
 
-/// The condition that the sync inserted the book `b`.
-pub(super) fn inserted(generation: i64) -> String {
+/// The condition that the sync inserted the book `b`. It lists none where there were no books before.
+pub(super) fn inserted(Generation { run_id: generation, before, .. }: Generation) -> String {
+    if before.rows == 0 {
+        return "true".into();
+    }
     format!(
         "b.id IN (SELECT book_id FROM dewey_sync.replaced WHERE run_id = {generation} AND action = 'inserted')"
     )
