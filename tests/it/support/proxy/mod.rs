@@ -1,18 +1,27 @@
 //! A proxy in front of a server that reads the protocol's frames: it counts what a slow or broken network would
-//! charge for, and cuts or goes half-open at an exact message.
+//! charge for, is as slow as it is told, and cuts or goes half-open at an exact message.
 //!
 //! Invariant: one read of a client's bytes is forwarded by one write, so that what was pipelined stays so.
+
+pub(crate) mod line;
+mod namer;
+pub(crate) mod waits;
 
 use std::future::pending;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+
+use line::{Line, Piece};
+use namer::Namer;
+use waits::Stamp;
 
 /// The codes in place of a protocol version that are answered by one byte and followed by another start-up.
 const SSL_REQUEST: u32 = 80_877_103;
@@ -62,10 +71,15 @@ enum Fate {
 impl Proxy {
     /// Forwards to a port of this machine, whose server must not have TLS.
     pub(crate) async fn start(server_port: u16) -> Self {
+        Self::at_the_end_of(Line::short(), server_port).await
+    }
+
+    /// The same, over a line that takes time.
+    pub(crate) async fn at_the_end_of(line: Line, server_port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let counters = Arc::<Counters>::default();
-        let accepting = tokio::spawn(accept(listener, server_port, Arc::clone(&counters)));
+        let accepting = tokio::spawn(accept(listener, server_port, line, Arc::clone(&counters)));
         Self { port, counters, accepting }
     }
 
@@ -154,33 +168,41 @@ impl Counters {
     }
 }
 
-async fn accept(listener: TcpListener, server_port: u16, counters: Arc<Counters>) {
+async fn accept(listener: TcpListener, server_port: u16, line: Line, counters: Arc<Counters>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         counters.connections.fetch_add(1, SeqCst);
-        let counters = Arc::clone(&counters);
+        let (line, counters) = (line.clone(), Arc::clone(&counters));
         // How a connection ends concerns its two ends only.
-        connections.spawn(async move { forward(client, server_port, &counters).await.ok() });
+        connections.spawn(async move { forward(client, server_port, &line, &counters).await.ok() });
     }
 }
 
 /// Until either end closes or a cut closes both.
-async fn forward(mut client: TcpStream, server_port: u16, counters: &Counters) -> io::Result<()> {
+async fn forward(
+    mut client: TcpStream,
+    server_port: u16,
+    line: &Line,
+    counters: &Counters,
+) -> io::Result<()> {
     let mut fate = counters.fate.subscribe();
     let mut server = TcpStream::connect(("127.0.0.1", server_port)).await?;
+    line.connect().await;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
     let exchange = Exchange {
         counters,
+        line,
+        heard: Mutex::default(),
         client_spoke_last: AtomicBool::new(false),
         byte_due: AtomicBool::new(false),
         answer_is_lost: AtomicBool::new(false),
     };
     tokio::select! {
-        ended = exchange.pump(from_client, to_server, Side::Client { starting: true }) => ended,
-        ended = exchange.pump(from_server, to_client, Side::Server) => ended,
+        ended = exchange.ask(from_client, to_server) => ended,
+        ended = exchange.answer(from_server, to_client) => ended,
         _ = fate.changed() => {
             if *fate.borrow() == Fate::Abandoned {
                 drop(client);
@@ -201,13 +223,16 @@ async fn swallow(mut from: ReadHalf<'_>) -> io::Result<()> {
 
 /// Who speaks. A client's messages have no type until one of them was the true start-up.
 enum Side {
-    Client { starting: bool },
+    Client { starting: bool, namer: Namer },
     Server,
 }
 
 /// What the two directions of one connection know of each other.
 struct Exchange<'a> {
     counters: &'a Counters,
+    line: &'a Line,
+    /// What the server heard last.
+    heard: Mutex<Option<Stamp>>,
     client_spoke_last: AtomicBool,
     /// The server's next message is the bare byte that answers a request for encryption.
     byte_due: AtomicBool,
@@ -216,13 +241,25 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    async fn pump(&self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut side: Side) -> io::Result<()> {
+    async fn ask(&self, from: ReadHalf<'_>, to: WriteHalf<'_>) -> io::Result<()> {
+        let (sender, pieces) = self.line.direction();
+        let side = Side::Client { starting: true, namer: Namer::default() };
+        tokio::try_join!(self.pump(from, sender, side), Line::to_server(pieces, to, &self.heard)).map(drop)
+    }
+
+    async fn answer(&self, from: ReadHalf<'_>, to: WriteHalf<'_>) -> io::Result<()> {
+        let (sender, pieces) = self.line.direction();
+        tokio::try_join!(self.pump(from, sender, Side::Server), self.line.to_client(pieces, to)).map(drop)
+    }
+
+    async fn pump(&self, mut from: ReadHalf<'_>, to: Sender<Piece>, mut side: Side) -> io::Result<()> {
         let mut bytes = Vec::new();
         while from.read_buf(&mut bytes).await? > 0 {
             let mut whole = 0;
             while let Some(length) = self.message(&bytes[whole..], &mut side) {
                 if self.is_cut(&bytes[whole..whole + length], &side) {
-                    to.write_all(&bytes[..whole]).await?;
+                    bytes.truncate(whole);
+                    self.send(&to, &mut side, bytes).await;
                     return if self.counters.silent.load(SeqCst) { swallow(from).await } else { Ok(()) };
                 }
                 let answered = self.client_spoke_last.swap(matches!(side, Side::Client { .. }), SeqCst);
@@ -231,10 +268,22 @@ impl Exchange<'_> {
                 }
                 whole += length;
             }
-            to.write_all(&bytes[..whole]).await?;
-            bytes.drain(..whole);
+            let rest = bytes.split_off(whole);
+            self.send(&to, &mut side, bytes).await;
+            bytes = rest;
         }
         if self.counters.is_half_open() { pending().await } else { Ok(()) }
+    }
+
+    async fn send(&self, to: &Sender<Piece>, side: &mut Side, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let stamp = match side {
+            Side::Client { namer, .. } => Some(self.line.stamp(&namer.take())),
+            Side::Server => self.heard.lock().unwrap().clone(),
+        };
+        self.line.send(to, stamp, bytes).await;
     }
 
     /// Counts a message; whether the connection ends in its place.
@@ -273,15 +322,20 @@ impl Exchange<'_> {
         let word = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
         let length = match side {
             Side::Server if !bytes.is_empty() && self.byte_due.swap(false, SeqCst) => 1,
-            Side::Client { starting: true } => word(0)? as usize,
+            Side::Client { starting: true, .. } => word(0)? as usize,
             _ => 1 + word(1)? as usize,
         };
         if bytes.len() < length {
             return None;
         }
-        if let Side::Client { starting: starting @ true } = side {
-            *starting = matches!(word(4)?, SSL_REQUEST | GSS_REQUEST);
-            self.byte_due.store(*starting, SeqCst);
+        if let Side::Client { starting, namer } = side {
+            if *starting {
+                *starting = matches!(word(4)?, SSL_REQUEST | GSS_REQUEST);
+                self.byte_due.store(*starting, SeqCst);
+                namer.start(*starting);
+            } else {
+                namer.message(&bytes[..length]);
+            }
         }
         Some(length)
     }
