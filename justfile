@@ -139,9 +139,9 @@ fuzz SECONDS="600": (_cargo "cargo-fuzz")
     cargo +nightly fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz url target/fuzz/corpus tests/fuzz/corpus/url -- \
         -dict=tests/fuzz/url.dict -max_len=400 -max_total_time="$1"
 
-# Measures time and memory beside the ways this tool replaces; arguments are numbers of books
+# Time, memory and waits beside the ways this tool replaces; `quick`, numbers of books, `--only TEXT`, `--write-readme`
 [group('test')]
-bench *BOOKS: (_require "postgresql")
+bench *ARGS: (_require "postgresql")
     cargo bench --locked --bench bench -- "$@"
 
 # Reviews the snapshots of tests that changed
