@@ -174,8 +174,8 @@ pub async fn run(
     *begun = Some(Begun { run_id: tenure.run_id, strategy, engine });
     if let Some(verified) = equal {
         let done = nothing_to_do(owners, verified, progress);
-        record(sides, tenure, Ok(verified), "unchanged", request.tuning.retry, progress).await?;
-        lock.release().await;
+        let recorded = record(sides, tenure, Ok(verified), "unchanged", request.tuning.retry, progress);
+        tokio::join!(recorded, lock.release()).0?;
         return Ok(done);
     }
     let updated_at =

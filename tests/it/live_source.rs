@@ -104,9 +104,9 @@ async fn atomic_ends_with_the_source_as_it_was_at_the_start() {
 async fn a_resumed_run_knows_that_it_had_copied_again_what_changed() {
     let sandbox = Sandbox::with_books(40).await;
     let mut held = Held::new(&sandbox, r#""Book""#).await;
-    let unrecorded = r#"CREATE FUNCTION deny() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+    let unrecorded = r"CREATE FUNCTION deny() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
         CREATE TRIGGER deny BEFORE UPDATE ON dewey_sync.run FOR EACH ROW WHEN (NEW.state = 'verified')
-        EXECUTE FUNCTION deny()"#;
+        EXECUTE FUNCTION deny()";
     execute(&sandbox.target_admin_url(), unrecorded).await;
     let run = start(&sandbox, ("batched", "insert"));
     held.wait_for(FIRST).await;
