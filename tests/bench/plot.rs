@@ -28,7 +28,10 @@ pub(crate) fn write(report: &Report) -> Anyhow<()> {
             (least..most + most / 4).log_scale(),
             (fastest / 1.5..slowest * 1.5).log_scale(),
         )?;
-    chart.configure_mesh().x_desc("books").y_desc("seconds").light_line_style(WHITE).draw()?;
+    // Sums of tenths are no tenths.
+    let label = |seconds: &f64| ((seconds * 1e6).round() / 1e6).to_string();
+    let mut mesh = chart.configure_mesh();
+    mesh.x_desc("books").y_desc("seconds").y_label_formatter(&label).light_line_style(WHITE).draw()?;
     for (number, contestant) in report.contestants.iter().enumerate() {
         let mut line = points.iter().filter(|(name, ..)| *name == contestant.name).peekable();
         if line.peek().is_none() {

@@ -9,6 +9,9 @@ use crate::document::SAID;
 use crate::measured::{Measured, median};
 use crate::slow_line::{OnLines, ROUND_TRIPS};
 
+/// In fewer books the start is most of what each costs.
+const MANY_BOOKS: u32 = 10_000;
+
 /// Where the README's tables are.
 const BEGIN: &str = "<!-- bench: written by `just bench --write-readme` -->";
 const END: &str = "<!-- /bench -->";
@@ -93,7 +96,8 @@ impl Report {
 
     /// What a book costs in the two largest sizes, and whether memory grows.
     fn growth(&self) -> String {
-        let [.., some, more] = self.sizes.as_slice() else { return String::new() };
+        let many: Vec<&Size> = self.sizes.iter().filter(|size| size.books >= MANY_BOOKS).collect();
+        let [.., some, more] = many.as_slice() else { return String::new() };
         let (few, many) = (thousands(some.books), thousands(more.books));
         let mut table = format!(
             "| | a book of {few} | a book of {many} | | memory for {few} | for {many} |\n|---|--:|--:|--:|--:|--:|"

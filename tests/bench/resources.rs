@@ -95,12 +95,17 @@ fn high_water_mark(status: &str) -> Option<u64> {
 
 /// The computing time of a server with all its processes, those that have ended included; none where there is no `/proc`.
 pub(crate) fn server_cpu(postmaster: u32) -> Option<Duration> {
-    let own = Times::of(postmaster)?;
-    let running = fs::read_dir("/proc").ok()?.flatten();
-    let pids = running.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let children = pids.filter_map(Times::of).filter(|process| process.parent == postmaster);
-    let ticks: u32 = children.map(|child| child.own).sum::<u32>() + own.own + own.ended_children;
-    Some(Duration::from_secs(1) * ticks / TICKS_PER_SECOND)
+    loop {
+        let own = Times::of(postmaster)?;
+        let running = fs::read_dir("/proc").ok()?.flatten();
+        let pids = running.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let children = pids.filter_map(Times::of).filter(|process| process.parent == postmaster);
+        let ticks: u32 = children.map(|child| child.own).sum::<u32>() + own.own + own.ended_children;
+        // One that ended meanwhile may have been missed in both places.
+        if Times::of(postmaster)?.ended_children == own.ended_children {
+            return Some(Duration::from_secs(1) * ticks / TICKS_PER_SECOND);
+        }
+    }
 }
 
 /// In ticks.

@@ -27,6 +27,9 @@ use waits::Stamp;
 const SSL_REQUEST: u32 = 80_877_103;
 const GSS_REQUEST: u32 = 80_877_104;
 
+/// Bytes that one read takes at least, if they are there: more than is ever pipelined.
+const READ_MIN: usize = 64 * 1024;
+
 /// The text of a query that does nothing else.
 const COMMIT: &[u8] = b"COMMIT\0";
 
@@ -253,7 +256,7 @@ impl Exchange<'_> {
     }
 
     async fn pump(&self, mut from: ReadHalf<'_>, to: Sender<Piece>, mut side: Side) -> io::Result<()> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(READ_MIN);
         while from.read_buf(&mut bytes).await? > 0 {
             let mut whole = 0;
             while let Some(length) = self.message(&bytes[whole..], &mut side) {
@@ -268,9 +271,9 @@ impl Exchange<'_> {
                 }
                 whole += length;
             }
-            let rest = bytes.split_off(whole);
-            self.send(&to, &mut side, bytes).await;
-            bytes = rest;
+            let sent = bytes.drain(..whole).collect();
+            self.send(&to, &mut side, sent).await;
+            bytes.reserve(READ_MIN);
         }
         if self.counters.is_half_open() { pending().await } else { Ok(()) }
     }
