@@ -19,7 +19,7 @@ use super::remap::Remap;
 use super::strategy::{Job, OTHER_WRITER, Staged, Tuning, Verified, finish};
 use super::verify::Difference;
 use super::{UNCHANGED, owners};
-use crate::book::{Column, KEY, TABLE, quoted};
+use crate::book::{Column, TABLE};
 use crate::error::{Error, Result};
 use crate::ledger::replaced::{EXACT_TEXT, Generation, end_others_sql};
 use crate::ledger::run::{Claim, Counts, RunEnd, claim_whole, claim_whole_sql, end_sql};
@@ -206,7 +206,6 @@ fn begin_sql(job: &Job<'_>, verified: &Verified, keys: &[ForeignKey]) -> String 
     let tables: Vec<&str> = std::iter::once(TABLE).chain(tables).collect();
     format!(
         "{claim}; {owner}; {EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}';
-ANALYZE dewey_sync.stage (run_id, source_id, {key});
 SELECT set_config('dewey_sync.staged', count(*)::text, true) AS staged FROM dewey_sync.stage WHERE run_id = {run_id};
 {lock};
 SELECT set_config('dewey_sync.locked', clock_timestamp()::text, true);
@@ -216,7 +215,6 @@ SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, pg_get_serial_sequence({table}
         claim = claim_whole_sql(*tenure),
         owner = owners::hold_sql(&remap.owners),
         work_mem = changes::WORK_MEM,
-        key = quoted(KEY),
         run_id = tenure.run_id,
         lock = lock_sql(&tables),
         table = literal(TABLE),

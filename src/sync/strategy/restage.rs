@@ -8,6 +8,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::{Job, SNAPSHOT_TIME, Verified};
+use crate::book::{KEY, OTHER_KEY, quoted};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::{self, Checkpoint, Destination};
 use crate::ledger::run::Claim;
@@ -140,13 +141,15 @@ async fn of_target(job: &Job<'_>, plan: &Plan, keys: &mut Vec<ForeignKey>) -> Re
     let (run_id, columns) = (job.tenure.run_id, &job.remap.columns);
     let (target, limit) = (&job.sides.target, job.tuning.whole_table());
     foreign_keys::asked_for(target, limit, keys, async |keys| {
+        // Without statistics the stage would be read by its index, by nobody in parallel. Sorts are off from the last on.
         let query = [
-            stage_by_range(columns, run_id, &plan.ends()),
-            duplicates_sql(run_id),
+            format!("ANALYZE dewey_sync.stage (run_id, source_id, {}, {})", quoted(KEY), quoted(OTHER_KEY)),
             count_sql(run_id, columns, keys),
+            duplicates_sql(run_id),
             foreign_keys::query(),
+            stage_by_range(columns, run_id, &plan.ends()),
         ];
-        let rows = target.read_once(limit, &query.join(";\n")).await?;
+        let rows = target.once(limit, &query.join(";\n")).await?;
         let now = foreign_keys::found(&rows)?;
         if !foreign_keys::are_same(keys, &now) {
             return Ok(Asked::Outdated(now));

@@ -310,7 +310,7 @@ impl Exchange<'_> {
                 }
                 if message.first() == Some(&b'Q')
                     && message.ends_with(COMMIT)
-                    && message.len() == 5 + COMMIT.len()
+                    && !message[5..].starts_with(b"BEGIN")
                 {
                     let number = commits.fetch_add(1, SeqCst) + 1;
                     self.answer_is_lost.store(number == lost_commit.load(SeqCst), SeqCst);
