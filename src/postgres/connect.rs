@@ -14,10 +14,15 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::fault::Fault;
 use super::heartbeat::Limit;
+use super::nodelay::send_at_once;
 use crate::config::{Endpoint, Side};
 
 /// How long a connection attempt may take when nobody says so.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The setting that a session has from its start, if it was the server itself that took our start-up options: a session with
+/// the connection's own name in it belongs to nobody else.
+pub(super) const OWN_SESSION: &str = "dewey_sync.session";
 
 /// One of the two servers, and the connections to it that nobody uses now.
 #[derive(Debug)]
@@ -172,6 +177,7 @@ impl Server {
     pub(super) async fn open(&self) -> Result<Opened, Fault> {
         let name = self.next_name();
         let connection = self.open_as(&name).await?;
+        send_at_once();
         Ok(Opened { connection, name })
     }
 
@@ -216,7 +222,7 @@ impl Server {
         }
         match self.endpoint.side {
             Side::Source => options.options([("default_transaction_read_only", "on")]),
-            Side::Target => options,
+            Side::Target => options.options([(OWN_SESSION, name)]),
         }
     }
 }

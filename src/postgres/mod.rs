@@ -7,6 +7,7 @@ pub mod fingerprint;
 mod heartbeat;
 mod identity;
 mod message;
+mod nodelay;
 mod room;
 mod source;
 mod target;

@@ -20,7 +20,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Executor, Row};
 use tokio::sync::Mutex;
 
-use super::connect::{Opened, Server, Working, identifier, literal};
+use super::connect::{OWN_SESSION, Opened, Server, Working, identifier, literal};
 use super::fault::{Fault, Origin, Overdue};
 use super::heartbeat::Limit;
 
@@ -48,6 +48,8 @@ pub struct Tx<'server> {
     limit: std::sync::Mutex<Limit>,
     /// Until the first request takes it along, so that it costs no round trip of its own.
     opening: std::sync::Mutex<Option<Opening>>,
+    /// No pooler has lent the server's session to others, so that a statement that was prepared in it is still there.
+    session_is_own: AtomicBool,
 }
 
 /// BEGIN and the settings, whose answer is one row.
@@ -58,13 +60,13 @@ struct Opening {
 }
 
 impl Opening {
-    /// Looks at the answer before anything that came after it is believed.
-    fn check(&self, row: Option<&PgRow>) -> Result<(), sqlx::Error> {
+    /// Looks at the answer before anything that came after it is believed; whether the session is our own.
+    fn check(&self, row: Option<&PgRow>) -> Result<bool, sqlx::Error> {
         let unexpected = |text: &str| sqlx::Error::Protocol(text.into());
         let row = row.ok_or_else(|| unexpected("a transaction's settings were not answered"))?;
         let found: String = row.try_get("is_read_only")?;
         if (found == "on") == self.read_only {
-            return Ok(());
+            return row.try_get("is_own");
         }
         Err(unexpected("the server did not begin the transaction that was asked for"))
     }
@@ -90,7 +92,12 @@ impl<'server> Tx<'server> {
         server.end_abandoned(&mut connection).await?;
         let settings = settings(&server.endpoint().schema, &name, limit, connection.server_version_num());
         let read_only = mode.ends_with("READ ONLY");
-        let sql = format!("BEGIN {mode}; {settings}; {BEGUN}; ");
+        let is_own = format!(
+            "current_setting({}, true) IS NOT DISTINCT FROM {}",
+            literal(OWN_SESSION),
+            literal(&name)
+        );
+        let sql = format!("BEGIN {mode}; {settings}; {BEGUN}, {is_own} AS is_own; ");
         Ok(Self {
             server,
             connection: Mutex::new(connection),
@@ -98,6 +105,7 @@ impl<'server> Tx<'server> {
             poisoned: AtomicBool::new(false),
             limit: std::sync::Mutex::new(limit),
             opening: std::sync::Mutex::new(Some(Opening { sql, read_only })),
+            session_is_own: AtomicBool::new(false),
         })
     }
 
@@ -130,7 +138,7 @@ impl<'server> Tx<'server> {
             self.request(async |connection| sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await);
         let mut rows = rows.await?;
         if let Some(opening) = opening {
-            opening.check(rows.first())?;
+            self.session_is_own.store(opening.check(rows.first())?, Ordering::Release);
             rows.remove(0);
         }
         Ok(rows)
@@ -290,11 +298,16 @@ fn settings(schema: &str, name: &str, limit: Limit, version: Option<u32>) -> Str
     settings
 }
 
-/// Prepared without a name: a pooler lends the server's session to other clients, whose statements have the driver's
-/// names too, and does not always show that it is one. Preparing again costs a round trip a batch.
-fn query(Statement { sql, values, .. }: Statement) -> Query<'static, Postgres, SqlxValues> {
+/// Prepared without a name, unless nobody else can have the session: a pooler lends it to other clients, whose statements
+/// have the driver's names too, and does not always show that it is one. Preparing again costs a round trip a batch, and the
+/// server more time than the insert.
+fn query(
+    Statement { sql, values, .. }: Statement,
+    session_is_own: &AtomicBool,
+) -> Query<'static, Postgres, SqlxValues> {
     let values = values.unwrap_or(sea_orm::Values(Vec::new()));
-    sqlx::query_with(AssertSqlSafe(sql), SqlxValues(values)).persistent(false)
+    sqlx::query_with(AssertSqlSafe(sql), SqlxValues(values))
+        .persistent(session_is_own.load(Ordering::Acquire))
 }
 
 fn executing(error: sqlx::Error) -> DbErr {
@@ -313,7 +326,9 @@ impl ConnectionTrait for Tx<'_> {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         self.begin_now().await.map_err(executing)?;
-        let done = self.request(async |connection| query(statement).execute(connection).await).await;
+        let done = self
+            .request(async |connection| query(statement, &self.session_is_own).execute(connection).await)
+            .await;
         done.map(Into::into).map_err(executing)
     }
 
@@ -327,13 +342,19 @@ impl ConnectionTrait for Tx<'_> {
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         self.begin_now().await.map_err(querying)?;
-        let row = self.request(async |connection| query(statement).fetch_optional(connection).await).await;
+        let row = self
+            .request(async |connection| {
+                query(statement, &self.session_is_own).fetch_optional(connection).await
+            })
+            .await;
         row.map(|row| row.map(Into::into)).map_err(querying)
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         self.begin_now().await.map_err(querying)?;
-        let rows = self.request(async |connection| query(statement).fetch_all(connection).await).await;
+        let rows = self
+            .request(async |connection| query(statement, &self.session_is_own).fetch_all(connection).await)
+            .await;
         rows.map(|rows| rows.into_iter().map(Into::into).collect()).map_err(querying)
     }
 }
@@ -364,7 +385,7 @@ impl StreamTrait for Tx<'_> {
             {
                 let row = row.inspect_err(|error| self.forget_idle_after(error)).map_err(querying)?;
                 match opening.take() {
-                    Some(opening) => opening.check(Some(&row)).map_err(querying)?,
+                    Some(opening) => drop(opening.check(Some(&row)).map_err(querying)?),
                     None => yield QueryResult::from(row),
                 }
             }
