@@ -143,7 +143,11 @@ async fn of_target(job: &Job<'_>, plan: &Plan, keys: &mut Vec<ForeignKey>) -> Re
     foreign_keys::asked_for(target, limit, keys, async |keys| {
         // Without statistics the stage would be read by its index, by nobody in parallel. Sorts are off from the last on.
         let query = [
-            format!("ANALYZE dewey_sync.stage (run_id, source_id, {}, {})", quoted(KEY), quoted(OTHER_KEY)),
+            format!(
+                "SET LOCAL default_statistics_target = 10; ANALYZE dewey_sync.stage (run_id, source_id, {}, {})",
+                quoted(KEY),
+                quoted(OTHER_KEY)
+            ),
             count_sql(run_id, columns, keys),
             duplicates_sql(run_id),
             foreign_keys::query(),
