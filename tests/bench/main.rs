@@ -56,6 +56,9 @@ struct Arguments {
     /// No contestants whose names contain this
     #[arg(long, value_name = "TEXT")]
     skip: Option<String>,
+    /// Without larger sizes than this
+    #[arg(long, value_name = "BOOKS", default_value_t = u32::MAX, hide_default_value = true)]
+    up_to: u32,
     /// Runs of each contestant
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
@@ -109,7 +112,8 @@ impl Programme {
         let asked: Vec<u32> = arguments.sizes.iter().filter_map(books).collect();
         let rounds = rounds(ROUNDS);
         if asked.is_empty() {
-            let (sizes, sizes_slow) = (SIZES.into(), SIZES_SLOW.into());
+            let sizes = SIZES.into_iter().filter(|size| *size <= arguments.up_to).collect();
+            let sizes_slow = SIZES_SLOW.into();
             return Self { sizes, sizes_slow, rounds, rounds_slow: rounds, contestants };
         }
         Self { sizes: asked, sizes_slow: Vec::new(), rounds, rounds_slow: 0, contestants }

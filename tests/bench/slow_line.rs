@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::Anyhow;
 use crate::contestants::{Contestant, Start};
 use crate::lab::{Lab, Urls};
+use crate::proxy::Proxy;
 use crate::proxy::line::Line;
 use crate::proxy::waits::Waits;
 
@@ -59,7 +60,10 @@ async fn run(lab: &Lab<'_>, contestant: &Contestant, round_trip: Duration) -> An
     let waits = Arc::<Waits>::default();
     let line = |side| Line::new(side, round_trip, &waits);
     let [source, target] = lab.proxies(line("source"), line("target")).await;
-    let urls = Urls { source: source.through(&lab.urls.source), target: target.through(&lab.urls.target) };
+    // A server that is asked for encryption and has none would be waited for once more.
+    let through = |proxy: &Proxy, url: &str| format!("{}?sslmode=disable", proxy.through(url));
+    let urls =
+        Urls { source: through(&source, &lab.urls.source), target: through(&target, &lab.urls.target) };
     // The proxies need the other threads.
     let spent = tokio::task::block_in_place(|| contestant.run(lab, &urls))?;
     lab.compare().map_err(|error| format!("{}: {error}", contestant.name))?;

@@ -56,7 +56,9 @@ fn opening(sql: &[u8]) -> String {
     let words: Vec<&str> = sql.split_whitespace().collect();
     let words = words.join(" ");
     // Settings come first everywhere and tell nothing apart.
-    let is_setting = |text: &str| text.starts_with("SET LOCAL") || text.starts_with("SELECT set_config");
+    let is_setting = |text: &str| {
+        ["SET LOCAL", "SELECT set_config", "SELECT current_setting"].iter().any(|word| text.starts_with(word))
+    };
     let telling = words.split("; ").filter(|statement| !is_setting(statement));
     let statements: Vec<&str> =
         telling.map(|statement| if statement.starts_with("BEGIN") { "BEGIN" } else { statement }).collect();
