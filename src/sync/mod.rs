@@ -22,6 +22,7 @@ pub mod inventory;
 mod owners;
 pub mod plan;
 pub mod preflight;
+mod prepare;
 mod register;
 pub mod remap;
 pub mod report;
@@ -34,7 +35,6 @@ pub mod verify;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::book::UPDATED_AT;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::lock::Lock;
 use crate::progress::{Event, Progress};
@@ -42,12 +42,12 @@ use crate::retry::{interrupted, retry};
 use changes::Changes;
 use compare::Compared;
 use consent::Consent;
-use guard::dependents::{Dependents, losses};
-use guard::owner::{Found, Owner, Owners, User};
+use guard::owner::{Owner, Owners, User};
 use guard::target_identity::Marking;
 use import::{Engine, Text};
-use plan::{Frozen, Plan};
 use preflight::{Preflight, Sides, Spare, Wishes};
+pub use prepare::Prepared;
+use prepare::{look, prepare};
 use register::{begin, record};
 use remap::Remap;
 use report::Tally;
@@ -247,131 +247,6 @@ pub async fn preview(
         Ok((prepared, compared))
     };
     Box::pin(unless_cancelled(cancel, SYNC, previewed)).await.map_err(unchanged_if_interrupted)
-}
-
-/// Everything that is known and decided before the first write.
-#[derive(Debug, Clone)]
-pub struct Prepared {
-    /// What the guards found.
-    pub found: Preflight,
-    /// Who will own the books.
-    pub owners: Owners,
-    /// Where the transactions end.
-    pub strategy: Strategy,
-    /// How books are written.
-    pub engine: Engine,
-    /// The run that goes on.
-    pub resumed: Option<Unfinished>,
-    /// The proof that there is nothing to do.
-    pub equal: Option<Verified>,
-}
-
-impl Prepared {
-    /// What is kept before anything is written: that of the run that is resumed, or a new plan. `atomic` needs none.
-    fn freeze(&self) -> Option<Frozen> {
-        let Self { found, owners, strategy, resumed, .. } = self;
-        let kept = resumed.as_ref().and_then(|unfinished| unfinished.frozen.clone());
-        if kept.is_some() || *strategy == Strategy::Atomic {
-            return kept;
-        }
-        Some(Frozen {
-            plan: Plan::from_ends(found.source_books.ranges.as_deref().unwrap_or_default()),
-            columns: found.columns.names(),
-            owners: owners.map(),
-            updated_at: self.updated_at(),
-        })
-    }
-
-    /// The run's start, where only the target has an `updatedAt`.
-    fn updated_at(&self) -> Option<String> {
-        let Preflight { target, columns, .. } = &self.found;
-        (target.has(UPDATED_AT) && !columns.contains(UPDATED_AT)).then(|| target.now.clone())
-    }
-}
-
-/// Both sides reached, every guard passed, every question answered that comes before the first write. Where no question can
-/// keep others waiting, the lock is tried meanwhile.
-async fn prepare<'a>(
-    sides: &'a Sides,
-    request: &Request,
-    ask: &dyn Ask,
-    early: &mut Option<Lock<'a>>,
-    progress: &Tally<'_>,
-) -> Result<Prepared> {
-    let wanted = !ask.waits();
-    let spare = if wanted { Spare::Wanted } else { Spare::Unwanted };
-    preflight::connect(sides, spare, progress).await?;
-    let attempt = async {
-        if wanted && !sides.target.server().is_reduced() {
-            *early = Lock::attempt(&sides.target, request.tuning.lock_wait).await;
-        }
-    };
-    let (prepared, ()) = tokio::join!(look(sides, request, ask, progress), attempt);
-    let mut prepared = prepared?;
-    if prepared.resumed.is_none() {
-        let equal = compare::equal(sides, &prepared, &request.tuning, progress).await;
-        prepared.equal = equal.map_err(unchanged)?;
-        if prepared.equal.is_some() {
-            return Ok(prepared);
-        }
-    }
-    let Prepared { found, owners, strategy, .. } = &prepared;
-    if found.marking == Marking::MustBeTyped {
-        ask.mark(found).await.map_err(unchanged)?;
-    }
-    if strategy.removes_all() {
-        tell_what_staged_keeps(sides, request, &prepared, progress).await.map_err(unchanged)?;
-        guard::dependents::check(&found.target_books.dependents, request.wishes.agreement)
-            .map_err(unchanged)?;
-        ask.confirm(found, owners).await.map_err(unchanged)?;
-    } else {
-        ask.answerable().map_err(unchanged)?;
-    }
-    Ok(prepared)
-}
-
-/// Where every book goes with what hangs on it, says what the other strategy would save.
-async fn tell_what_staged_keeps(
-    sides: &Sides,
-    request: &Request,
-    prepared: &Prepared,
-    progress: &Tally<'_>,
-) -> Result<()> {
-    let rows = |dependents: &[Dependents]| losses(dependents).map(|lost| lost.rows).sum::<u64>();
-    let lost = rows(&prepared.found.target_books.dependents);
-    if lost == 0 {
-        return Ok(());
-    }
-    let compared = compare::compare(sides, prepared, &request.tuning, progress).await?;
-    if let Compared::Different { dependents, .. } = compared {
-        let kept = lost.saturating_sub(rows(&dependents));
-        let text = format!("`--strategy staged` would keep {kept} of the {lost} rows that hang on books");
-        progress.event(&Event::Notice { text });
-    }
-    Ok(())
-}
-
-async fn look(sides: &Sides, request: &Request, ask: &dyn Ask, progress: &Tally<'_>) -> Result<Prepared> {
-    let found = preflight::check(sides, &request.wishes, request.tuning.batch_size, progress).await;
-    let found = found.map_err(unchanged)?;
-    let resumed = resume::find(sides, request, &found, ask).await.map_err(unchanged)?;
-    let others = match (&resumed, &found.owner) {
-        (Some(unfinished), _) => unfinished.others.clone(),
-        (None, Found::Owner(owner)) => owner.clone(),
-        (None, Found::Several) => {
-            let users = found.target_books.candidates.as_deref().unwrap_or_default();
-            let last = found.target_books.last_owner;
-            let preselected = last.filter(|last| users.iter().any(|user| user.id == *last));
-            Some(ask.choose_owner(users, preselected).await.map_err(unchanged)?)
-        }
-    };
-    let owners = Owners { others, named: sides.mapping.owners.named.clone() };
-    ask.show(&found, &owners);
-    let strategy = resumed.as_ref().map(|unfinished| unfinished.strategy);
-    let strategy = strategy.or(request.strategy).unwrap_or_default();
-    let engine = request.engine.or(resumed.as_ref().map(|unfinished| unfinished.engine)).unwrap_or_default();
-    engine.check(strategy, &found.columns).map_err(unchanged)?;
-    Ok(Prepared { found, owners, strategy, engine, resumed, equal: None })
 }
 
 fn nothing_to_do(owners: &Owners, verified: &Verified, progress: &Tally<'_>) -> Synced {
