@@ -45,6 +45,17 @@ impl Frames {
     }
 }
 
+/// Whether the client's message is of its start-up.
+pub(crate) fn is_start(message: &[u8]) -> bool {
+    matches!(message[0], 0 | b'p')
+}
+
+/// Whether it takes the lock of a run.
+pub(crate) fn locks(message: &[u8]) -> bool {
+    const LOCK: &[u8] = b"; SELECT pg_try_advisory_xact_lock(";
+    message.windows(LOCK.len()).any(|bytes| bytes == LOCK)
+}
+
 /// What a message is, and whether it asks for a COMMIT. `asked` is what the client said last on this connection.
 pub(crate) fn what(message: &[u8], place: Place, asked: &mut String) -> (String, bool) {
     let kind = message[0];
