@@ -74,6 +74,10 @@ pub(crate) fn what(message: &[u8], place: Place, asked: &mut String) -> (String,
                 b'B' | b'D' | b'E' | b'C' | b'S' | b'H' => "rest",
                 _ => "other",
             };
+            // What a COPY sends comes after an answer of its own.
+            if let Some(part) = COPY_PARTS.iter().find_map(|(of, part)| (*of == kind).then_some(part)) {
+                return (format!("{part} of {asked}"), false);
+            }
             // Bind, Execute and Sync belong to the Parse before them.
             if name == "rest" {
                 return (format!("{} of {asked}", char::from(kind)), false);
@@ -87,6 +91,9 @@ pub(crate) fn what(message: &[u8], place: Place, asked: &mut String) -> (String,
     *asked = label(&text);
     (asked.clone(), is_commit(&text))
 }
+
+/// `CopyData`, `CopyDone` and `CopyFail`.
+const COPY_PARTS: [(u8, &str); 3] = [(b'd', "rows"), (b'c', "end"), (b'f', "failure")];
 
 /// Whether the last of the statements is COMMIT.
 fn is_commit(text: &str) -> bool {
