@@ -40,7 +40,7 @@ pub(crate) async fn between(world: &World) -> Verdict {
     }
     let old = found == world.old;
     let new = found.has_books_of(&world.new);
-    let allowed = old || new || (world.strategy == "batched" && whole_batches);
+    let allowed = old || new || (world.way.strategy == "batched" && whole_batches);
     ensure(allowed, Harm::HalfSynced, || {
         let from_old = found.difference(&world.old);
         format!("from old: {from_old}; from new: {}", found.difference(&world.new))
@@ -105,7 +105,7 @@ fn books(world: &World, found: &State) -> Verdict {
 
 /// `staged` keeps the ids of books on both sides and what hangs on them; the others remove every book.
 fn dependents(world: &World, found: &State) -> Verdict {
-    let entries: Vec<Entry> = if world.strategy == "staged" {
+    let entries: Vec<Entry> = if world.way.strategy == "staged" {
         let kept = || world.old.books.iter().filter(|(isbn, _)| world.new.books.contains_key(*isbn));
         for (isbn, book) in kept() {
             let id = found.books.get(isbn).map(|book| book.id);
@@ -131,7 +131,7 @@ async fn ledger(world: &World, target: &mut PgConnection) -> Verdict {
         && (verified == 1 || world.changes.source || world.changes.entries)
         && !states.iter().any(|state| state == "running");
     ensure(right, Harm::Other, || format!("the ledger's runs are {states:?}"))?;
-    if world.strategy != "batched" {
+    if world.way.strategy != "batched" {
         return Ok(());
     }
     let batches = "SELECT count(*) FROM (SELECT batch, after_id, through_id FROM dewey_sync.checkpoint
@@ -206,7 +206,7 @@ pub(crate) async fn resume_or_run(world: &World) -> Tool {
         format!("SELECT count(*) FROM dewey_sync.run WHERE state IN {UNFINISHED} AND plan IS NOT NULL");
     let planned = number(&mut target, &planned).await > 0;
     target.close().await.unwrap();
-    let resumes = planned && world.strategy != "atomic";
+    let resumes = planned && world.way.strategy != "atomic";
     if resumes { world.start_call(&world.resume_call()) } else { world.start() }
 }
 

@@ -110,7 +110,7 @@ fn at_commit(recording: &Recording, which: Which, seen: &Seen, action: Action, c
     let when = if action == Action::Hold { "before" } else { "after" };
     let long = if crash == Crash::Frozen(LONG) { " for 10 s" } else { "" };
     let point = format!("{}{long} {when} {place} {}", which.name(), seen.what);
-    Case::new(crash.kind(), recording.strategy, point, Lane::OwnServers, move |world: &mut World| {
+    Case::new(crash.kind(), recording.way, point, Lane::OwnServers, move |world: &mut World| {
         Box::pin(async move {
             let tool = world.start_until_held(which, (place, action), &[]).await?;
             if let Crash::Frozen(_) = crash {
@@ -136,7 +136,7 @@ fn at_question(recording: &Recording, which: Which, crash: Crash) -> Case {
     let long = if crash == Crash::Frozen(LONG) { " for 10 s" } else { "" };
     let point = format!("{} {}{long}", which.name(), crash.name());
     let kind = "server crashes while the question waits";
-    Case::new(kind, recording.strategy, point, Lane::OwnServers, move |world: &mut World| {
+    Case::new(kind, recording.way, point, Lane::OwnServers, move |world: &mut World| {
         Box::pin(async move {
             let mut terminal = Terminal::ask(world).await?;
             crash.happen(world, which).await;

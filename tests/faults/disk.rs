@@ -8,6 +8,7 @@ use crate::case::{Case, Lane};
 use crate::check;
 use crate::record::Recording;
 use crate::servers::Which;
+use crate::way::Way;
 use crate::world::{Failure, Harm, Verdict, World, ensure};
 
 /// What is left on the disk when the run begins, in KiB.
@@ -17,12 +18,12 @@ pub(crate) fn cases(recording: &Recording) -> Vec<Case> {
     if !Disk::is_possible() {
         return Vec::new();
     }
-    LEFT.iter().map(|left| full(recording.strategy, *left)).collect()
+    LEFT.iter().map(|left| full(recording.way, *left)).collect()
 }
 
-fn full(strategy: &'static str, left: u64) -> Case {
+fn full(way: Way, left: u64) -> Case {
     let point = format!("{left} KiB left");
-    Case::new("disk full", strategy, point, Lane::OwnServers, move |world: &mut World| {
+    Case::new("disk full", way, point, Lane::OwnServers, move |world: &mut World| {
         Box::pin(async move {
             let disk = Disk::mount(&world.pair.directory(Which::Target))?;
             let space = format!("space_{}", world.target);

@@ -45,6 +45,17 @@ impl Frames {
     }
 }
 
+/// Whether the client's message is of its start-up.
+pub(crate) fn is_start(message: &[u8]) -> bool {
+    matches!(message[0], 0 | b'p')
+}
+
+/// Whether it takes the lock of a run.
+pub(crate) fn locks(message: &[u8]) -> bool {
+    const LOCK: &[u8] = b"; SELECT pg_try_advisory_xact_lock(";
+    message.windows(LOCK.len()).any(|bytes| bytes == LOCK)
+}
+
 /// What a message is, and whether it asks for a COMMIT. `asked` is what the client said last on this connection.
 pub(crate) fn what(message: &[u8], place: Place, asked: &mut String) -> (String, bool) {
     let kind = message[0];
@@ -63,6 +74,10 @@ pub(crate) fn what(message: &[u8], place: Place, asked: &mut String) -> (String,
                 b'B' | b'D' | b'E' | b'C' | b'S' | b'H' => "rest",
                 _ => "other",
             };
+            // What a COPY sends comes after an answer of its own.
+            if let Some(part) = COPY_PARTS.iter().find_map(|(of, part)| (*of == kind).then_some(part)) {
+                return (format!("{part} of {asked}"), false);
+            }
             // Bind, Execute and Sync belong to the Parse before them.
             if name == "rest" {
                 return (format!("{} of {asked}", char::from(kind)), false);
@@ -76,6 +91,9 @@ pub(crate) fn what(message: &[u8], place: Place, asked: &mut String) -> (String,
     *asked = label(&text);
     (asked.clone(), is_commit(&text))
 }
+
+/// `CopyData`, `CopyDone` and `CopyFail`.
+const COPY_PARTS: [(u8, &str); 3] = [(b'd', "rows"), (b'c', "end"), (b'f', "failure")];
 
 /// Whether the last of the statements is COMMIT.
 fn is_commit(text: &str) -> bool {

@@ -30,7 +30,7 @@ pub(crate) fn cases(recording: &Recording) -> Vec<Case> {
 fn killed(kind: &'static str, recording: &Recording, which: Which, seen: &Seen, action: Action) -> Case {
     let place = seen.place;
     let point = format!("{} {place} {}", which.name(), seen.what);
-    Case::new(kind, recording.strategy, point, Lane::Busy, move |world: &mut World| {
+    Case::new(kind, recording.way, point, Lane::Busy, move |world: &mut World| {
         Box::pin(async move {
             let tool = world.start_until_held(which, (place, action), &[]).await?;
             tool.kill().await;
@@ -46,7 +46,7 @@ fn late(recording: &Recording, seen: &Seen) -> Case {
     let place = seen.place;
     let point = format!("target {place} {}", seen.what);
     let kind = "a killed tool's request arrives later";
-    Case::new(kind, recording.strategy, point, Lane::Busy, move |world: &mut World| {
+    Case::new(kind, recording.way, point, Lane::Busy, move |world: &mut World| {
         Box::pin(async move {
             let tool = world.start_until_held(Which::Target, (place, Action::Hold), &[]).await?;
             tool.kill().await;

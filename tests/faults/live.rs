@@ -14,6 +14,7 @@ use crate::expected::State;
 use crate::pause;
 use crate::record::Recording;
 use crate::servers::{Which, connect};
+use crate::way::Way;
 use crate::world::{Changes, Harm, Verdict, World, ensure};
 
 /// What production does, transaction by transaction; `$n` is the transaction's number. Each leaves the page counts of the
@@ -93,17 +94,11 @@ pub(crate) fn cases(recording: &Recording) -> Vec<Case> {
     for (pace, gap) in GAPS {
         for jobs in [1, 3] {
             for (name, sql) in PRODUCTION {
-                cases.push(production(
-                    recording.strategy,
-                    format!("{name}, {pace}, {jobs} jobs"),
-                    sql,
-                    gap,
-                    jobs,
-                ));
+                cases.push(production(recording.way, format!("{name}, {pace}, {jobs} jobs"), sql, gap, jobs));
             }
             for (name, sql) in APPLICATION {
                 cases.push(application(
-                    recording.strategy,
+                    recording.way,
                     format!("{name}, {pace}, {jobs} jobs"),
                     sql,
                     gap,
@@ -153,8 +148,8 @@ impl Writer {
     }
 }
 
-fn production(strategy: &'static str, point: String, sql: &'static str, gap: Duration, jobs: u8) -> Case {
-    Case::new("production changes all the time", strategy, point, Lane::Busy, move |world: &mut World| {
+fn production(way: Way, point: String, sql: &'static str, gap: Duration, jobs: u8) -> Case {
+    Case::new("production changes all the time", way, point, Lane::Busy, move |world: &mut World| {
         Box::pin(async move {
             world.changes = Changes { source: true, entries: true };
             world.execute(Which::Source, &PAIR.replace("$n", "0")).await;
@@ -193,8 +188,8 @@ async fn one_snapshot(world: &World) -> Verdict {
 }
 
 /// What the application wrote meanwhile may make the run fail, but not lie.
-fn application(strategy: &'static str, point: String, sql: &'static str, gap: Duration, jobs: u8) -> Case {
-    Case::new("the application writes meanwhile", strategy, point, Lane::Busy, move |world: &mut World| {
+fn application(way: Way, point: String, sql: &'static str, gap: Duration, jobs: u8) -> Case {
+    Case::new("the application writes meanwhile", way, point, Lane::Busy, move |world: &mut World| {
         Box::pin(async move {
             world.changes.entries = true;
             let writer = Writer::start(world.url(Which::Target), sql.to_owned(), gap);
@@ -208,7 +203,7 @@ fn application(strategy: &'static str, point: String, sql: &'static str, gap: Du
             check::code(&ran, &[0, 3, 4, 5])?;
             let kept = kept_entries(world).await;
             check::recover(world).await?;
-            if strategy != "staged" {
+            if way.strategy != "staged" {
                 return Ok(());
             }
             let after = kept_entries(world).await;

@@ -31,6 +31,7 @@ mod signals;
 #[expect(dead_code, unused_imports, reason = "the other half is for the tests")]
 mod support;
 mod tool;
+mod way;
 mod world;
 
 use std::process::ExitCode;
@@ -44,7 +45,7 @@ use servers::Pair;
 
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Plays this many cases, at least one of every kind
+    /// Plays this many cases, at least one of every kind with each engine
     #[arg(long, value_name = "N")]
     sample: Option<usize>,
     /// Chooses the sample [default: another one each time]
@@ -76,7 +77,7 @@ async fn main() -> ExitCode {
     for recording in &recordings.0 {
         println!(
             "{}: {} messages with the target, {} with the source, {} more in no fixed place",
-            recording.strategy,
+            recording.way,
             recording.target.len(),
             recording.source.len(),
             recording.unsteady
@@ -85,7 +86,7 @@ async fn main() -> ExitCode {
     let mut cases = case::all(&recordings);
     let wanted = |name: &str| arguments.only.as_ref().is_none_or(|only| name.contains(only));
     cases.retain(|case| {
-        wanted(&case.name()) && arguments.strategy.as_ref().is_none_or(|s| s == case.strategy)
+        wanted(&case.name()) && arguments.strategy.as_ref().is_none_or(|s| s == case.way.strategy)
     });
     if let Some(count) = arguments.sample {
         let seed = arguments.seed.unwrap_or_else(rand::random);

@@ -53,7 +53,7 @@ impl Fault {
         };
         let Self { kind, which, action, lane } = self;
         let point = format!("{} {place} {}", which.name(), seen.what);
-        Case::new(kind, recording.strategy, point, lane, move |world: &mut World| {
+        Case::new(kind, recording.way, point, lane, move |world: &mut World| {
             Box::pin(async move {
                 world.fault(which, place, action).await;
                 let ran = world.run().await?;

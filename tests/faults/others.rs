@@ -41,7 +41,7 @@ fn point(which: Which, seen: &Seen) -> String {
 fn turned_away(recording: &Recording, which: Which, seen: &Seen) -> Case {
     let place = seen.place;
     let kind = "two runs at once";
-    Case::new(kind, recording.strategy, point(which, seen), Lane::Patient, move |world: &mut World| {
+    Case::new(kind, recording.way, point(which, seen), Lane::Patient, move |world: &mut World| {
         Box::pin(async move {
             world.batch_timeout = WAITS;
             let first = world.start_until_held(which, (place, Action::Hold), &[]).await?;
@@ -59,7 +59,7 @@ fn turned_away(recording: &Recording, which: Which, seen: &Seen) -> Case {
 fn overtaken(recording: &Recording, which: Which, seen: &Seen) -> Case {
     let place = seen.place;
     let kind = "an overtaken run wakes up";
-    Case::new(kind, recording.strategy, point(which, seen), Lane::Patient, move |world: &mut World| {
+    Case::new(kind, recording.way, point(which, seen), Lane::Patient, move |world: &mut World| {
         Box::pin(async move {
             let first = world.start_until_held(which, (place, Action::Hold), &[]).await?;
             first.signal("STOP");
@@ -83,7 +83,7 @@ fn overtaken(recording: &Recording, which: Which, seen: &Seen) -> Case {
 fn lock_lost(recording: &Recording, which: Which, seen: &Seen) -> Case {
     let place = seen.place;
     let kind = "lock lost and taken again";
-    Case::new(kind, recording.strategy, point(which, seen), Lane::Patient, move |world: &mut World| {
+    Case::new(kind, recording.way, point(which, seen), Lane::Patient, move |world: &mut World| {
         Box::pin(async move {
             world.batch_timeout = WAITS;
             let tool = world.start_until_held(which, (place, Action::Hold), &[]).await?;

@@ -97,7 +97,7 @@ impl Place {
             self.pair.copy(Which::Source, &source).await;
         }
         let target = format!("target_{number}");
-        let mut world = World::new(Arc::clone(&self.pair), case.strategy, source, target).await;
+        let mut world = World::new(Arc::clone(&self.pair), case.way, source, target).await;
         let verdict = one(case, &mut world).await;
         world.heal();
         let World { source, target, changes, .. } = world;

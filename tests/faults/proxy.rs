@@ -1,5 +1,6 @@
 //! A proxy in front of one server that numbers the messages of each connection and direction, and does one thing to one
-//! of them. Numbered so, a message has the same number in every run, also where connections work side by side.
+//! of them. Numbered so, a message has the same number in every run, also where connections work side by side; those that
+//! are opened at once are alike until they are used, and the one that holds the lock is the last of them.
 
 use std::fmt;
 use std::future::pending;
@@ -14,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::frames::{Frames, Side, what};
+use crate::frames::{Frames, Side, is_start, locks, what};
 use crate::pause;
 
 /// How long the server does not hear that its client was cut off: the time in which its session is a zombie.
@@ -89,6 +90,8 @@ struct Shared {
     released: watch::Sender<bool>,
     dark: watch::Sender<bool>,
     connections: AtomicU32,
+    /// The numbers of those that have asked nothing since their start-up.
+    unused: Mutex<Vec<Arc<AtomicU32>>>,
     seen: Mutex<Vec<Seen>>,
 }
 
@@ -103,6 +106,7 @@ impl Proxy {
             released: watch::Sender::new(false),
             dark: watch::Sender::new(false),
             connections: AtomicU32::new(0),
+            unused: Mutex::default(),
             seen: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, server_port, Arc::clone(&shared)));
@@ -148,9 +152,24 @@ impl Drop for Proxy {
 async fn accept(listener: TcpListener, server_port: u16, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
-        let connection = shared.connections.fetch_add(1, SeqCst) + 1;
+        let connection = Arc::new(AtomicU32::new(shared.connections.fetch_add(1, SeqCst) + 1));
+        shared.unused.lock().unwrap().push(Arc::clone(&connection));
         let shared = Arc::clone(&shared);
         connections.spawn(async move { forward(client, server_port, connection, &shared).await.ok() });
+    }
+}
+
+impl Shared {
+    /// Gives a connection with its first request the highest number of the unused ones if it takes the lock, else the
+    /// lowest.
+    fn used(&self, connection: &Arc<AtomicU32>, request: &[u8]) {
+        let mut unused = self.unused.lock().unwrap();
+        let Some(at) = unused.iter().position(|other| Arc::ptr_eq(other, connection)) else { return };
+        let number = |other: &&Arc<AtomicU32>| other.load(SeqCst);
+        let in_order = unused.iter();
+        let fitting = if locks(request) { in_order.max_by_key(number) } else { in_order.min_by_key(number) };
+        connection.store(fitting.unwrap().swap(connection.load(SeqCst), SeqCst), SeqCst);
+        unused.swap_remove(at);
     }
 }
 
@@ -164,7 +183,12 @@ enum End {
     Open,
 }
 
-async fn forward(client: TcpStream, server_port: u16, connection: u32, shared: &Shared) -> io::Result<()> {
+async fn forward(
+    client: TcpStream,
+    server_port: u16,
+    connection: Arc<AtomicU32>,
+    shared: &Shared,
+) -> io::Result<()> {
     let mut dark = shared.dark.subscribe();
     if *dark.borrow_and_update() {
         return pending().await;
@@ -204,7 +228,7 @@ async fn forward(client: TcpStream, server_port: u16, connection: u32, shared: &
 /// One connection's two directions.
 struct Exchange<'a> {
     shared: &'a Shared,
-    connection: u32,
+    connection: Arc<AtomicU32>,
     frames: Frames,
     /// What the client asked last, for the names of the answers.
     asked: Mutex<String>,
@@ -220,8 +244,11 @@ impl Exchange<'_> {
             let mut whole = 0;
             while let Some(length) = self.frames.next(&bytes[whole..], side) {
                 number += 1;
-                let place = Place { connection: self.connection, side, number };
                 let message = &bytes[whole..whole + length];
+                if side == Side::Client && !is_start(message) {
+                    self.shared.used(&self.connection, message);
+                }
+                let place = Place { connection: self.connection.load(SeqCst), side, number };
                 self.note(place, message);
                 let Some(action) = self.action(place) else {
                     whole += length;

@@ -4,6 +4,7 @@ use crate::case::{Case, Lane};
 use crate::check::{self, texts};
 use crate::record::Recording;
 use crate::servers::Which;
+use crate::way::Way;
 use crate::world::{Harm, World, ensure};
 
 /// An attempt and three retries.
@@ -18,7 +19,7 @@ const LASTING: [&str; 10] =
     ["22003", "23502", "23514", "42501", "25006", "53100", "58030", "P0001", "XX000", "0A000"];
 
 pub(crate) fn cases(recording: &Recording) -> Vec<Case> {
-    let tables: &[(&str, &str)] = match recording.strategy {
+    let tables: &[(&str, &str)] = match recording.way.strategy {
         "staged" => &[
             ("dewey_sync.stage", "INSERT"),
             ("dewey_sync.stage_checkpoint", "INSERT"),
@@ -32,18 +33,18 @@ pub(crate) fn cases(recording: &Recording) -> Vec<Case> {
     let mut cases = Vec::new();
     for (table, event) in tables {
         for sqlstate in PASSING {
-            cases.push(raised(recording.strategy, table, event, sqlstate, 1, &[0]));
+            cases.push(raised(recording.way, table, event, sqlstate, 1, &[0]));
         }
-        cases.push(raised(recording.strategy, table, event, "40001", TOO_OFTEN, &[5]));
+        cases.push(raised(recording.way, table, event, "40001", TOO_OFTEN, &[5]));
         for sqlstate in LASTING {
-            cases.push(raised(recording.strategy, table, event, sqlstate, 1, &[5]));
+            cases.push(raised(recording.way, table, event, sqlstate, 1, &[5]));
         }
     }
     cases
 }
 
 fn raised(
-    strategy: &'static str,
+    way: Way,
     table: &'static str,
     event: &'static str,
     sqlstate: &'static str,
@@ -56,7 +57,7 @@ fn raised(
         _ => "error raised too often",
     };
     let point = format!("{sqlstate} from {event} on {table}");
-    Case::new(kind, strategy, point, Lane::Busy, move |world: &mut World| {
+    Case::new(kind, way, point, Lane::Busy, move |world: &mut World| {
         Box::pin(async move {
             // A sequence is not rolled back with what the trigger refuses.
             let trigger = format!(

@@ -8,14 +8,15 @@ use crate::check;
 use crate::frames::Side;
 use crate::proxy::Seen;
 use crate::servers::{Pair, Which};
+use crate::way::Way;
 use crate::world::World;
 
-/// The runs of each strategy.
+/// The runs of each way.
 pub(crate) struct Recordings(pub(crate) Vec<Recording>);
 
-/// One strategy's run.
+/// One way's run.
 pub(crate) struct Recording {
-    pub(crate) strategy: &'static str,
+    pub(crate) way: Way,
     pub(crate) target: Vec<Seen>,
     pub(crate) source: Vec<Seen>,
     /// When the ledger had the run's row.
@@ -24,28 +25,25 @@ pub(crate) struct Recording {
     pub(crate) unsteady: usize,
 }
 
-/// The names of the command line.
-const STRATEGIES: [&str; 3] = ["staged", "batched", "atomic"];
-
 /// How often each run is recorded; a place counts if it was there each time.
 const TIMES: usize = 3;
 
 impl Recordings {
     pub(crate) async fn make(pair: &Arc<Pair>) -> Self {
         let mut all = Vec::new();
-        for strategy in STRATEGIES {
-            all.push(Recording::make(pair, strategy).await);
+        for way in Way::ALL {
+            all.push(Recording::make(pair, way).await);
         }
         Self(all)
     }
 }
 
 impl Recording {
-    async fn make(pair: &Arc<Pair>, strategy: &'static str) -> Self {
-        let mut recording = record(pair, strategy, 0).await;
+    async fn make(pair: &Arc<Pair>, way: Way) -> Self {
+        let mut recording = record(pair, way, 0).await;
         let before = recording.target.len() + recording.source.len();
         for time in 1..TIMES {
-            let again = record(pair, strategy, time).await;
+            let again = record(pair, way, time).await;
             recording.target = common(recording.target, &again.target);
             recording.source = common(recording.source, &again.source);
         }
@@ -108,10 +106,10 @@ impl Recording {
     }
 }
 
-async fn record(pair: &Arc<Pair>, strategy: &'static str, time: usize) -> Recording {
-    let (source, target) = (format!("{strategy}_{time}"), format!("{strategy}_{time}"));
-    pair.copy(Which::Source, &source).await;
-    let mut world = World::new(Arc::clone(pair), strategy, source, target).await;
+async fn record(pair: &Arc<Pair>, way: Way, time: usize) -> Recording {
+    let name = format!("{}_{}_{time}", way.strategy, way.engine);
+    pair.copy(Which::Source, &name).await;
+    let mut world = World::new(Arc::clone(pair), way, name.clone(), name).await;
     for which in Which::BOTH {
         world.proxy(which, None).await;
     }
@@ -129,7 +127,7 @@ async fn record(pair: &Arc<Pair>, strategy: &'static str, time: usize) -> Record
     // The next thing said on that connection comes after the answer.
     let next = target.iter().filter(answered).find(|seen| seen.place.number > begin.number);
     let run_has_row = next.map_or_else(Instant::now, |seen| seen.at);
-    Recording { strategy, target, source, begun: run_has_row, unsteady: 0 }
+    Recording { way, target, source, begun: run_has_row, unsteady: 0 }
 }
 
 fn is_rest(seen: &Seen) -> bool {

@@ -6,6 +6,7 @@ use crate::proxy::{Action, Seen};
 use crate::record::Recording;
 use crate::servers::Which;
 use crate::support::servers::{DEVELOPER, READER};
+use crate::way::Way;
 use crate::world::World;
 
 /// Defaults that somebody gave to a role, none of which may matter.
@@ -29,22 +30,22 @@ const SETTINGS: [&str; 16] = [
 ];
 
 pub(crate) fn cases(recording: &Recording) -> Vec<Case> {
-    let strategy = recording.strategy;
+    let way = recording.way;
     let mut cases = Vec::new();
     for which in Which::BOTH {
-        cases.extend(SETTINGS.iter().map(|setting| of_role(strategy, which, setting)));
+        cases.extend(SETTINGS.iter().map(|setting| of_role(way, which, setting)));
         cases.extend(recording.phases(which).into_iter().map(|seen| grant_lost(recording, which, seen)));
     }
-    cases.extend(TRIGGERS.iter().map(|trigger| with_trigger(strategy, trigger)));
+    cases.extend(TRIGGERS.iter().map(|trigger| with_trigger(way, trigger)));
     for value in ["1", r#"(SELECT min(id) FROM "Book")"#, r#"(SELECT max(id) - 1 FROM "Book")"#] {
-        cases.push(sequence_behind(strategy, value));
+        cases.push(sequence_behind(way, value));
     }
     cases
 }
 
-fn of_role(strategy: &'static str, which: Which, setting: &'static str) -> Case {
+fn of_role(way: Way, which: Which, setting: &'static str) -> Case {
     let point = format!("{} {setting}", which.name());
-    Case::new("role with settings", strategy, point, Lane::Busy, move |world: &mut World| {
+    Case::new("role with settings", way, point, Lane::Busy, move |world: &mut World| {
         Box::pin(async move {
             let role = if which == Which::Source { READER } else { DEVELOPER };
             let database = world.database(which);
@@ -60,7 +61,7 @@ fn of_role(strategy: &'static str, which: Which, setting: &'static str) -> Case 
 fn grant_lost(recording: &Recording, which: Which, seen: &Seen) -> Case {
     let place = seen.place;
     let point = format!("{} {place} {}", which.name(), seen.what);
-    Case::new("grants lost midway", recording.strategy, point, Lane::Busy, move |world: &mut World| {
+    Case::new("grants lost midway", recording.way, point, Lane::Busy, move |world: &mut World| {
         Box::pin(async move {
             let tool = world.start_until_held(which, (place, Action::Hold), &[]).await?;
             let role = if which == Which::Source { READER } else { DEVELOPER };
@@ -114,8 +115,8 @@ const TRIGGERS: [Trigger; 7] = [
     },
 ];
 
-fn with_trigger(strategy: &'static str, trigger: &'static Trigger) -> Case {
-    Case::new("triggers on the books", strategy, trigger.name, Lane::Busy, move |world: &mut World| {
+fn with_trigger(way: Way, trigger: &'static Trigger) -> Case {
+    Case::new("triggers on the books", way, trigger.name, Lane::Busy, move |world: &mut World| {
         Box::pin(async move {
             let Trigger { when, body, codes, .. } = trigger;
             let make = format!(
@@ -127,7 +128,7 @@ fn with_trigger(strategy: &'static str, trigger: &'static Trigger) -> Case {
             let ran = world.run().await?;
             let remove = "DROP FUNCTION public.meddle CASCADE; DROP TABLE public.book_log";
             world.execute(Which::Target, remove).await;
-            if strategy == "batched" && ran.code != Some(0) {
+            if way.strategy == "batched" && ran.code != Some(0) {
                 // Its batches are committed as the trigger made them; what says so is the exit code.
                 check::code(&ran, codes)?;
                 return check::recover(world).await;
@@ -137,8 +138,8 @@ fn with_trigger(strategy: &'static str, trigger: &'static Trigger) -> Case {
     })
 }
 
-fn sequence_behind(strategy: &'static str, value: &'static str) -> Case {
-    Case::new("sequence behind its ids", strategy, value, Lane::Busy, move |world: &mut World| {
+fn sequence_behind(way: Way, value: &'static str) -> Case {
+    Case::new("sequence behind its ids", way, value, Lane::Busy, move |world: &mut World| {
         Box::pin(async move {
             world.execute(Which::Target, &format!(r#"SELECT setval('"Book_id_seq"', {value})"#)).await;
             let ran = world.run().await?;

@@ -39,7 +39,7 @@ fn once(
     let place = seen.place;
     let codes = if recording.can_stop(seen) { vec![code] } else { vec![0, code] };
     let point = format!("{} {place} {}", which.name(), seen.what);
-    Case::new(kind, recording.strategy, point, Lane::Busy, move |world: &mut World| {
+    Case::new(kind, recording.way, point, Lane::Busy, move |world: &mut World| {
         let codes = codes.clone();
         Box::pin(async move {
             let mut tool = world.start_until_held(which, (place, Action::Hold), &[]).await?;
@@ -55,7 +55,7 @@ fn once(
 fn twice(recording: &Recording, which: Which, seen: &Seen) -> Case {
     let place = seen.place;
     let point = format!("{} {place} {}", which.name(), seen.what);
-    Case::new("SIGINT twice", recording.strategy, point, Lane::Busy, move |world: &mut World| {
+    Case::new("SIGINT twice", recording.way, point, Lane::Busy, move |world: &mut World| {
         Box::pin(async move {
             let mut tool = world.start_until_held(which, (place, Action::HoldAnswer), &[]).await?;
             tool.signal("INT");
@@ -70,7 +70,7 @@ fn twice(recording: &Recording, which: Which, seen: &Seen) -> Case {
 fn closed_stdout(recording: &Recording, which: Which, seen: &Seen) -> Case {
     let place = seen.place;
     let point = format!("{} {place} {}", which.name(), seen.what);
-    Case::new("closed stdout", recording.strategy, point, Lane::Busy, move |world: &mut World| {
+    Case::new("closed stdout", recording.way, point, Lane::Busy, move |world: &mut World| {
         Box::pin(async move {
             let more = ["--output", "json"];
             let tool = world.start_until_held(which, (place, Action::Hold), &more).await?;

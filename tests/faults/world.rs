@@ -11,6 +11,7 @@ use crate::expected::State;
 use crate::proxy::{Action, Place, Proxy};
 use crate::servers::{BATCH_SIZE, Pair, Which, connect};
 use crate::tool::{Ran, Tool};
+use crate::way::Way;
 
 /// After this long a run hangs. Its own limits sum up to less, also on a loaded machine.
 pub(crate) const HANGS: Duration = Duration::from_mins(1);
@@ -45,7 +46,7 @@ pub(crate) fn ensure(holds: bool, harm: Harm, text: impl FnOnce() -> String) -> 
 
 pub(crate) struct World {
     pub(crate) pair: Arc<Pair>,
-    pub(crate) strategy: &'static str,
+    pub(crate) way: Way,
     /// The names of its databases.
     pub(crate) source: String,
     pub(crate) target: String,
@@ -76,7 +77,7 @@ pub(crate) struct Changes {
 }
 
 impl World {
-    pub(crate) async fn new(pair: Arc<Pair>, strategy: &'static str, source: String, target: String) -> Self {
+    pub(crate) async fn new(pair: Arc<Pair>, way: Way, source: String, target: String) -> Self {
         pair.copy(Which::Target, &target).await;
         let mut connection = connect(&pair.url(Which::Target, &target)).await;
         let old = State::of_target(&mut connection).await;
@@ -86,7 +87,7 @@ impl World {
         connection.close().await.unwrap();
         Self {
             pair,
-            strategy,
+            way,
             source,
             target,
             old,
@@ -195,8 +196,9 @@ impl World {
     pub(crate) fn sync_call(&self, jobs: u8) -> Vec<String> {
         let size = BATCH_SIZE.to_string();
         let jobs = jobs.to_string();
-        let call = ["sync", "-v", "--user-id", "1", "--strategy", self.strategy, "--batch-size", &size];
-        let call = call.into_iter().chain(["--jobs", &jobs]).map(str::to_owned);
+        let Way { strategy, engine } = self.way;
+        let call = ["sync", "-v", "--user-id", "1", "--strategy", strategy, "--engine", engine];
+        let call = call.into_iter().chain(["--batch-size", &size, "--jobs", &jobs]).map(str::to_owned);
         call.chain(self.limits()).collect()
     }
 
