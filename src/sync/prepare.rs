@@ -72,8 +72,15 @@ pub(super) async fn prepare<'a>(
             *early = Lock::attempt(&sides.target, request.tuning.lock_wait).await;
         }
     };
-    let (prepared, ()) = tokio::join!(look(sides, request, ask, progress), attempt);
-    let mut prepared = prepared?;
+    let (found, ()) = tokio::join!(check(sides, request, progress), attempt);
+    let found = found?;
+    // Who shall own the books is asked whatever was answered beforehand.
+    if matches!(found.owner, Found::Several)
+        && let Some(lock) = early.take()
+    {
+        lock.release().await;
+    }
+    let mut prepared = decide(sides, request, found, ask).await?;
     if prepared.resumed.is_none() {
         let equal = compare::equal(sides, &prepared, &request.tuning, progress).await;
         prepared.equal = equal.map_err(unchanged)?;
@@ -122,8 +129,17 @@ pub(super) async fn look(
     ask: &dyn Ask,
     progress: &Tally<'_>,
 ) -> Result<Prepared> {
+    let found = check(sides, request, progress).await?;
+    decide(sides, request, found, ask).await
+}
+
+async fn check(sides: &Sides, request: &Request, progress: &Tally<'_>) -> Result<Preflight> {
     let found = preflight::check(sides, &request.wishes, request.tuning.batch_size, progress).await;
-    let found = found.map_err(unchanged)?;
+    found.map_err(unchanged)
+}
+
+/// Which run goes on, who will own the books, and how they are written.
+async fn decide(sides: &Sides, request: &Request, found: Preflight, ask: &dyn Ask) -> Result<Prepared> {
     let resumed = resume::find(sides, request, &found, ask).await.map_err(unchanged)?;
     let others = match (&resumed, &found.owner) {
         (Some(unfinished), _) => unfinished.others.clone(),

@@ -257,11 +257,11 @@ async fn no_output_and_no_ledger_holds_a_value_of_a_book() {
 async fn a_panic_says_where_and_not_what() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let server = std::thread::spawn(move || {
-        for _ in 0..2 {
-            let (mut client, _) = listener.accept().unwrap();
-            let _ = client.read(&mut [0; 1000]).unwrap();
-            client.write_all(b"R\0\0\0\x04").unwrap();
+    // Whoever comes, as long as the test runs; a client may be gone before it is answered.
+    std::thread::spawn(move || {
+        while let Ok((mut client, _)) = listener.accept() {
+            let _ = client.read(&mut [0; 1000]);
+            let _ = client.write_all(b"R\0\0\0\x04");
             let _ = client.read(&mut [0; 1000]);
         }
     });
@@ -291,5 +291,4 @@ async fn a_panic_says_where_and_not_what() {
     for said in [run.stdout, run.stderr] {
         assert!(!said.contains("advance"), "the message of the panic is in {said}");
     }
-    server.join().unwrap();
 }
