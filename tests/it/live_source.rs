@@ -127,6 +127,25 @@ async fn a_resumed_run_knows_that_it_had_copied_again_what_changed() {
 }
 
 #[tokio::test]
+async fn a_round_that_a_lost_session_has_committed_is_followed_by_the_next_one() {
+    let sandbox = Sandbox::with_books(40).await;
+    let mut held = Held::new(&sandbox, "dewey_sync.stage").await;
+    // To the run, as if round 1 were there already.
+    let taken = "CREATE FUNCTION taken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+        CREATE TRIGGER taken BEFORE INSERT ON dewey_sync.stage_checkpoint FOR EACH ROW WHEN (NEW.round = 1)
+        EXECUTE FUNCTION taken()";
+    execute(&sandbox.target_admin_url(), taken).await;
+    let run = start(&sandbox, ("staged", "insert"));
+    held.wait_for(FIRST).await;
+    execute(&sandbox.source_admin_url(), r#"UPDATE "Book" SET title = 'another' WHERE id = 6"#).await;
+    held.release(FIRST).await;
+    let ended = tokio::time::timeout(Duration::from_mins(1), run.wait_with_output()).await;
+    let output = ended.expect("the run goes round in circles").unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(dump(&sandbox.target_admin_url(), BOOKS) == dump(&sandbox.source_admin_url(), BOOKS));
+}
+
+#[tokio::test]
 async fn a_book_of_an_owner_whom_nobody_maps_stops_the_run() {
     for engine in ["insert", "copy"] {
         let sandbox = Sandbox::with_books(40).await;
