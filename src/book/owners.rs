@@ -30,11 +30,6 @@ impl OwnerMap {
         self.named.get(&owner).copied().or(self.others)
     }
 
-    /// Whether somebody owns the books of those that are not named.
-    pub fn has_default(&self) -> bool {
-        self.others.is_some()
-    }
-
     /// The same as an SQL expression of integer over the source's owner; NULL for nobody.
     pub fn sql(&self, owner: &str) -> String {
         let others = self.others.map_or_else(|| "NULL".to_owned(), |TargetUserId(id)| id.to_string());

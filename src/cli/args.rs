@@ -182,10 +182,10 @@ pub(super) struct SyncArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Tuning")]
 pub(super) struct TuningArgs {
-    /// Books of a batch at most
-    #[arg(long, value_name = "N", default_value_t = 1000, hide_short_help = true)]
+    /// Books of a batch at most [default: 1000, with `--engine copy` 3000]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(super) batch_size: u32,
+    pub(super) batch_size: Option<u32>,
     /// Batches at the same time (not with `atomic`)
     #[arg(long, value_name = "N", default_value_t = 2, hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -247,8 +247,9 @@ impl SyncArgs {
 }
 
 impl TuningArgs {
-    pub(super) fn tuning(&self) -> Tuning {
-        Tuning { batch_size: self.batch_size, jobs: usize::from(self.jobs), ..self.patience.tuning() }
+    pub(super) fn tuning(&self, engine: Option<Engine>) -> Tuning {
+        let batch_size = self.batch_size.unwrap_or_else(|| engine.unwrap_or_default().batch_size());
+        Tuning { batch_size, jobs: usize::from(self.jobs), ..self.patience.tuning() }
     }
 }
 

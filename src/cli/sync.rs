@@ -96,7 +96,7 @@ fn request(args: &SyncArgs) -> Request {
         strategy: args.strategy,
         engine: args.engine,
         resume: args.resume.unwrap_or(Resume::Offer),
-        tuning: args.tuning.tuning(),
+        tuning: args.tuning.tuning(args.engine),
         os_user: whoami::username().unwrap_or_default(),
         host: whoami::hostname().unwrap_or_default(),
     }
@@ -168,7 +168,7 @@ impl Ended<'_> {
     }
 
     fn batches_planned(&self, found: &Preflight) -> u64 {
-        found.source_books.books.div_ceil(u64::from(self.args.tuning.batch_size))
+        found.source_books.books.div_ceil(u64::from(self.args.tuning.tuning(self.args.engine).batch_size))
     }
 
     fn text(&self, done: &Done) -> String {

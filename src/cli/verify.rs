@@ -66,8 +66,8 @@ async fn compare(session: &Session, sides: &Sides, wanted: &Wanted) -> Result<(F
     let owners = expected_owners(sides, &looked, wanted)?;
     session.screen.event(&Event::Phase { phase: Phase::Verifying });
     let opening = |fault: Fault| fault.error("could not begin to compare");
-    let (source, _) = sides.source.snapshot(COMPARING, "").await.map_err(opening)?;
-    let (target, _) = sides.target.snapshot(COMPARING, "").await.map_err(opening)?;
+    let source = sides.source.open(COMPARING).await.map_err(opening)?;
+    let target = sides.target.open(COMPARING).await.map_err(opening)?;
     let pair = Pair { source: &source, target: &target, columns: &looked.columns, owners: &owners };
     let (expected, found) = pair.fingerprints().await?;
     let difference = if expected == found {

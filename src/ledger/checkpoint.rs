@@ -115,8 +115,7 @@ pub async fn committed(
          ORDER BY batch, round DESC",
         destination.checkpoints()
     );
-    let (tx, rows) = target.snapshot(target.server().quick(), &sql).await?;
-    tx.rollback().await;
+    let rows = target.read_once(target.server().quick(), &sql).await?;
     let mut batches = BTreeMap::new();
     let mut last = 0;
     for row in &rows {

@@ -145,8 +145,7 @@ async fn busy(target: &Target) -> Error {
            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     );
     let named = async {
-        let (tx, rows) = target.snapshot(target.server().quick(), &holder).await?;
-        tx.rollback().await;
+        let rows = target.read_once(target.server().quick(), &holder).await?;
         rows.first().map(|row| row.try_get::<String, _>(0).map_err(Fault::from)).transpose()
     };
     let hint = "wait for it to end, or give it time with `--lock-wait`";

@@ -48,10 +48,10 @@ pub async fn equal(
     let limit = tuning.whole_table();
     retried(tuning, progress, async || {
         progress.event(&Event::Phase { phase: Phase::Comparing });
-        let (source, target) =
-            tokio::join!(async { sides.source.open(limit).await?.last(&at_source).await }, async {
-                sides.target.open(limit).await?.last(&at_target).await
-            });
+        let (source, target) = tokio::join!(
+            async { sides.source.open(limit).await?.last(&at_source).await },
+            sides.target.read_once(limit, &at_target)
+        );
         let (source, target) = (source.map_err(comparing)?, target.map_err(comparing)?);
         let unanswered = || comparing(Fault::client("no fingerprint"));
         let [time, expected] = &source[..] else { return Err(unanswered()) };

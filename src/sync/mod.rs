@@ -144,25 +144,25 @@ pub async fn run(
     let mut early = None;
     let preparing = prepare(sides, request, ask, &mut early, progress);
     let prepared = Box::pin(unless_cancelled(cancel, SYNC, preparing)).await;
-    let unmarked = |prepared: &Prepared| prepared.found.marking == Marking::MustBeTyped;
+    let leaves_no_trace =
+        |prepared: &Prepared| prepared.equal.is_some() && prepared.found.marking == Marking::MustBeTyped;
     if let Some(lock) = &early
-        && prepared.as_ref().map_or(true, unmarked)
+        && prepared.as_ref().map_or(true, leaves_no_trace)
     {
         lock.release().await;
     }
     let prepared = prepared.map_err(unchanged_if_interrupted)?;
     let Prepared { found, owners, resumed, equal, .. } = &prepared;
     if let Some(verified) = equal
-        && unmarked(&prepared)
+        && leaves_no_trace(&prepared)
     {
         return Ok(nothing_to_do(owners, verified, progress));
     }
-    let lock = match early {
-        Some(lock) if !unmarked(&prepared) => lock,
-        _ => {
-            let lock = Lock::acquire(&sides.target, request.tuning.lock_wait);
-            unless_cancelled(cancel, SYNC, lock).await.map_err(unchanged)?
-        }
+    let lock = if let Some(lock) = early {
+        lock
+    } else {
+        let lock = Lock::acquire(&sides.target, request.tuning.lock_wait);
+        unless_cancelled(cancel, SYNC, lock).await.map_err(unchanged)?
     };
     let lock = &lock;
     let frozen = prepared.freeze();

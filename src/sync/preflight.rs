@@ -100,18 +100,18 @@ pub async fn reach(server: &Server) -> Result<()> {
     server.make_room().await.map_err(|fault| crowded(fault, server))
 }
 
-/// Asks both sides and lets the guards look at the answers.
+/// Asks both sides and lets the guards look at the answers; with `batch_size`, also for a plan.
 ///
 /// # Errors
 /// A guard's; or that of a query, whose kind is [`Kind::Usage`] when it misses a right or a table.
 pub async fn check(
     sides: &Sides,
     wishes: &Wishes,
-    batch_size: u32,
+    batch_size: Option<u32>,
     progress: &dyn Progress,
 ) -> Result<Preflight> {
     let Looked { source, source_books, target, target_books, columns } =
-        look(sides, &wishes.owner, Some(batch_size), progress).await?;
+        look(sides, &wishes.owner, batch_size, progress).await?;
     let endpoint = sides.target.server().endpoint();
     target_books.ledger_is_old()?;
     empty_source::check(source_books.books, target_books.books, wishes.empty_source)?;

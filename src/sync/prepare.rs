@@ -72,7 +72,10 @@ pub(super) async fn prepare<'a>(
             *early = Lock::attempt(&sides.target, request.tuning.lock_wait).await;
         }
     };
-    let (found, ()) = tokio::join!(check(sides, request, progress), attempt);
+    // That strategy plans in the snapshot that it copies.
+    let planned = request.strategy != Some(Strategy::Atomic);
+    let batch_size = planned.then_some(request.tuning.batch_size);
+    let (found, ()) = tokio::join!(check(sides, request, batch_size, progress), attempt);
     let found = found?;
     // Who shall own the books is asked whatever was answered beforehand.
     if matches!(found.owner, Found::Several)
@@ -123,19 +126,24 @@ async fn tell_what_staged_keeps(
     Ok(())
 }
 
+/// Looks and decides, for who will not write.
 pub(super) async fn look(
     sides: &Sides,
     request: &Request,
     ask: &dyn Ask,
     progress: &Tally<'_>,
 ) -> Result<Prepared> {
-    let found = check(sides, request, progress).await?;
+    let found = check(sides, request, None, progress).await?;
     decide(sides, request, found, ask).await
 }
 
-async fn check(sides: &Sides, request: &Request, progress: &Tally<'_>) -> Result<Preflight> {
-    let found = preflight::check(sides, &request.wishes, request.tuning.batch_size, progress).await;
-    found.map_err(unchanged)
+async fn check(
+    sides: &Sides,
+    request: &Request,
+    batch_size: Option<u32>,
+    progress: &Tally<'_>,
+) -> Result<Preflight> {
+    preflight::check(sides, &request.wishes, batch_size, progress).await.map_err(unchanged)
 }
 
 /// Which run goes on, who will own the books, and how they are written.

@@ -1,8 +1,9 @@
 //! Guard: source and target must not be the same database, by whatever name either is reached.
 //!
 //! Both sides try the same advisory lock with a number that nobody else knows, and keep what they got until both have
-//! answered; a lock is local to a database, so if one of them does not get it, the target is the source. Locks are not replicated, so a standby is told by its
-//! identity: the system identifier, which every physical copy of a cluster keeps, and the database's oid.
+//! answered; a lock is local to a database, so if one of them does not get it, the target is the source. Locks are not
+//! replicated, so a standby is told by its identity: the system identifier, which every physical copy of a cluster keeps,
+//! and the database's oid.
 //!
 //! Two databases of one identity, both out of recovery and each with a lock of its own, are physical copies of one: a
 //! restored base backup, a cloned disk, a branch of a hosted service, a promoted standby. They are allowed and named. In

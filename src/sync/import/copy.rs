@@ -4,6 +4,7 @@
 use std::pin::pin;
 
 use futures_util::{Stream, StreamExt};
+use sea_orm::IdenStatic;
 
 use super::{Copied, Transfer, inserting};
 use crate::book::{Column, CopiedColumns, MadeUp, OWNER, TABLE, UPDATED_AT, comparable_type, quoted};
@@ -123,8 +124,8 @@ pub(super) async fn copy(transfer: &Transfer<'_>, target: &Tx<'_>, chunk: Binary
     bytes.extend_from_slice(TRAILER);
     let inserted = target.copy_in(&into_target(transfer), &bytes).await;
     let inserted = inserted.map_err(|fault| match fault.sqlstate() {
-        // No column that is copied may be NULL without the guards' knowing; the owner is, where nobody is found.
-        Some("23502") if !transfer.remap.owners.has_default() => unmapped(None),
+        // The owner is NULL where the source found nobody.
+        Some("23502") if fault.to_string().contains(OWNER.as_str()) => unmapped(None),
         _ => inserting(fault),
     })?;
     Ok(Copied { exported: rows, inserted })

@@ -1,7 +1,7 @@
 //! `batched`, the old *Enhanced*: the deletion in one transaction, then a transaction a batch. Other batches go on when
 //! one fails, and a last look at one snapshot of the source copies again what changed meanwhile.
 
-use super::batches::{announce_left, copy_all, is_duplicate_key, not_completed};
+use super::batches::{announce_left, copy_all, not_completed};
 use super::reconcile::reconcile;
 use super::{Copied, Job, Verified};
 use crate::error::Result;
@@ -12,7 +12,7 @@ use crate::postgres::Fault;
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Class, classify_error};
 use crate::sync::commit::{Attempted, Failed, Sent, commit};
-use crate::sync::import::delete_all;
+use crate::sync::import::{delete_all, is_duplicate_key};
 use crate::sync::plan::Plan;
 use crate::sync::{UNCHANGED, owners};
 

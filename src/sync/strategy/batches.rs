@@ -11,9 +11,9 @@ use crate::ledger::checkpoint::{self, Destination};
 use crate::ledger::run::Claim;
 use crate::postgres::Fault;
 use crate::progress::{Event, Phase, Progress};
-use crate::retry::{Attempt, fault_of, interrupted, retry};
+use crate::retry::{Attempt, interrupted, retry};
 use crate::sync::export::Books;
-use crate::sync::import::Copied;
+use crate::sync::import::{Copied, is_duplicate_key};
 use crate::sync::owners;
 use crate::sync::plan::{Plan, Range};
 
@@ -138,10 +138,6 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Dest
     committed.map_err(|fault| fault.error("could not commit the batch"))?;
     finished.map_err(|fault| fault.error("could not end the source's snapshot"))?;
     Ok(copied)
-}
-
-pub(super) fn is_duplicate_key(error: &Error) -> bool {
-    fault_of(error).is_some_and(|fault| fault.sqlstate() == Some("23505"))
 }
 
 /// `error` with the batch that it ended.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::export::{self, Books};
-use super::import::{Copied, Engine, Text, Transfer};
+use super::import::{Copied, Engine, Text, Transfer, is_duplicate_key};
 use super::plan::{Plan, Range};
 use super::preflight::Sides;
 use super::remap::Remap;
@@ -26,7 +26,7 @@ use crate::ledger::run::{Tenure, taken_over};
 use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Limit, SourceTx, Tx};
 use crate::progress::{Event, Progress};
-use crate::retry::{Attempt, Policy, fault_of};
+use crate::retry::{Attempt, Policy};
 
 /// The strategies, by their names on the command line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -194,8 +194,7 @@ pub(super) const OTHER_WRITER: &str =
 
 /// The ids of books that cannot all be in the target, when that is why a batch failed.
 async fn explain_duplicates(mut error: Error, source: &SourceTx<'_>, columns: &CopiedColumns) -> Error {
-    let duplicate = fault_of(&error).is_some_and(|fault| fault.sqlstate() == Some("23505"));
-    if !duplicate {
+    if !is_duplicate_key(&error) {
         return error;
     }
     if let Ok(groups) = export::duplicates(source, columns).await

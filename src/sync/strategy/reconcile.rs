@@ -61,7 +61,7 @@ async fn compare<'a>(
         job.sides.source.snapshot(job.tuning.whole_table(), SNAPSHOT_TIME).await.map_err(verifying)?;
     let time = time.first().ok_or_else(|| verifying(Fault::client("no time")))?;
     let snapshot_at = time.try_get(0).map_err(|error| verifying(error.into()))?;
-    let (target, _) = job.sides.target.snapshot(job.tuning.whole_table(), "").await.map_err(verifying)?;
+    let target = job.sides.target.open(job.tuning.whole_table()).await.map_err(verifying)?;
     let columns = &job.remap.columns;
     let pair = Pair { source: &source, target: &target, columns, owners: &job.remap.owners };
     let (expected, found) = pair.fingerprints().await?;
