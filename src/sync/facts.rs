@@ -134,7 +134,7 @@ FROM (SELECT named.oid, coalesce(relkind NOT IN ('r', 'p'), false) AS is_view
     }
 }
 
-/// Every foreign key of the database, as a scalar expression: a JSON array, or NULL when there is none.
+/// Every foreign key of the database but the ledger's, as a scalar expression: a JSON array, or NULL when there is none.
 pub(super) fn foreign_keys() -> String {
     format!(
         "(SELECT json_agg(json_build_object(
@@ -149,7 +149,7 @@ pub(super) fn foreign_keys() -> String {
      'on_delete', confdeltype))
    FROM pg_constraint JOIN pg_class t ON t.oid = conrelid JOIN pg_namespace n ON n.oid = t.relnamespace
    JOIN pg_class r ON r.oid = confrelid JOIN pg_namespace rn ON rn.oid = r.relnamespace
-   WHERE contype = 'f' AND conparentid = 0)"
+   WHERE contype = 'f' AND conparentid = 0 AND n.nspname <> 'dewey_sync')"
     )
 }
 

@@ -3,30 +3,31 @@
 //! Invariant: it commits only what has the fingerprint that the source had, together with the run's outcome and
 //! with everything that puts the old state back.
 
+mod fill;
 mod keep;
 mod write;
 
-use sea_orm::IdenStatic;
-use sqlx::Row;
+use std::ops::ControlFlow;
+
+use sea_orm::Iterable;
 use sqlx::postgres::PgRow;
 use tokio_util::sync::CancellationToken;
 
+use super::UNCHANGED;
 use super::changes::{self, Changes};
 use super::commit::{Attempted, Failed, Sent, commit};
-use super::foreign_keys::{self, Asked};
-use super::guard::dependents::{Agreement, Dependents, Fate, ForeignKey, Reach, check};
-use super::remap::Remap;
-use super::strategy::{Job, OTHER_WRITER, Staged, Tuning, Verified, finish};
+use super::guard::dependents::{Dependents, Fate};
+use super::strategy::{Job, OTHER_WRITER, Staged, Tuning, Verified};
 use super::verify::Difference;
-use super::{UNCHANGED, owners};
-use crate::book::{Column, TABLE};
+use crate::book::{Column, TABLE, is_needed, quoted};
 use crate::error::{Error, Result};
-use crate::ledger::replaced::{EXACT_TEXT, Generation, end_others_sql};
-use crate::ledger::run::{Claim, Counts, RunEnd, claim_whole, claim_whole_sql, end_sql};
+use crate::ledger::replaced::{Generation, end_others_sql};
+use crate::ledger::run::{Counts, RunEnd, end_sql};
 use crate::ledger::stage::EMPTY_IF_FREE;
-use crate::postgres::{Fault, Fingerprint, Target, Tx, literal};
+use crate::postgres::{Fault, Fingerprint, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::retry;
+pub(super) use fill::{Filled, discard, fill_early};
 pub(super) use write::PLACEHOLDER;
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or the new state: the answer to COMMIT was lost";
@@ -103,16 +104,6 @@ pub(super) async fn apply<'a>(job: &Job<'a>, staged: &mut Staged<'a>, agreed: &A
     Ok(outcome)
 }
 
-/// What the writes depend on.
-struct Applying<'a> {
-    run_id: i64,
-    remap: &'a Remap,
-    /// Which sequence gives out ids, if one does.
-    sequence: Option<String>,
-    /// Whether this is no first fill.
-    had_books: bool,
-}
-
 /// Everything but the last statements and the COMMIT.
 async fn prepare<'a>(
     job: &Job<'a>,
@@ -120,135 +111,42 @@ async fn prepare<'a>(
     agreed: &Agreed,
     sent: &mut Sent<Outcome>,
 ) -> Result<Attempted<'a, Outcome>> {
-    let Job { tenure, remap, progress, .. } = job;
-    let run_id = tenure.run_id;
-    let Staged { verified, keys, snapshot, .. } = staged;
-    progress.event(&Event::Phase { phase: Phase::Applying });
-    let (began, ended) = tokio::join!(begin(job, verified, keys), finish(snapshot.take()));
-    if let Err(fault) = ended {
-        if let Ok((tx, _)) = began {
-            tx.rollback().await;
-        }
-        return Ok(Attempted::Not(Outcome::SnapshotLost(fault)));
-    }
-    let (tx, rows) = began.map_err(applying)?;
-    match claim_whole(&rows) {
-        Claim::Ours => sent.forget(),
-        Claim::AlreadyDone => return Ok(Attempted::Before),
-        Claim::Lost => return Err(job.lost_run()),
-    }
-    owners::check_held(&rows, &remap.owners)?;
-    let found = Found::in_rows(&rows).map_err(applying)?;
-    if found.staged != verified.fingerprint().rows {
-        tx.rollback().await;
-        return Ok(Attempted::Not(Outcome::StageLost));
-    }
-    let keep::Kept { removed, changed, dependents, touched } = keep::found(&rows).map_err(applying)?;
-    check(&dependents, Agreement::ByQuestion)?;
-    let mut changes = Changes { changed, removed, dependents, ..Changes::default() };
-    if !agreed.covers(&changes) {
-        let changes = changes::count(&tx, run_id, &remap.columns, keys).await?;
-        tx.rollback().await;
-        return Ok(Attempted::Not(Outcome::MoreThanAgreed(changes)));
-    }
-    let apply = Applying { run_id, remap, sequence: found.sequence, had_books: found.had_books };
-    let written = write::write(&tx, &apply).await.map_err(applying)?;
-    if written.copied != verified.fingerprint() {
-        let Changes { new, changed, removed, .. } = changes::count(&tx, run_id, &remap.columns, keys).await?;
+    let run_id = job.tenure.run_id;
+    job.progress.event(&Event::Phase { phase: Phase::Applying });
+    let filled = match staged.filled.take() {
+        Some(filled) => filled,
+        None => match fill::fill(job, staged, agreed, sent).await? {
+            ControlFlow::Continue(filled) => filled,
+            ControlFlow::Break(attempted) => return Ok(attempted),
+        },
+    };
+    let Staged { verified, keys, .. } = staged;
+    let changes = filled.changes();
+    let holds = filled.holds(verified);
+    let Filled { tx, kept, written } = filled;
+    if !holds {
+        let Changes { new, changed, removed, .. } =
+            changes::count(&tx, run_id, &job.remap.columns, keys).await?;
         // A book that is there twice has a key that the stage has as well.
         let surplus = (written.copied.rows - verified.fingerprint().rows).saturating_add_unsigned(new);
         let extra = u64::try_from(surplus).unwrap_or(removed);
         let difference = Difference { missing: new, extra, different: changed };
         return Err(difference.error().hint(OTHER_WRITER));
     }
-    let books = written.state.rows.unsigned_abs();
-    changes.new = written.new;
-    changes.private = written.private;
-    changes.unchanged = books.saturating_sub(written.new + changed);
     let applied = Applied { changes, apply_ms: written.apply_ms };
     let end = end(job, verified, &applied);
     let last = if applied.changes.is_none() {
         format!("{end}; {EMPTY_IF_FREE}")
     } else {
-        let before = before(&written, removed, touched);
+        let before = before(&written, kept.removed, kept.touched);
         let generation = Generation { run_id, before, after: written.state }.record_sql();
         format!("{}; {generation}; {end}; {EMPTY_IF_FREE}", end_others_sql(run_id))
     };
     Ok(Attempted::ReadyBut(tx, last, Outcome::Applied(applied)))
 }
 
-/// The transaction up to what it keeps, in one round trip.
-async fn begin<'a>(
-    job: &Job<'a>,
-    verified: &Verified,
-    keys: &mut Vec<ForeignKey>,
-) -> Result<(Tx<'a>, Vec<PgRow>), Fault> {
-    let (target, limit) = (&job.sides.target, job.tuning.whole_table());
-    foreign_keys::asked_for(target, limit, keys, async |keys| {
-        let (tx, rows) = target.write(limit, &begin_sql(job, verified, keys)).await?;
-        if claim_whole(&rows) == Claim::Ours {
-            let now = foreign_keys::found(&rows)?;
-            if !foreign_keys::are_same(keys, &now) {
-                tx.rollback().await;
-                return Ok(Asked::Outdated(now));
-            }
-        }
-        Ok(Asked::Answered((tx, rows)))
-    })
-    .await
-}
-
-/// What needs no lock comes before it.
-fn begin_sql(job: &Job<'_>, verified: &Verified, keys: &[ForeignKey]) -> String {
-    let Job { tenure, remap, .. } = job;
-    let reach = Reach::of(keys);
-    let tables = reach.as_ref().map(Reach::tables).unwrap_or_default();
-    let tables: Vec<&str> = std::iter::once(TABLE).chain(tables).collect();
-    format!(
-        "{claim}; {owner}; {EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}';
-SELECT set_config('dewey_sync.staged', count(*)::text, true) AS staged FROM dewey_sync.stage WHERE run_id = {run_id};
-{lock};
-SELECT set_config('dewey_sync.locked', clock_timestamp()::text, true);
-SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, pg_get_serial_sequence({table}, '{id}') AS sequence;
-{foreign_keys};
-{keep}",
-        claim = claim_whole_sql(*tenure),
-        owner = owners::hold_sql(&remap.owners),
-        work_mem = changes::WORK_MEM,
-        run_id = tenure.run_id,
-        lock = lock_sql(&tables),
-        table = literal(TABLE),
-        id = Column::Id.as_str(),
-        foreign_keys = foreign_keys::query(),
-        keep = keep::sql(
-            job,
-            &format!("current_setting('dewey_sync.staged') = '{}'", verified.fingerprint().rows),
-            reach.as_ref()
-        ),
-    )
-}
-
 /// An expression for how long the books have been locked, in milliseconds.
 const SINCE_LOCKED: &str = "(extract(epoch FROM clock_timestamp() - current_setting('dewey_sync.locked')::timestamptz) * 1000)::bigint";
-
-/// What the begun transaction found before it kept anything.
-struct Found {
-    staged: i64,
-    had_books: bool,
-    sequence: Option<String>,
-}
-
-impl Found {
-    fn in_rows(rows: &[PgRow]) -> Result<Self, Fault> {
-        let staged = rows.iter().find_map(|row| row.try_get::<String, _>("staged").ok());
-        let staged = staged.and_then(|staged| staged.parse().ok());
-        let books = rows.iter().find(|row| row.try_get::<bool, _>("had_books").is_ok());
-        let (Some(staged), Some(books)) = (staged, books) else {
-            return Err(Fault::client("the stage was not counted"));
-        };
-        Ok(Self { staged, had_books: books.try_get("had_books")?, sequence: books.try_get("sequence")? })
-    }
-}
 
 /// Takes `tables` for a writer: readers go on, whoever else writes waits.
 pub(super) fn lock_sql(tables: &[&str]) -> String {
@@ -288,9 +186,15 @@ fn end(job: &Job<'_>, verified: &Verified, applied: &Applied) -> String {
     end_sql(job.tenure, "verified", &end)
 }
 
-/// A statement that lets the planner know the new books.
+/// Statements that let the planner know the new books. Wide columns cost most of the time and gain nothing by a large
+/// sample; those that books are looked for by are sampled as the server is set to.
 pub(super) fn analyze_sql() -> String {
-    format!("ANALYZE {TABLE}")
+    let looked_for: Vec<String> = Column::iter().filter(|column| is_needed(*column)).map(quoted).collect();
+    format!(
+        "SET LOCAL default_statistics_target = 30; ANALYZE {TABLE};
+SET LOCAL default_statistics_target TO DEFAULT; ANALYZE {TABLE} ({})",
+        looked_for.join(", ")
+    )
 }
 
 /// Runs what an apply is followed by, in a transaction of its own; its rows. Failing to is not the run's failure.

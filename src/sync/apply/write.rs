@@ -1,7 +1,8 @@
 //! Makes the books equal to the stage with the fewest writes; ids of books on both sides stay.
 
+use super::SINCE_LOCKED;
+use super::fill::Applying;
 use super::keep::doomed;
-use super::{Applying, SINCE_LOCKED};
 use crate::book::{
     Column, KEY, OTHER_KEY, OWNER, PRIVATE, TABLE, UPDATED_AT, VISIBILITY, quoted, stored_type,
 };

@@ -16,6 +16,7 @@ use crate::postgres::fingerprint::{Fingerprint, by_range, stage_by_range};
 use crate::postgres::{Fault, SourceTx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, retry};
+use crate::sync::apply::{Filled, discard, fill_early};
 use crate::sync::changes::{Changes, count_sql, duplicates_sql, named_json, refuse_duplicates};
 use crate::sync::consent::Consent;
 use crate::sync::export::Books;
@@ -38,10 +39,13 @@ pub(in crate::sync) struct Staged<'a> {
     pub(in crate::sync) keys: Vec<ForeignKey>,
     /// The transaction of the snapshot, as long as nobody waits for a person.
     pub(in crate::sync) snapshot: Option<SourceTx<'a>>,
+    /// A book table that was empty, filled from the stage and compared, but not committed.
+    pub(in crate::sync) filled: Option<Filled<'a>>,
 }
 
-/// Compares, and stages again what differs; counts what the stage would change. `keys` are the target's foreign keys, as
-/// far as that is known. `failed` is how an earlier verification came to nothing after all.
+/// Compares, and stages again what differs; counts what the stage would change. An empty book table is filled on the way.
+/// `keys` are the target's foreign keys, as far as that is known. `failed` is how an earlier verification came to nothing
+/// after all.
 ///
 /// # Errors
 /// [`Kind::Differs`] when what was staged again is not what the source has; [`Kind::NotCompleted`] when books of the stage
@@ -54,24 +58,62 @@ pub(super) async fn verify<'a>(
     mut failed: Option<Fault>,
 ) -> Result<Staged<'a>> {
     let policy = job.tuning.retry;
+    let first_fill = consent.found.target_books.books == 0 && !consent.ask.waits();
     let compared = retry(policy, "the verification", job.cancel, job.progress, async |attempt| {
         if let Some(fault) = failed.take() {
             return Err(verifying(fault));
         }
-        let comparing = Box::pin(compare(job, plan, consent, &mut keys, attempt));
+        job.progress.event(&Event::Phase { phase: Phase::Verifying });
+        let comparing = async {
+            if first_fill && let Some(compared) = Box::pin(fill_and_compare(job, plan, &keys)).await? {
+                return Ok(compared);
+            }
+            Box::pin(compare(job, plan, consent, &mut keys, attempt)).await
+        };
         unless_cancelled(job.cancel, SYNC, comparing).await
     });
-    let (verified, found, snapshot) = compared.await?;
+    let Compared { verified, duplicates, changes, snapshot, filled } = compared.await?;
     let Fingerprint { rows, .. } = verified.fingerprint();
     job.progress.event(&Event::Verified { rows, digest: verified.fingerprint().digest_hex() });
-    if let Err(error) = refuse_duplicates(&found.duplicates) {
+    if let Err(error) = refuse_duplicates(&duplicates) {
         finish(snapshot).await.map_err(verifying)?;
         return Err(error);
     }
-    Ok(Staged { verified, changes: found.changes, keys, snapshot })
+    Ok(Staged { verified, changes, keys, snapshot, filled })
 }
 
-type Compared<'a> = (Verified, Found, Option<SourceTx<'a>>);
+struct Compared<'a> {
+    verified: Verified,
+    duplicates: Vec<String>,
+    changes: Changes,
+    snapshot: Option<SourceTx<'a>>,
+    filled: Option<Filled<'a>>,
+}
+
+/// Of a first fill about which nobody is asked: fills the book table while the source is fingerprinted, and compares the
+/// two, so that the stage is read once. `None` when they differ, or something is in the way; nothing is changed then.
+async fn fill_and_compare<'a>(
+    job: &Job<'a>,
+    plan: &Plan,
+    keys: &[ForeignKey],
+) -> Result<Option<Compared<'a>>> {
+    let expecting = async {
+        let (source, snapshot_at, expected) = of_source(job, plan).await?;
+        source.finish().await?;
+        Ok(Verified::new(whole(expected), snapshot_at))
+    };
+    let (expected, filled) = tokio::join!(expecting, fill_early(job, keys));
+    match (expected, filled) {
+        (Ok(verified), Ok(Some(filled))) if filled.holds(&verified) => {
+            let (changes, duplicates) = (filled.changes(), Vec::new());
+            Ok(Some(Compared { verified, duplicates, changes, snapshot: None, filled: Some(filled) }))
+        }
+        (expected, filled) => {
+            discard(filled?).await;
+            expected.map(|_| None).map_err(verifying)
+        }
+    }
+}
 
 async fn compare<'a>(
     job: &Job<'a>,
@@ -80,7 +122,6 @@ async fn compare<'a>(
     keys: &mut Vec<ForeignKey>,
     attempt: Attempt,
 ) -> Result<Compared<'a>> {
-    job.progress.event(&Event::Phase { phase: Phase::Verifying });
     let (source, found) = tokio::join!(of_source(job, plan), of_target(job, plan, keys));
     let ((source, snapshot_at, expected), mut found) =
         (source.map_err(verifying)?, found.map_err(verifying)?);
@@ -98,8 +139,13 @@ async fn compare<'a>(
     }
     // No transaction is open while a question waits.
     finish(snapshot.take_if(|_| consent.ask.waits())).await.map_err(verifying)?;
-    let whole = expected.into_values().fold(Fingerprint::default(), Fingerprint::plus);
-    Ok((Verified::new(whole, snapshot_at), found, snapshot))
+    let Found { duplicates, changes, .. } = found;
+    let verified = Verified::new(whole(expected), snapshot_at);
+    Ok(Compared { verified, duplicates, changes, snapshot, filled: None })
+}
+
+fn whole(ranges: Fingerprints) -> Fingerprint {
+    ranges.into_values().fold(Fingerprint::default(), Fingerprint::plus)
 }
 
 /// Ends the source's transaction, if it is not ended.

@@ -87,14 +87,15 @@ const STAGE_LOST: &str = "the target's server lost the stage; copying again";
 
 const MORE_THAN_AGREED: &str = "the target changed since the question";
 
-/// Asks whether to go on. A no leaves nothing open on the source.
+/// Asks whether to go on. A no leaves nothing open.
 async fn agree(job: &Job<'_>, consent: &Consent<'_, '_>, staged: &mut Staged<'_>) -> Result<Agreed> {
     let asking = consent.to_apply(job.tenure, &staged.changes);
     let agreed = unless_cancelled(job.cancel, SYNC, asking).await;
-    if agreed.is_err()
-        && let Err(fault) = finish(staged.snapshot.take()).await
-    {
-        tracing::info!(%fault, "the snapshot of the source was not ended");
+    if agreed.is_err() {
+        apply::discard(staged.filled.take()).await;
+        if let Err(fault) = finish(staged.snapshot.take()).await {
+            tracing::info!(%fault, "the snapshot of the source was not ended");
+        }
     }
     agreed
 }

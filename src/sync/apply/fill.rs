@@ -1,0 +1,223 @@
+//! Fills the book table from the stage, up to the COMMIT and its last statements.
+
+use std::ops::ControlFlow;
+
+use sea_orm::IdenStatic;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use super::keep::{self, Kept};
+use super::write::{self, Written};
+use super::{Agreed, Outcome, applying, lock_sql};
+use crate::book::{Column, TABLE};
+use crate::error::Result;
+use crate::ledger::replaced::EXACT_TEXT;
+use crate::ledger::run::{Claim, claim_whole, claim_whole_sql};
+use crate::postgres::{Fault, Tx, literal};
+use crate::sync::changes::{self, Changes};
+use crate::sync::commit::{Attempted, Sent};
+use crate::sync::foreign_keys::{self, Asked};
+use crate::sync::guard::dependents::{Agreement, ForeignKey, Reach, check};
+use crate::sync::import::is_duplicate_key;
+use crate::sync::owners;
+use crate::sync::remap::Remap;
+use crate::sync::strategy::{Job, Staged, Verified, finish};
+
+/// The open transaction with every write but the outcome's.
+pub(in crate::sync) struct Filled<'a> {
+    pub(super) tx: Tx<'a>,
+    pub(super) kept: Kept,
+    pub(super) written: Written,
+}
+
+impl Filled<'_> {
+    /// Whether the books are those that were verified.
+    pub(in crate::sync) fn holds(&self, verified: &Verified) -> bool {
+        self.written.copied == verified.fingerprint()
+    }
+
+    /// What it did.
+    pub(in crate::sync) fn changes(&self) -> Changes {
+        let Self { kept: Kept { removed, changed, dependents, .. }, written, .. } = self;
+        let (removed, changed, new) = (*removed, *changed, written.new);
+        let unchanged = written.state.rows.unsigned_abs().saturating_sub(new + changed);
+        Changes { new, changed, removed, unchanged, private: written.private, dependents: dependents.clone() }
+    }
+}
+
+/// Rolls it back, if there is one.
+pub(in crate::sync) async fn discard(filled: Option<Filled<'_>>) {
+    if let Some(Filled { tx, .. }) = filled {
+        tx.rollback().await;
+    }
+}
+
+/// What the writes depend on.
+pub(super) struct Applying<'a> {
+    pub(super) run_id: i64,
+    pub(super) remap: &'a Remap,
+    /// Which sequence gives out ids, if one does.
+    pub(super) sequence: Option<String>,
+    /// Whether this is no first fill.
+    pub(super) had_books: bool,
+}
+
+/// Fills the table of a verified stage, while the source's transaction ends; or tells why not.
+pub(super) async fn fill<'a>(
+    job: &Job<'a>,
+    staged: &mut Staged<'a>,
+    agreed: &Agreed,
+    sent: &mut Sent<Outcome>,
+) -> Result<ControlFlow<Attempted<'a, Outcome>, Filled<'a>>> {
+    let Job { tenure, remap, .. } = job;
+    let run_id = tenure.run_id;
+    let Staged { verified, keys, snapshot, .. } = staged;
+    let expected = verified.fingerprint().rows;
+    let (began, ended) = tokio::join!(begin(job, Some(expected), keys), finish(snapshot.take()));
+    let not = |outcome| Ok(ControlFlow::Break(Attempted::Not(outcome)));
+    if let Err(fault) = ended {
+        if let Ok((tx, _)) = began {
+            tx.rollback().await;
+        }
+        return not(Outcome::SnapshotLost(fault));
+    }
+    let (tx, rows) = began.map_err(applying)?;
+    match claim_whole(&rows) {
+        Claim::Ours => sent.forget(),
+        Claim::AlreadyDone => return Ok(ControlFlow::Break(Attempted::Before)),
+        Claim::Lost => return Err(job.lost_run()),
+    }
+    owners::check_held(&rows, &remap.owners)?;
+    let found = Found::in_rows(&rows).map_err(applying)?;
+    if found.staged != Some(expected) {
+        tx.rollback().await;
+        return not(Outcome::StageLost);
+    }
+    let kept = keep::found(&rows).map_err(applying)?;
+    check(&kept.dependents, Agreement::ByQuestion)?;
+    let changes = Changes {
+        changed: kept.changed,
+        removed: kept.removed,
+        dependents: kept.dependents.clone(),
+        ..Changes::default()
+    };
+    if !agreed.covers(&changes) {
+        let changes = changes::count(&tx, run_id, &remap.columns, keys).await?;
+        tx.rollback().await;
+        return not(Outcome::MoreThanAgreed(changes));
+    }
+    let written = write::write(&tx, &found.applying(job)).await.map_err(applying)?;
+    Ok(ControlFlow::Continue(Filled { tx, kept, written }))
+}
+
+/// Fills a book table that is empty from a stage that is not verified: nothing is to be asked or lost, and whether it holds
+/// what the source has is looked at before the COMMIT. `None` when there are books after all, when the run is applied
+/// already, or when books of the stage cannot be in the table together: then verifying the stage says which.
+///
+/// # Errors
+/// Any; nothing is changed then.
+pub(in crate::sync) async fn fill_early<'a>(
+    job: &Job<'a>,
+    keys: &[ForeignKey],
+) -> Result<Option<Filled<'a>>> {
+    let mut keys = keys.to_vec();
+    let (tx, rows) = begin(job, None, &mut keys).await.map_err(applying)?;
+    let claim = claim_whole(&rows);
+    if claim == Claim::Lost {
+        return Err(job.lost_run());
+    }
+    let found = Found::in_rows(&rows).map_err(applying)?;
+    if claim != Claim::Ours || found.had_books {
+        tx.rollback().await;
+        return Ok(None);
+    }
+    owners::check_held(&rows, &job.remap.owners)?;
+    let kept = keep::found(&rows).map_err(applying)?;
+    let written = write::write(&tx, &found.applying(job)).await;
+    match written.map_err(applying) {
+        Ok(written) => Ok(Some(Filled { tx, kept, written })),
+        Err(error) if is_duplicate_key(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The transaction up to what it keeps, in one round trip. It keeps what is replaced if as many rows are
+/// staged as they should; nothing where that is not known.
+async fn begin<'a>(
+    job: &Job<'a>,
+    staged: Option<i64>,
+    keys: &mut Vec<ForeignKey>,
+) -> Result<(Tx<'a>, Vec<PgRow>), Fault> {
+    let (target, limit) = (&job.sides.target, job.tuning.whole_table());
+    foreign_keys::asked_for(target, limit, keys, async |keys| {
+        let (tx, rows) = target.write(limit, &begin_sql(job, staged, keys)).await?;
+        if claim_whole(&rows) == Claim::Ours {
+            let now = foreign_keys::found(&rows)?;
+            if !foreign_keys::are_same(keys, &now) {
+                tx.rollback().await;
+                return Ok(Asked::Outdated(now));
+            }
+        }
+        Ok(Asked::Answered((tx, rows)))
+    })
+    .await
+}
+
+/// What needs no lock comes before it.
+fn begin_sql(job: &Job<'_>, staged: Option<i64>, keys: &[ForeignKey]) -> String {
+    let Job { tenure, remap, .. } = job;
+    let reach = Reach::of(keys);
+    let tables = reach.as_ref().map(Reach::tables).unwrap_or_default();
+    let tables: Vec<&str> = std::iter::once(TABLE).chain(tables).collect();
+    let (count, keep_if) = staged.map_or_else(
+        || (String::new(), "false".to_owned()),
+        |rows| {
+            let count = format!(
+                "SELECT set_config('dewey_sync.staged', count(*)::text, true) AS staged \
+                 FROM dewey_sync.stage WHERE run_id = {};",
+                tenure.run_id
+            );
+            (count, format!("current_setting('dewey_sync.staged') = '{rows}'"))
+        },
+    );
+    format!(
+        "{claim}; {owner}; {EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}';
+{count}
+{lock};
+SELECT set_config('dewey_sync.locked', clock_timestamp()::text, true);
+SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, pg_get_serial_sequence({table}, '{id}') AS sequence;
+{foreign_keys};
+{keep}",
+        claim = claim_whole_sql(*tenure),
+        owner = owners::hold_sql(&remap.owners),
+        work_mem = changes::WORK_MEM,
+        lock = lock_sql(&tables),
+        table = literal(TABLE),
+        id = Column::Id.as_str(),
+        foreign_keys = foreign_keys::query(),
+        keep = keep::sql(job, &keep_if, reach.as_ref()),
+    )
+}
+
+/// What the begun transaction found before it kept anything.
+struct Found {
+    /// Rows of the stage, if they were counted.
+    staged: Option<i64>,
+    had_books: bool,
+    sequence: Option<String>,
+}
+
+impl Found {
+    fn applying<'a>(self, job: &'a Job<'_>) -> Applying<'a> {
+        let Self { had_books, sequence, .. } = self;
+        Applying { run_id: job.tenure.run_id, remap: &job.remap, sequence, had_books }
+    }
+
+    fn in_rows(rows: &[PgRow]) -> Result<Self, Fault> {
+        let staged = rows.iter().find_map(|row| row.try_get::<String, _>("staged").ok());
+        let staged = staged.and_then(|staged| staged.parse().ok());
+        let books = rows.iter().find(|row| row.try_get::<bool, _>("had_books").is_ok());
+        let books = books.ok_or_else(|| Fault::client("the books were not looked for"))?;
+        Ok(Self { staged, had_books: books.try_get("had_books")?, sequence: books.try_get("sequence")? })
+    }
+}
