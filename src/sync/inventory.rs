@@ -113,7 +113,7 @@ pub(super) fn source_books_query(
         "SELECT json_build_object('books', count(*), 'owners', count(DISTINCT {owner}),
  'private', count(*) FILTER (WHERE {visibility}::text = '{PRIVATE}'),
  'unnamed_owners', {unnamed},
- 'titles', (SELECT json_agg(title) FROM (SELECT {title} AS title FROM {TABLE} ORDER BY id LIMIT 3) first),
+ 'titles', (SELECT json_agg(title) FILTER (WHERE title IS NOT NULL) FROM (SELECT {title} AS title FROM {TABLE} ORDER BY id LIMIT 3) first),
  'marked', {marked},
  'ranges', {ranges})::text FROM {TABLE}",
         ranges = batch_size.map_or_else(|| "NULL".to_owned(), Plan::ends_query),

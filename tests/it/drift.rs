@@ -115,12 +115,12 @@ async fn what_only_development_knows_is_no_column_of_a_copy() {
 #[tokio::test]
 async fn a_null_that_is_not_taken_is_told_from_a_book_without_an_owner() {
     let sandbox = Sandbox::with_books(60).await;
-    let lines = "[values]\npublisher = { sql = \"CASE WHEN id > 9 THEN publisher END\" }\n\
+    let lines = "[values]\ntitle = { sql = \"CASE WHEN id > 9 THEN title END\" }\n\
         [owners]\n103 = 1\n106 = 1\n109 = 1\n112 = 1\n115 = 1\n118 = 1\n121 = 1\n";
     fs::write(sandbox.directory().join("dewey-sync.toml"), lines).unwrap();
     let run = sandbox.run(&["sync", "--yes", "--engine", "copy"]).await;
     assert_eq!(run.code, Some(5), "{run:?}");
-    assert!(run.stderr.contains("caused by: null value in column \"publisher\""), "{run:?}");
+    assert!(run.stderr.contains("caused by: null value in column \"title\""), "{run:?}");
     assert!(!run.stderr.contains("owns"), "{run:?}");
 }
 
