@@ -40,7 +40,7 @@ pub(super) fn count_sql(run_id: i64, columns: &CopiedColumns, keys: &[ForeignKey
     format!(
         "SET LOCAL work_mem = '{WORK_MEM}';
 SELECT json_build_object('new', new, 'changed', changed, 'unchanged', found - changed,
- 'removed', (SELECT count(*) FROM {TABLE}) - found, 'private', private, 'dependents', {dependents})::text AS changes
+ 'removed', greatest((SELECT count(*) FROM {TABLE}) - found, 0), 'private', private, 'dependents', {dependents})::text AS changes
 FROM (SELECT count(*) FILTER (WHERE b.id IS NULL) AS new, count(b.id) AS found,
   count(*) FILTER (WHERE b.id IS NOT NULL AND differs) AS changed,
   count(*) FILTER (WHERE (b.id IS NULL OR differs) AND s.{visibility} = '{PRIVATE}') AS private

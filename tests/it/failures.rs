@@ -209,6 +209,19 @@ async fn duplicate(sandbox: &Sandbox, column: &str) -> String {
 }
 
 #[tokio::test]
+async fn duplicate_keys_are_reported_where_the_stage_meets_more_books_than_there_are() {
+    let sandbox = filled().await;
+    let reported = duplicate(&sandbox, "isbn13").await;
+    let isbns = r#"SELECT string_agg(quote_literal(isbn13), ',') FROM "Book""#;
+    let only_in_target =
+        format!(r#"DELETE FROM "Book" WHERE isbn13 NOT IN ({})"#, one(&sandbox.source_url(), isbns));
+    execute(&sandbox.target_url(), &only_in_target).await;
+    let run = sync(&sandbox, "staged", &[]).await;
+    assert_eq!(run.code, Some(5), "{run:?}");
+    assert!(run.stderr.contains(&reported), "{run:?}");
+}
+
+#[tokio::test]
 async fn duplicate_keys_of_the_source_are_reported_with_their_ids() {
     for column in ["isbn13", "isbn10"] {
         let sandbox = filled().await;
