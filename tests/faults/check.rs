@@ -128,7 +128,10 @@ async fn ledger(world: &World, target: &mut PgConnection) -> Verdict {
     let done = |state: &String| ["verified", "unchanged"].contains(&state.as_str());
     // A run over equal sides is `unchanged`.
     let right = states.last().is_some_and(done)
-        && (verified == 1 || world.changes.source || world.changes.entries)
+        && (verified == 1
+            || world.changes.source
+            || world.changes.entries
+            || (world.changes.runs && verified == 2))
         && !states.iter().any(|state| state == "running");
     ensure(right, Harm::Other, || format!("the ledger's runs are {states:?}"))?;
     if world.way.strategy != "batched" {

@@ -48,6 +48,7 @@ fn late(recording: &Recording, seen: &Seen) -> Case {
     let kind = "a killed tool's request arrives later";
     Case::new(kind, recording.way, point, Lane::Busy, move |world: &mut World| {
         Box::pin(async move {
+            world.changes.runs = true;
             let tool = world.start_until_held(Which::Target, (place, Action::Hold), &[]).await?;
             tool.kill().await;
             world.set_proxies_aside();

@@ -151,7 +151,7 @@ impl Writer {
 fn production(way: Way, point: String, sql: &'static str, gap: Duration, jobs: u8) -> Case {
     Case::new("production changes all the time", way, point, Lane::Busy, move |world: &mut World| {
         Box::pin(async move {
-            world.changes = Changes { source: true, entries: true };
+            world.changes = Changes { source: true, entries: true, runs: true };
             world.execute(Which::Source, &PAIR.replace("$n", "0")).await;
             let all = if sql.is_empty() { PAIR.to_owned() } else { format!("{PAIR}; {sql}") };
             let writer = Writer::start(world.url(Which::Source), all, gap);

@@ -74,6 +74,8 @@ pub(crate) struct Changes {
     pub(crate) source: bool,
     /// The target's dependents; the case compares them itself.
     pub(crate) entries: bool,
+    /// A killed run may be completed while the next one is on its way, past its comparison: then both are.
+    pub(crate) runs: bool,
 }
 
 impl World {
