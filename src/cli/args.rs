@@ -45,7 +45,7 @@ pub(super) struct Global {
     /// Text for people, or one JSON object a line on stdout
     #[arg(long, global = true, value_name = "FORM", default_value = "human")]
     pub(super) output: Output,
-    /// Log more to stderr; twice for every step
+    /// Log more to stderr; twice for every step, and the round trips and bytes of each phase
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
     /// No progress, only results and errors

@@ -13,6 +13,7 @@ mod session;
 mod setup;
 mod signals;
 mod sync;
+mod traced;
 mod undo;
 mod users;
 mod verify;

@@ -9,6 +9,7 @@ use super::output::{error_json, grouped, plural, print, print_json};
 use super::prompt::{Prompt, changed, owned, replaced};
 use super::report::Report;
 use super::session::Session;
+use super::traced::Traced;
 use crate::error::Result;
 use crate::sync::changes::Changes;
 use crate::sync::compare::Compared;
@@ -24,12 +25,14 @@ use crate::sync::{self, Begun, MODE, Prepared, Request, Synced, UNCHANGED};
 pub(super) async fn run(session: &Session, args: &SyncArgs) -> Result<()> {
     let started = Instant::now();
     let report = args.report.as_deref().map(Report::create).transpose()?;
-    let tally = Tally::new(&session.screen);
     let mut begun = None;
-    let done = Box::pin(sync(session, args, &tally, &mut begun)).await;
+    let (done, summary) = match session.sides(&args.owner, args.tuning.connect_timeout) {
+        Ok(sides) => Box::pin(sync(session, args, &sides, &mut begun)).await,
+        Err(error) => (Err(error), Summary::default()),
+    };
     let done = done.map_err(|error| session.interruption.attribute(error));
     session.screen.clear();
-    let ended = Ended { args, begun, summary: tally.summary(), duration: started.elapsed() };
+    let ended = Ended { args, begun, summary, duration: started.elapsed() };
     if let Some(report) = report {
         report.write(&ended.json(&done));
     }
@@ -53,21 +56,23 @@ enum Done {
 async fn sync(
     session: &Session,
     args: &SyncArgs,
-    tally: &Tally<'_>,
+    sides: &Sides,
     begun: &mut Option<Begun>,
-) -> Result<Done> {
-    let sides = session.sides(&args.owner, args.tuning.connect_timeout)?;
-    let prompt = Prompt { sides: &sides, screen: &session.screen, yes: args.consent.yes };
+) -> (Result<Done>, Summary) {
+    let traced = Traced::new(&session.screen, sides);
+    let tally = Tally::new(&traced);
+    let prompt = Prompt { sides, screen: &session.screen, yes: args.consent.yes };
     let request = request(args);
     let cancel = &session.interruption.token;
     let done = if args.dry_run {
-        preview(&sides, &request, &prompt, cancel, tally).await
+        preview(sides, &request, &prompt, cancel, &tally).await
     } else {
-        let done = sync::run(&sides, &request, &prompt, begun, cancel, tally);
+        let done = sync::run(sides, &request, &prompt, begun, cancel, &tally);
         Box::pin(done).await.map(Done::Synced)
     };
     tokio::join!(sides.source.server().close(), sides.target.server().close());
-    done
+    traced.end();
+    (done, tally.summary())
 }
 
 async fn preview(

@@ -9,12 +9,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::fault::Fault;
 use super::heartbeat::Limit;
 use super::nodelay::send_at_once;
+use super::traffic::{Counter, Traffic, row_bytes};
 use crate::config::{Endpoint, Side};
 
 /// How long a connection attempt may take when nobody says so.
@@ -30,6 +31,7 @@ pub struct Server {
     endpoint: Endpoint,
     session_base: String,
     connections_opened: AtomicU64,
+    traffic: Counter,
     connect_timeout: Duration,
     /// A pooler refused start-up options, so settings are made in each transaction only.
     reduced: AtomicBool,
@@ -78,6 +80,7 @@ impl Server {
             endpoint,
             session_base,
             connections_opened: AtomicU64::default(),
+            traffic: Counter::default(),
             connect_timeout,
             reduced,
             idle: Mutex::default(),
@@ -98,6 +101,27 @@ impl Server {
     /// Whether settings are made without the start-up packet, for a pooler's sake.
     pub fn is_reduced(&self) -> bool {
         self.reduced.load(Ordering::Acquire)
+    }
+
+    /// What went to it and came back until now.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.counted()
+    }
+
+    pub(super) fn counter(&self) -> &Counter {
+        &self.traffic
+    }
+
+    /// Runs SQL text without parameters on a connection to it.
+    pub(super) async fn simple(
+        &self,
+        connection: &mut PgConnection,
+        sql: String,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        self.traffic.sent(1, sql.len());
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await?;
+        self.traffic.received(rows.iter().map(row_bytes).sum());
+        Ok(rows)
     }
 
     /// For statements that know no other limit: a server that is silent for as long as a connection may take is out of reach.
@@ -166,8 +190,7 @@ impl Server {
              AND datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()",
             list.join(", ")
         );
-        let ended = sqlx::raw_sql(AssertSqlSafe(end)).fetch_all(connection);
-        let ended = tokio::time::timeout(self.connect_timeout, ended).await;
+        let ended = tokio::time::timeout(self.connect_timeout, self.simple(connection, end)).await;
         let ended = ended.map_err(|_| Fault::deadline(self.connect_timeout))??;
         tracing::debug!(sessions = ended.len(), "ended sessions of ours that were left alone");
         locked(&self.abandoned).retain(|name| !names.contains(name));

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::Row;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use super::connect::{Opened, Server, literal};
@@ -147,7 +147,7 @@ async fn ping(server: &Server, question: &str, patience: Duration) -> Result<boo
 }
 
 async fn ask(server: &Server, mut opened: Opened, question: &str) -> Result<bool, Fault> {
-    let rows = sqlx::raw_sql(AssertSqlSafe(question)).fetch_all(&mut opened.connection).await?;
+    let rows = server.simple(&mut opened.connection, question.to_owned()).await?;
     server.release(opened);
     Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default())
 }

@@ -9,8 +9,10 @@ mod identity;
 mod message;
 mod nodelay;
 mod room;
+mod settings;
 mod source;
 mod target;
+mod traffic;
 mod tx;
 
 pub use connect::{Server, identifier, literal};
@@ -20,4 +22,5 @@ pub use heartbeat::Limit;
 pub use identity::Identity;
 pub use source::{Source, SourceTx};
 pub use target::Target;
+pub use traffic::Traffic;
 pub use tx::Tx;

@@ -15,9 +15,9 @@ pub(super) fn send_at_once() {
         if let Some(number) = number
             && is_socket
             && let Ok(socket) = pidfd_getfd(&this_process, number, PidfdGetfdFlags::empty())
-            && let Err(error) = set_tcp_nodelay(&socket, true)
         {
-            tracing::debug!(%error, "a socket that is no TCP connection");
+            // Some are no TCP connections.
+            _ = set_tcp_nodelay(&socket, true);
         }
     }
 }

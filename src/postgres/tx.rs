@@ -10,31 +10,33 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, StreamTrait,
 };
 use sea_query_sqlx::SqlxValues;
-use sqlx::postgres::{PgConnection, PgRow, Postgres};
+use sqlx::postgres::{PgConnection, PgQueryResult, PgRow, Postgres};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Executor, Row};
+use sqlx::{AssertSqlSafe, Connection, Either, Executor, Row};
 use tokio::sync::Mutex;
 
-use super::connect::{OWN_SESSION, Opened, Server, Working, identifier, literal};
+use super::connect::{OWN_SESSION, Opened, Server, Working, literal};
 use super::fault::{Fault, Origin, Overdue};
 use super::heartbeat::Limit;
+use super::settings::{BEGUN, settings};
+use super::traffic::{row_bytes, values_bytes};
 
 /// For COMMIT and ROLLBACK, whatever the statements before were given.
 const ENDING: Duration = Duration::from_mins(2);
 
+/// The server's readiness is waited for before the rows are sent.
+const COPY_IN_ROUND_TRIPS: u64 = 2;
+
+/// Parsing is waited for before anything is executed, unless the statement is known.
+const PREPARED_ROUND_TRIPS: u64 = 2;
+
 /// One snapshot from the first query on, and no writes.
 pub(super) const SNAPSHOT: &str = "ISOLATION LEVEL REPEATABLE READ READ ONLY";
-
-/// One row. A parallel worker sends text in the encoding of the database, not of the client, so that a digest would depend on
-/// who computed it: where the two differ, there are no workers.
-const BEGUN: &str = "SELECT current_setting('transaction_read_only') AS is_read_only, \
-    set_config('max_parallel_workers_per_gather', CASE getdatabaseencoding() \
-    WHEN 'UTF8' THEN current_setting('max_parallel_workers_per_gather') ELSE '0' END, true)";
 
 /// An open transaction; dropping it closes the connection, which rolls it back. Where the server does not come to know of
 /// that, the next transaction on the target ends the session.
@@ -134,8 +136,7 @@ impl<'server> Tx<'server> {
 
     async fn rows(&self, sql: &str) -> Result<Vec<PgRow>, sqlx::Error> {
         let (sql, opening) = self.with_opening(sql);
-        let rows =
-            self.request(async |connection| sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection).await);
+        let rows = self.request(async |connection| self.server.simple(connection, sql).await);
         let mut rows = rows.await?;
         if let Some(opening) = opening {
             self.session_is_own.store(opening.check(rows.first())?, Ordering::Release);
@@ -161,6 +162,7 @@ impl<'server> Tx<'server> {
     /// Runs a COPY FROM STDIN with these bytes; how many rows it inserted.
     pub async fn copy_in(&self, statement: &str, bytes: &[u8]) -> Result<u64, Fault> {
         self.begin_now().await?;
+        self.server.counter().sent(COPY_IN_ROUND_TRIPS, statement.len() + bytes.len());
         self.request(async |connection| {
             let mut copy = connection.copy_in_raw(statement).await?;
             copy.send(bytes).await?;
@@ -178,11 +180,15 @@ impl<'server> Tx<'server> {
     ) -> impl Stream<Item = Result<impl AsRef<[u8]> + use<>, Fault>> + Send {
         async_stream::try_stream! {
             self.begin_now().await?;
+            let counter = self.server.counter();
+            counter.sent(1, statement.len());
             let mut connection = self.connection.lock().await;
             let failed_before = self.poisoned.swap(true, Ordering::AcqRel);
             let mut messages = self.within_limit(connection.copy_out_raw(statement)).await??;
             while let Some(message) = self.within_limit(messages.next()).await? {
-                yield message?;
+                let message = message?;
+                counter.received(message.as_ref().len());
+                yield message;
             }
             self.poisoned.store(failed_before, Ordering::Release);
         }
@@ -262,6 +268,31 @@ impl<'server> Tx<'server> {
         Ok(answer)
     }
 
+    /// One statement with parameters; what it changed, and its rows.
+    async fn prepared(&self, statement: Statement) -> Result<(PgQueryResult, Vec<PgRow>), sqlx::Error> {
+        self.begin_now().await?;
+        let bytes = statement.sql.len() + statement.values.as_ref().map_or(0, values_bytes);
+        let session_is_own = self.session_is_own.load(Ordering::Acquire);
+        self.request(async |connection| {
+            let known = connection.cached_statements_size();
+            let (mut done, mut rows) = (PgQueryResult::default(), Vec::new());
+            let mut answer = connection.fetch_many(query(statement, session_is_own));
+            while let Some(part) = answer.try_next().await? {
+                match part {
+                    Either::Left(changed) => done.extend([changed]),
+                    Either::Right(row) => rows.push(row),
+                }
+            }
+            drop(answer);
+            let was_known = session_is_own && connection.cached_statements_size() == known;
+            let counter = self.server.counter();
+            counter.sent(if was_known { 1 } else { PREPARED_ROUND_TRIPS }, bytes);
+            counter.received(rows.iter().map(row_bytes).sum());
+            Ok((done, rows))
+        })
+        .await
+    }
+
     /// What ended this connection has probably ended those that wait, too.
     fn forget_idle_after(&self, error: &sqlx::Error) {
         if matches!(Fault::from(error).origin, Origin::Io | Origin::Deadline) {
@@ -275,39 +306,15 @@ impl<'server> Tx<'server> {
     }
 }
 
-/// What every transaction sets for itself, because a pooler may have lent the session to somebody else and a role or a
-/// database may have defaults of its own. With the keepalives the server notices within a minute that a client vanished.
-/// Compiling the long lists of columns would take longer than it saves.
-fn settings(schema: &str, name: &str, limit: Limit, version: Option<u32>) -> String {
-    let mut settings = format!(
-        "SET LOCAL search_path = {schema}; SET LOCAL client_encoding = 'UTF8'; SET LOCAL DateStyle = 'ISO, MDY'; \
-         SET LOCAL TimeZone = 'UTC'; SET LOCAL standard_conforming_strings = on; SET LOCAL row_security = off; \
-         SET LOCAL application_name = {name}; SET LOCAL statement_timeout = {timeout_ms}; \
-         SET LOCAL lock_timeout = {lock_ms}; SET LOCAL idle_in_transaction_session_timeout = {idle_ms}; \
-         SET LOCAL jit = off; SET LOCAL tcp_keepalives_idle = 30; SET LOCAL tcp_keepalives_interval = 10; SET LOCAL tcp_keepalives_count = 3",
-        schema = identifier(schema),
-        name = literal(name),
-        timeout_ms = limit.statement_timeout().as_millis(),
-        lock_ms = limit.lock_timeout().as_millis(),
-        idle_ms = limit.idle_timeout().as_millis().min(i32::MAX.unsigned_abs().into()),
-    );
-    // PostgreSQL 14 and later end a statement whose client is gone; without it, it goes on to its end.
-    if version.is_some_and(|version| version >= 140_000) {
-        settings.push_str("; SET LOCAL client_connection_check_interval = 1000");
-    }
-    settings
-}
-
 /// Prepared without a name, unless nobody else can have the session: a pooler lends it to other clients, whose statements
 /// have the driver's names too, and does not always show that it is one. Preparing again costs a round trip a batch, and the
 /// server more time than the insert.
 fn query(
     Statement { sql, values, .. }: Statement,
-    session_is_own: &AtomicBool,
+    session_is_own: bool,
 ) -> Query<'static, Postgres, SqlxValues> {
     let values = values.unwrap_or(sea_orm::Values(Vec::new()));
-    sqlx::query_with(AssertSqlSafe(sql), SqlxValues(values))
-        .persistent(session_is_own.load(Ordering::Acquire))
+    sqlx::query_with(AssertSqlSafe(sql), SqlxValues(values)).persistent(session_is_own)
 }
 
 fn executing(error: sqlx::Error) -> DbErr {
@@ -325,15 +332,13 @@ impl ConnectionTrait for Tx<'_> {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.begin_now().await.map_err(executing)?;
-        let done = self
-            .request(async |connection| query(statement, &self.session_is_own).execute(connection).await)
-            .await;
-        done.map(Into::into).map_err(executing)
+        let done = self.prepared(statement).await;
+        done.map(|(done, _)| done.into()).map_err(executing)
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         self.begin_now().await.map_err(executing)?;
+        self.server.counter().sent(1, sql.len());
         let done = self
             .request(async |connection| connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await)
             .await;
@@ -341,21 +346,13 @@ impl ConnectionTrait for Tx<'_> {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.begin_now().await.map_err(querying)?;
-        let row = self
-            .request(async |connection| {
-                query(statement, &self.session_is_own).fetch_optional(connection).await
-            })
-            .await;
-        row.map(|row| row.map(Into::into)).map_err(querying)
+        let rows = self.query_all_raw(statement).await?;
+        Ok(rows.into_iter().next())
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.begin_now().await.map_err(querying)?;
-        let rows = self
-            .request(async |connection| query(statement, &self.session_is_own).fetch_all(connection).await)
-            .await;
-        rows.map(|rows| rows.into_iter().map(Into::into).collect()).map_err(querying)
+        let done = self.prepared(statement).await;
+        done.map(|(_, rows)| rows.into_iter().map(Into::into).collect()).map_err(querying)
     }
 }
 
@@ -377,6 +374,8 @@ impl StreamTrait for Tx<'_> {
     ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + Send + 'a>> {
         let rows = async_stream::try_stream! {
             let (sql, mut opening) = self.with_opening(&statement.to_string());
+            let counter = self.server.counter();
+            counter.sent(1, sql.len());
             let mut connection = self.connection.lock().await;
             let failed_before = self.poisoned.swap(true, Ordering::AcqRel);
             let mut rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch(&mut *connection);
@@ -384,6 +383,7 @@ impl StreamTrait for Tx<'_> {
                 self.within_limit(rows.next()).await.map_err(|overdue| querying(overdue.into()))?
             {
                 let row = row.inspect_err(|error| self.forget_idle_after(error)).map_err(querying)?;
+                counter.received(row_bytes(&row));
                 match opening.take() {
                     Some(opening) => drop(opening.check(Some(&row)).map_err(querying)?),
                     None => yield QueryResult::from(row),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::proxy::Proxy;
 use crate::support::proxy::line::Line;
 use crate::support::proxy::waits::Waits;
-use crate::support::sandbox::Sandbox;
+use crate::support::sandbox::{Sandbox, WAYS};
 use crate::support::servers::{SERVERS, connect, execute};
 
 /// Both sides, connecting included, once there is a ledger.
@@ -22,6 +22,10 @@ const ROUND_TRIP: Duration = Duration::from_millis(50);
 /// Waits that follow each other on the way to both sides, with default settings and SCRAM, by servers that are not asked for
 /// encryption.
 const WAITS_MAX: [(&str, usize); 2] = [("into an empty book table", 16), ("unchanged", 9)];
+
+fn without_encryption(url: &str) -> String {
+    format!("{url}{}sslmode=disable", if url.contains('?') { '&' } else { '?' })
+}
 
 #[tokio::test]
 async fn a_run_over_357_books_takes_few_round_trips() {
@@ -78,7 +82,7 @@ async fn a_run_over_357_books_waits_seldom_for_the_line() {
         let source = Proxy::at_the_end_of(line("source"), SERVERS.source.port()).await;
         let target = Proxy::at_the_end_of(line("target"), SERVERS.target.port()).await;
         let [source, target] = [source.through(&sandbox.source_url()), target.through(&sandbox.target_url())]
-            .map(|url| format!("{url}{}sslmode=disable", if url.contains('?') { '&' } else { '?' }));
+            .map(|url| without_encryption(&url));
         sandbox.set_urls(&source, &target);
         let started = Instant::now();
         let run = sandbox.run(&["sync", "--yes"]).await;
@@ -87,5 +91,42 @@ async fn a_run_over_357_books_waits_seldom_for_the_line() {
         let shown = format!("{what}: {} waits, {took:.2?}\n{waits}", waits.count());
         writeln!(std::io::stdout(), "{shown}").unwrap();
         assert!(waits.count() <= most, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn the_trace_counts_what_the_line_carries() {
+    /// TCP, start-up and twice SCRAM.
+    const CONNECTING: u64 = 4;
+    let sandbox = Sandbox::new().await;
+    assert_eq!(sandbox.run(&["migrate", "up"]).await.code, Some(0));
+    let mut source = connect(&sandbox.source_url()).await;
+    let bytes = r#"SELECT sum(octet_length(record_send(b)))::float8 FROM "Book" b"#;
+    let bytes: f64 = sqlx::query_scalar(bytes).fetch_one(&mut source).await.unwrap();
+    let books_mib = bytes / f64::from(1 << 20);
+    for (strategy, engine) in WAYS {
+        let source = Proxy::start(SERVERS.source.port()).await;
+        let target = Proxy::start(SERVERS.target.port()).await;
+        let [source_url, target_url] = [
+            without_encryption(&source.through(&sandbox.source_url())),
+            without_encryption(&target.through(&sandbox.target_url())),
+        ];
+        sandbox.set_urls(&source_url, &target_url);
+        execute(&sandbox.target_admin_url(), r#"DELETE FROM "Book""#).await;
+        let run = sandbox.run(&["-vv", "sync", "--yes", "--strategy", strategy, "--engine", engine]).await;
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let whole = run.stderr.lines().find(|line| line.contains("whole: "));
+        let whole = whole.unwrap_or_else(|| panic!("{run:?}"));
+        for (side, proxy) in [("source", &source), ("target", &target)] {
+            let requests = proxy.round_trips() - CONNECTING * proxy.connections();
+            let told = format!("{side} {requests} round trips, ");
+            assert!(whole.contains(&told), "{told} {whole}");
+            let way = if side == "source" { " received" } else { " sent" };
+            let of_side = whole.split(side).nth(1).unwrap();
+            let told =
+                of_side.split(", ").find_map(|part| part.split_once(&format!(" MiB{way}"))?.0.parse().ok());
+            let told: f64 = told.unwrap_or_else(|| panic!("{side}: {whole}"));
+            assert!((0.9..1.2).contains(&(told / books_mib)), "{told} of {books_mib} {whole}");
+        }
     }
 }
