@@ -231,9 +231,17 @@ pub fn end_sql(Tenure { run_id, epoch }: Tenure, from: &str, end: &RunEnd) -> St
     )
 }
 
-/// Writes how a run ended, in a transaction of its own.
-pub async fn record_end(target: &Target, tenure: Tenure, end: &RunEnd) -> Result<(), Fault> {
-    target.once(target.server().quick(), &end_sql(tenure, "running", end)).await.map(drop)
+/// Writes how a run ended, in a transaction of its own. False when another run had ended it before.
+pub async fn record_end(target: &Target, tenure: Tenure, end: &RunEnd) -> Result<bool, Fault> {
+    // The answer to an earlier attempt may have been lost.
+    let Tenure { run_id, epoch } = tenure;
+    let sql = format!(
+        "{}; SELECT state = {} AS recorded FROM dewey_sync.run WHERE run_id = {run_id} AND epoch = {epoch}",
+        end_sql(tenure, "running", end),
+        literal(end.state),
+    );
+    let rows = target.once(target.server().quick(), &sql).await?;
+    Ok(rows.iter().any(|row| row.try_get("recorded").unwrap_or(false)))
 }
 
 /// The first statements of a transaction that does the whole run: they wait for another one that does the same, and

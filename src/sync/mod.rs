@@ -60,6 +60,9 @@ const SYNC: &str = "the sync";
 /// The state when nothing was committed.
 pub const UNCHANGED: &str = "`\"Book\"` is unchanged";
 
+/// The state when another run took over.
+const UP_TO_THE_OTHER: &str = "what `\"Book\"` holds is up to the other run";
+
 /// The only mode of this version: every row travels.
 pub const MODE: &str = "full";
 
@@ -206,7 +209,7 @@ pub async fn run(
     let done = tokio::select! {
         biased;
         done = work => done,
-        lost = lock.keep(tenure) => Err(lost.state("what `\"Book\"` holds is up to the other run")),
+        lost = lock.keep(tenure) => Err(lost.state(UP_TO_THE_OTHER)),
     };
     // A verified `staged` or `atomic` has recorded it in the transaction of the books.
     let done = if done.is_err() || strategy == Strategy::Batched {

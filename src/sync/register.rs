@@ -8,7 +8,7 @@ use super::plan::Frozen;
 use super::preflight::{Preflight, Sides};
 use super::report::Tally;
 use super::strategy::Verified;
-use super::{MODE, Prepared, Request};
+use super::{MODE, Prepared, Request, UP_TO_THE_OTHER};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::run::{self, NewRun, RunEnd, Tenure};
 use crate::postgres::{Fault, Target};
@@ -72,7 +72,8 @@ async fn prepare_ledger(target: &Target, found: &Preflight) -> Result<(), Fault>
 /// Writes how the run ended; `success` is the state of one that did not fail.
 ///
 /// # Errors
-/// When the ledger could not be told, and the run would be resumed though it has done its work.
+/// When the ledger could not be told, and the run would be resumed though it has done its work, and when another run had
+/// ended this one.
 pub(super) async fn record(
     sides: &Sides,
     tenure: Tenure,
@@ -98,9 +99,10 @@ pub(super) async fn record(
         let recorded = run::record_end(&sides.target, tenure, &end).await;
         recorded.map_err(|fault| fault.error("could not record the outcome"))
     });
-    recorded.await.map_err(|error| {
+    let recorded = recorded.await.map_err(|error| {
         error
             .state("`\"Book\"` is as production; only the ledger was not told")
             .hint(format!("`dewey-sync sync --resume {}` verifies again and records it", tenure.run_id))
-    })
+    })?;
+    if recorded { Ok(()) } else { Err(run::taken_over(tenure).state(UP_TO_THE_OTHER)) }
 }

@@ -166,3 +166,32 @@ async fn a_run_that_was_superseded_while_its_question_waited_changes_nothing() {
     assert!(dump(&sandbox.target_admin_url(), rows) == before);
     assert_eq!(states(&sandbox), "superseded, verified");
 }
+
+/// Only a run that records how it ended changes this column.
+const HOLD_RECORDS: &str = "
+    CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NULL; END $$;
+    CREATE TRIGGER hold BEFORE UPDATE OF fingerprint_rows ON dewey_sync.run EXECUTE FUNCTION hold()";
+
+#[tokio::test]
+async fn a_run_that_was_taken_over_from_before_it_records_its_success_fails() {
+    let sandbox = Sandbox::with_books(40).await;
+    assert_eq!(sandbox.run(&["sync", "--yes"]).await.code, Some(0));
+    execute(&sandbox.target_admin_url(), HOLD_RECORDS).await;
+    for would_be in ["unchanged", "verified"] {
+        if would_be == "verified" {
+            execute(&sandbox.target_admin_url(), r#"DELETE FROM "Book" WHERE id = 1"#).await;
+        }
+        let mut other = connect(&sandbox.target_admin_url()).await;
+        sqlx::raw_sql("SELECT pg_advisory_lock(77)").execute(&mut other).await.unwrap();
+        let mut running = Running::start(&sandbox, &["sync", "--yes", "--strategy", "batched"]);
+        until_it_waits(&sandbox);
+        let taken = "UPDATE dewey_sync.run SET state = 'superseded' WHERE state = 'running'";
+        sqlx::raw_sql(taken).execute(&mut other).await.unwrap();
+        other.close().await.unwrap();
+        let (code, end, said) = running.end().await;
+        assert_eq!((code, &end["outcome"]), (Some(7), &"busy".into()), "{would_be}: {end} {said}");
+        assert_eq!(end["error"]["message"], "another run took over the target", "{would_be}: {end}");
+    }
+    assert_eq!(states(&sandbox), "verified, superseded, superseded");
+}
