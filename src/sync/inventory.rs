@@ -110,12 +110,13 @@ pub(super) fn source_books_query(
         )
     };
     format!(
-        "SELECT json_build_object('books', count(*), 'owners', count(DISTINCT {owner}),
- 'private', count(*) FILTER (WHERE {visibility}::text = '{PRIVATE}'),
+        "SELECT json_build_object('books', coalesce(sum(books), 0), 'owners', count(DISTINCT owner),
+ 'private', coalesce(sum(books) FILTER (WHERE visibility::text = '{PRIVATE}'), 0),
  'unnamed_owners', {unnamed},
  'titles', (SELECT json_agg(title) FILTER (WHERE title IS NOT NULL) FROM (SELECT {title} AS title FROM {TABLE} ORDER BY id LIMIT 3) first),
  'marked', {marked},
- 'ranges', {ranges})::text FROM {TABLE}",
+ 'ranges', {ranges})::text
+FROM (SELECT {owner} AS owner, {visibility} AS visibility, count(*) AS books FROM {TABLE} GROUP BY 1, 2) shelves",
         ranges = batch_size.map_or_else(|| "NULL".to_owned(), Plan::ends_query),
         visibility = columns.at_source(VISIBILITY),
         title = columns.at_source(TITLE),
