@@ -186,12 +186,12 @@ fn end(job: &Job<'_>, verified: &Verified, applied: &Applied) -> String {
     end_sql(job.tenure, "verified", &end)
 }
 
-/// Statements that let the planner know the new books. Wide columns cost most of the time and gain nothing by a large
+/// Statements that let the planner know the new books. Wide columns cost most of the time and gain little by a large
 /// sample; those that books are looked for by are sampled as the server is set to.
 pub(super) fn analyze_sql() -> String {
     let looked_for: Vec<String> = Column::iter().filter(|column| is_needed(*column)).map(quoted).collect();
     format!(
-        "SET LOCAL default_statistics_target = 30; ANALYZE {TABLE};
+        "SET LOCAL default_statistics_target = 10; ANALYZE {TABLE};
 SET LOCAL default_statistics_target TO DEFAULT; ANALYZE {TABLE} ({})",
         looked_for.join(", ")
     )

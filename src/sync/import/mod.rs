@@ -5,6 +5,8 @@ mod insert;
 
 pub use insert::Text;
 
+use std::pin::Pin;
+
 use futures_util::stream::{LocalBoxStream, Peekable};
 use futures_util::{StreamExt, TryStreamExt};
 use serde::Serialize;
@@ -126,30 +128,39 @@ impl Transfer<'_> {
         chunks.peekable()
     }
 
-    /// Writes what is exported into an open transaction. After a duplicate key the rest is read all the same, so that the
-    /// source can be asked which books have it.
+    /// Writes what is exported into an open transaction; the next chunk is read while one is written. After a duplicate key
+    /// the rest is read all the same, so that the source can be asked which books have it.
     pub async fn import(&self, target: &Tx<'_>, mut exported: Exported<'_>) -> Result<Copied> {
         let mut copied = Copied::default();
         loop {
             let chunk = exported.try_next().await;
             let chunk = chunk.map_err(|fault| fault.error("could not read books from the source"))?;
-            let written = match chunk {
-                None => return Ok(copied),
-                Some(Chunk::Books(books)) => insert::insert(self, target, books).await,
-                Some(Chunk::Binary(rows)) => copy::copy(self, target, rows).await,
+            let Some(chunk) = chunk else { return Ok(copied) };
+            let writing = async {
+                match chunk {
+                    Chunk::Books(books) => insert::insert(self, target, books).await,
+                    Chunk::Binary(rows) => copy::copy(self, target, rows).await,
+                }
             };
-            match written {
+            match tokio::join!(writing, Pin::new(&mut exported).peek()).0 {
                 Ok(Copied { exported, inserted }) => {
                     copied.exported += exported;
                     copied.inserted += inserted;
                 }
                 Err(error) => {
-                    while is_duplicate_key(&error) && matches!(exported.try_next().await, Ok(Some(_))) {}
+                    if is_duplicate_key(&error) {
+                        read_to_end(exported).await;
+                    }
                     return Err(error);
                 }
             }
         }
     }
+}
+
+/// So that the source's connection can be used again.
+pub(super) async fn read_to_end(mut exported: Exported<'_>) {
+    while matches!(exported.try_next().await, Ok(Some(_))) {}
 }
 
 /// Whether a value that is unique in the target came twice.

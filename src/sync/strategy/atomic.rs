@@ -1,6 +1,8 @@
 //! `atomic`, the old *Original*: one transaction on the target and one snapshot on the source span the run. Either
 //! everything is there and verified, or nothing has changed.
 
+use std::pin::Pin;
+
 use sqlx::Row;
 
 use super::{Job, OTHER_WRITER, SNAPSHOT_TIME, Verified, explain_duplicates};
@@ -9,13 +11,14 @@ use crate::ledger::FORGET_GENERATION;
 use crate::ledger::checkpoint::Destination;
 use crate::ledger::run::{Claim, Counts, RunEnd, claim_whole, claim_whole_sql, end_sql};
 use crate::postgres::fingerprint::Fingerprint;
-use crate::postgres::{Fault, Tx};
+use crate::postgres::{Fault, Limit, SourceTx, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::Attempt;
+use crate::sync::apply::analyze_sql;
 use crate::sync::commit::{Attempted, Failed, Sent, commit};
 use crate::sync::export::Books;
-use crate::sync::import::delete_all;
-use crate::sync::plan::Plan;
+use crate::sync::import::{delete_all, is_duplicate_key, read_to_end};
+use crate::sync::plan::{Plan, Range};
 use crate::sync::verify::Pair;
 use crate::sync::{SYNC, UNCHANGED, owners};
 
@@ -81,24 +84,12 @@ async fn write<'a>(
 
     progress.event(&Event::Phase { phase: Phase::Copying });
     source.limit(job.tuning.batch_timeout);
-    for range in &plan.ranges {
-        let books = Books::Range(range);
-        match job.copy(&source, &target, books, range.books, attempt, Destination::Book).await {
-            Ok(copied) => job.announce(range, plan.ranges.len(), copied, Destination::Book),
-            Err(error) => {
-                let batch = format!("batch {} of {}: {}", range.batch, plan.ranges.len(), error.doing);
-                let error = Error { doing: batch, ..error };
-                return Err(explain_duplicates(error, &source, &remap.columns).await);
-            }
-        }
-    }
+    copy_all(job, &plan, &source, &target, attempt).await?;
 
     progress.event(&Event::Phase { phase: Phase::Verifying });
     source.limit(whole_table);
-    let analyzed = target.execute_then_limit(&format!("ANALYZE {}", crate::book::TABLE), whole_table).await;
-    analyzed.map_err(|fault| fault.error("could not analyse the new books"))?;
     let pair = Pair { source: &source, target: &target, columns: &remap.columns, owners: &remap.owners };
-    let fingerprint = equal(pair).await?;
+    let fingerprint = equal(pair, whole_table).await?;
     source.finish().await.map_err(|fault| fault.error("could not end the source's snapshot"))?;
     progress.event(&Event::Verified { rows: fingerprint.rows, digest: fingerprint.digest_hex() });
     let verified = Verified::new(fingerprint, snapshot_at);
@@ -106,12 +97,48 @@ async fn write<'a>(
     Ok(Attempted::Ready(target, verified))
 }
 
-/// The fingerprint of both sides.
+/// Copies batch after batch. The next one is read while one is written.
+async fn copy_all(
+    job: &Job<'_>,
+    plan: &Plan,
+    source: &SourceTx<'_>,
+    target: &Tx<'_>,
+    attempt: Attempt,
+) -> Result<()> {
+    let transfer = job.transfer(Destination::Book);
+    let export = |range: &Range| transfer.export(source, Books::Range(range), range.books, attempt.shrinks);
+    let batches = plan.ranges.len();
+    let mut next = plan.ranges.first().map(export);
+    for (range, after) in plan.ranges.iter().zip(plan.ranges.iter().skip(1).map(Some).chain([None])) {
+        let Some(exported) = std::mem::replace(&mut next, after.map(export)) else { break };
+        let reading = async {
+            if let Some(next) = &mut next {
+                Pin::new(next).peek().await;
+            }
+        };
+        match tokio::join!(transfer.import(target, exported), reading).0 {
+            Ok(copied) => job.announce(range, batches, copied, Destination::Book),
+            Err(error) => {
+                // Until then the source cannot be asked which books have the key.
+                if let Some(next) = next.filter(|_| is_duplicate_key(&error)) {
+                    read_to_end(next).await;
+                }
+                let batch = format!("batch {} of {batches}: {}", range.batch, error.doing);
+                let error = Error { doing: batch, ..error };
+                return Err(explain_duplicates(error, source, &job.remap.columns).await);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The fingerprint of both sides. The planner knows the new books from then on.
 ///
 /// # Errors
 /// [`Kind::Differs`](crate::error::Kind::Differs) with the counts when they are not equal.
-async fn equal(pair: Pair<'_, '_>) -> Result<Fingerprint> {
-    let (source, target) = pair.fingerprints().await?;
+async fn equal(pair: Pair<'_, '_>, limit: Limit) -> Result<Fingerprint> {
+    let analyzing = async { pair.target.execute_then_limit(&analyze_sql(), limit).await.map(drop) };
+    let (source, target) = pair.fingerprints_after(analyzing).await?;
     if source == target {
         return Ok(source);
     }
