@@ -25,6 +25,11 @@ pub struct Consent<'a, 'target> {
 }
 
 impl Consent<'_, '_> {
+    /// Whether there is nothing to ask, because the target had no books and nobody waits to see the numbers.
+    pub(super) fn is_to_a_first_fill(&self) -> bool {
+        self.found.target_books.books == 0 && !self.ask.waits()
+    }
+
     /// Asks whether to make `changes`, if there are any.
     ///
     /// # Errors

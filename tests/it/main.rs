@@ -16,6 +16,7 @@ mod entities;
 mod errors;
 mod exit_codes;
 mod failures;
+mod fill_ahead;
 mod guard_dependents;
 mod guards;
 mod guards_copies;

@@ -6,6 +6,7 @@ use sea_orm::IdenStatic;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
+use super::ahead::Ahead;
 use super::keep::{self, Kept};
 use super::write::{self, Written};
 use super::{Agreed, Outcome, applying, lock_sql};
@@ -60,6 +61,8 @@ pub(super) struct Applying<'a> {
     pub(super) sequence: Option<String>,
     /// Whether this is no first fill.
     pub(super) had_books: bool,
+    /// The last source id whose book is inserted already.
+    pub(super) through: Option<i32>,
 }
 
 /// Fills the table of a verified stage, while the source's transaction ends; or tells why not.
@@ -88,7 +91,7 @@ pub(super) async fn fill<'a>(
         Claim::Lost => return Err(job.lost_run()),
     }
     owners::check_held(&rows, &remap.owners)?;
-    let found = Found::in_rows(&rows).map_err(applying)?;
+    let found = Found::in_rows(&rows, None).map_err(applying)?;
     if found.staged != Some(expected) {
         tx.rollback().await;
         return not(Outcome::StageLost);
@@ -111,22 +114,27 @@ pub(super) async fn fill<'a>(
 }
 
 /// Fills a book table that is empty from a stage that is not verified: nothing is to be asked or lost, and whether it holds
-/// what the source has is looked at before the COMMIT. `None` when there are books after all, when the run is applied
-/// already, or when books of the stage cannot be in the table together: then verifying the stage says which.
+/// what the source has is looked at before the COMMIT. `ahead` has begun with it. `None` when there are books after all,
+/// when the run is applied already, or when books of the stage cannot be in the table together: then verifying the stage
+/// says which.
 ///
 /// # Errors
 /// Any; nothing is changed then.
 pub(in crate::sync) async fn fill_early<'a>(
     job: &Job<'a>,
     keys: &[ForeignKey],
+    ahead: Option<Ahead<'a>>,
 ) -> Result<Option<Filled<'a>>> {
     let mut keys = keys.to_vec();
-    let (tx, rows) = begin(job, None, &mut keys).await.map_err(applying)?;
+    let (tx, rows, through) = match go_on(job, &keys, ahead).await {
+        Some(begun) => begun,
+        None => begin(job, None, &mut keys).await.map(|(tx, rows)| (tx, rows, None)).map_err(applying)?,
+    };
     let claim = claim_whole(&rows);
     if claim == Claim::Lost {
         return Err(job.lost_run());
     }
-    let found = Found::in_rows(&rows).map_err(applying)?;
+    let found = Found::in_rows(&rows, through).map_err(applying)?;
     if claim != Claim::Ours || found.had_books {
         tx.rollback().await;
         return Ok(None);
@@ -138,6 +146,23 @@ pub(in crate::sync) async fn fill_early<'a>(
         Ok(written) => Ok(Some(Filled { tx, kept, written })),
         Err(error) if is_duplicate_key(&error) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// What [`begin`] does, in a transaction that has begun; `None` where that cannot go on. Nothing hangs on books that nobody
+/// else sees yet, whatever foreign keys there are by now.
+async fn go_on<'a>(
+    job: &Job<'a>,
+    keys: &[ForeignKey],
+    ahead: Option<Ahead<'a>>,
+) -> Option<(Tx<'a>, Vec<PgRow>, Option<i32>)> {
+    let Ahead { tx, through } = ahead?;
+    match tx.simple(&begin_sql(job, None, keys)).await {
+        Ok(rows) => Some((tx, rows, Some(through))),
+        Err(fault) => {
+            tracing::debug!(%fault, "what was filled ahead was of no use");
+            None
+        }
     }
 }
 
@@ -205,19 +230,22 @@ struct Found {
     staged: Option<i64>,
     had_books: bool,
     sequence: Option<String>,
+    through: Option<i32>,
 }
 
 impl Found {
     fn applying<'a>(self, job: &'a Job<'_>) -> Applying<'a> {
-        let Self { had_books, sequence, .. } = self;
-        Applying { run_id: job.tenure.run_id, remap: &job.remap, sequence, had_books }
+        let Self { had_books, sequence, through, .. } = self;
+        Applying { run_id: job.tenure.run_id, remap: &job.remap, sequence, had_books, through }
     }
 
-    fn in_rows(rows: &[PgRow]) -> Result<Self, Fault> {
+    /// Books up to `through` are our own. Any of somebody else's make the table unlike the source.
+    fn in_rows(rows: &[PgRow], through: Option<i32>) -> Result<Self, Fault> {
         let staged = rows.iter().find_map(|row| row.try_get::<String, _>("staged").ok());
         let staged = staged.and_then(|staged| staged.parse().ok());
         let books = rows.iter().find(|row| row.try_get::<bool, _>("had_books").is_ok());
         let books = books.ok_or_else(|| Fault::client("the books were not looked for"))?;
-        Ok(Self { staged, had_books: books.try_get("had_books")?, sequence: books.try_get("sequence")? })
+        let had_books = through.is_none() && books.try_get("had_books")?;
+        Ok(Self { staged, had_books, sequence: books.try_get("sequence")?, through })
     }
 }

@@ -3,6 +3,7 @@
 //! Invariant: it commits only what has the fingerprint that the source had, together with the run's outcome and
 //! with everything that puts the old state back.
 
+mod ahead;
 mod fill;
 mod keep;
 mod write;
@@ -27,6 +28,7 @@ use crate::ledger::stage::EMPTY_IF_FREE;
 use crate::postgres::{Fault, Fingerprint, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::retry;
+pub(super) use ahead::{Ahead, Leading, fill_ahead, give_up};
 pub(super) use fill::{Filled, discard, fill_early};
 pub(super) use write::PLACEHOLDER;
 

@@ -9,6 +9,7 @@ use crate::book::{
 use crate::postgres::fingerprint::{Rows, record_digest, row_digest};
 use crate::postgres::{Fault, Fingerprint, Tx, identifier, literal};
 use crate::sync::changes::named_json;
+use crate::sync::remap::Remap;
 
 /// The book table after the writes.
 pub(super) struct Written {
@@ -81,7 +82,7 @@ fn update_sql(apply: &Applying<'_>) -> [String; 2] {
     WHERE {changed} AND b.{other}::text <> s.{other})
   UPDATE {TABLE} b SET {other} = {PLACEHOLDER} FROM moved WHERE b.id = moved.id AND old IN (SELECT new FROM moved)"
     );
-    let set = columns(apply, false).into_iter().filter(|column| quoted(*column) != quoted(KEY));
+    let set = columns(apply.remap, false).into_iter().filter(|column| quoted(*column) != quoted(KEY));
     let set: Vec<String> = set.map(|column| format!("{} = {}", quoted(column), staged(column))).collect();
     [vacate, format!("UPDATE {TABLE} b SET {} FROM {from} WHERE {changed}", set.join(", "))]
 }
@@ -90,29 +91,44 @@ fn update_sql(apply: &Applying<'_>) -> [String; 2] {
 pub(in crate::sync) const PLACEHOLDER: &str = "E'\\x01' || to_hex(b.id)";
 
 /// Keeps the ids of the new books in order of the source's. Those of a first fill need no list, because an undo removes
-/// all; they come as the stage's index has them, because wide rows would be sorted on disk.
+/// all.
 fn insert_sql(apply: &Applying<'_>) -> String {
     let (run_id, key) = (apply.run_id, quoted(KEY));
-    let columns = columns(apply, true);
-    let made_up = apply.remap.columns.made_up();
-    let made_up_names = made_up.iter().map(|made_up| identifier(&made_up.column));
-    let names: Vec<String> = columns.iter().map(|column| quoted(*column)).chain(made_up_names).collect();
-    let made_up_values = made_up.iter().map(|made_up| made_up.literal.clone());
-    let values: Vec<String> = columns.into_iter().map(staged).chain(made_up_values).collect();
-    let insert = format!(
-        "INSERT INTO {TABLE} ({}) SELECT {} FROM dewey_sync.stage s WHERE s.run_id = {run_id}",
-        names.join(", "),
-        values.join(", "),
-    );
     if !apply.had_books {
-        return format!("SET LOCAL enable_sort = off; {insert} ORDER BY s.run_id, s.source_id");
+        let left = apply.through.map_or_else(|| "true".into(), |through| format!("s.source_id > {through}"));
+        return first_fill_sql(run_id, apply.remap, &left);
     }
     format!(
         "WITH new AS ({insert}
     AND NOT EXISTS (SELECT FROM {TABLE} b WHERE b.{key} = s.{key}) ORDER BY s.source_id RETURNING id)
   INSERT INTO dewey_sync.replaced (run_id, action, place, table_name, book_id)
   SELECT {run_id}, 'inserted', 0, {name}, id FROM new",
+        insert = insert_staged(run_id, apply.remap),
         name = literal(TABLE),
+    )
+}
+
+/// Inserts the books of stage `s` that meet `condition`, as the stage's index has them, because wide rows would be sorted on
+/// disk.
+pub(super) fn first_fill_sql(run_id: i64, remap: &Remap, condition: &str) -> String {
+    format!(
+        "SET LOCAL enable_sort = off; {} AND {condition} ORDER BY s.run_id, s.source_id",
+        insert_staged(run_id, remap)
+    )
+}
+
+/// A statement that ends in a condition on the stage `s`.
+fn insert_staged(run_id: i64, remap: &Remap) -> String {
+    let columns = columns(remap, true);
+    let made_up = remap.columns.made_up();
+    let made_up_names = made_up.iter().map(|made_up| identifier(&made_up.column));
+    let names: Vec<String> = columns.iter().map(|column| quoted(*column)).chain(made_up_names).collect();
+    let made_up_values = made_up.iter().map(|made_up| made_up.literal.clone());
+    let values: Vec<String> = columns.into_iter().map(staged).chain(made_up_values).collect();
+    format!(
+        "INSERT INTO {TABLE} ({}) SELECT {} FROM dewey_sync.stage s WHERE s.run_id = {run_id}",
+        names.join(", "),
+        values.join(", "),
     )
 }
 
@@ -126,9 +142,9 @@ fn raise_sql(sequence: &str) -> String {
 }
 
 /// The columns that the stage has a value for.
-fn columns(apply: &Applying<'_>, new: bool) -> Vec<Column> {
-    let made_up = (new && apply.remap.updated_at.is_some()).then_some(UPDATED_AT);
-    apply.remap.columns.iter().chain([OWNER]).chain(made_up).collect()
+fn columns(remap: &Remap, new: bool) -> Vec<Column> {
+    let made_up = (new && remap.updated_at.is_some()).then_some(UPDATED_AT);
+    remap.columns.iter().chain([OWNER]).chain(made_up).collect()
 }
 
 fn staged(column: Column) -> String {

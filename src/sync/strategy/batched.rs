@@ -11,6 +11,7 @@ use crate::ledger::run::Claim;
 use crate::postgres::Fault;
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Class, classify_error};
+use crate::sync::apply::Leading;
 use crate::sync::commit::{Attempted, Failed, Sent, commit};
 use crate::sync::import::{delete_all, is_duplicate_key};
 use crate::sync::plan::Plan;
@@ -57,7 +58,7 @@ pub async fn run(job: &Job<'_>) -> Result<Verified> {
 }
 
 async fn copy_and_verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
-    let failed = copy_all(job, plan, Destination::Book).await?;
+    let failed = copy_all(job, plan, Destination::Book, Leading::alone()).await?;
     // A duplicate key may only mean that a book moved between two snapshots: the verification decides.
     if failed.iter().any(|(_, error)| !is_duplicate_key(error)) {
         return Err(not_completed(job, failed, plan));

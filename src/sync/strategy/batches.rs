@@ -12,6 +12,8 @@ use crate::ledger::run::Claim;
 use crate::postgres::Fault;
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, interrupted, retry};
+use crate::sync::SYNC;
+use crate::sync::apply::Leading;
 use crate::sync::export::Books;
 use crate::sync::import::{Copied, is_duplicate_key};
 use crate::sync::owners;
@@ -20,23 +22,46 @@ use crate::sync::plan::{Plan, Range};
 /// A batch that failed for good.
 pub(super) type Failed = (Range, Error);
 
-/// Copies every range that is not committed yet; those that failed for good. What is in flight ends before this does.
+/// Copies every range that is not committed yet, as `leading` lets them, and tells it of each that is; those that failed for
+/// good. What is in flight ends before this does.
 ///
 /// # Errors
 /// When going on makes no sense: a server is out of reach, the run is not ours any more, or a signal came.
-pub(super) async fn copy_all(job: &Job<'_>, plan: &Plan, destination: Destination) -> Result<Vec<Failed>> {
+pub(super) async fn copy_all(
+    job: &Job<'_>,
+    plan: &Plan,
+    destination: Destination,
+    leading: Leading,
+) -> Result<Vec<Failed>> {
     job.progress.event(&Event::Phase { phase: Phase::Copying });
     let batches = plan.ranges.len();
-    let left = left(job, plan, destination).await?;
+    let (done, left) = done_and_left(job, plan, destination).await?;
+    let leading = &leading;
+    for range in &done {
+        leading.copied(range);
+    }
     let stop = job.cancel.child_token();
     let ranges = stream::iter(&left).take_until(stop.cancelled());
-    let copied =
-        ranges.map(|range| async move { (*range, copy_one(job, range, batches, destination).await) });
+    let copied = ranges.map(|range| async move {
+        let copying = async {
+            leading.wait_for_turn(range).await;
+            // Then nobody fills any more, and whoever waited has not begun.
+            if job.cancel.is_cancelled() {
+                return Err(interrupted(SYNC));
+            }
+            copy_one(job, range, batches, destination).await
+        };
+        (*range, copying.await)
+    });
     let mut results = std::pin::pin!(copied.buffer_unordered(job.tuning.jobs));
     let mut failed = Vec::new();
     let mut fatal = None;
     while let Some((range, result)) = results.next().await {
-        let Err(error) = result else { continue };
+        let Err(error) = result else {
+            leading.copied(&range);
+            continue;
+        };
+        leading.failed();
         if error.kind == Kind::Interrupted {
             fatal.get_or_insert(error);
         } else if matches!(error.kind, Kind::Unreachable | Kind::Busy) {
@@ -56,7 +81,7 @@ pub(super) async fn copy_all(job: &Job<'_>, plan: &Plan, destination: Destinatio
         }
     }
     if job.cancel.is_cancelled() {
-        fatal.get_or_insert(interrupted("the sync"));
+        fatal.get_or_insert(interrupted(SYNC));
     }
     if let Some(fatal) = fatal {
         announce_left(job, &failed, batches);
@@ -66,17 +91,21 @@ pub(super) async fn copy_all(job: &Job<'_>, plan: &Plan, destination: Destinatio
     Ok(failed)
 }
 
-/// The ranges that an earlier life of the run has not committed.
-async fn left(job: &Job<'_>, plan: &Plan, destination: Destination) -> Result<Vec<Range>> {
+/// The ranges that an earlier life of the run has committed, and those that it has not.
+async fn done_and_left(
+    job: &Job<'_>,
+    plan: &Plan,
+    destination: Destination,
+) -> Result<(Vec<Range>, Vec<Range>)> {
     if !job.resumed {
-        return Ok(plan.ranges.clone());
+        return Ok((Vec::new(), plan.ranges.clone()));
     }
     let (committed, _) = committed(job, destination).await?;
     let (done, left): (Vec<Range>, Vec<Range>) =
         plan.ranges.iter().partition(|range| committed.contains_key(&range.batch));
     let books = done.iter().filter_map(|range| committed.get(&range.batch)).sum();
     job.progress.event(&Event::Resumed { batches: done.len(), books, destination });
-    Ok(left)
+    Ok((done, left))
 }
 
 /// The rows of every committed batch, and the last round of any.

@@ -16,7 +16,7 @@ use crate::postgres::fingerprint::{Fingerprint, by_range, stage_by_range};
 use crate::postgres::{Fault, SourceTx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, retry};
-use crate::sync::apply::{Filled, discard, fill_early};
+use crate::sync::apply::{Ahead, Filled, discard, fill_early};
 use crate::sync::changes::{Changes, count_sql, duplicates_sql, named_json, refuse_duplicates};
 use crate::sync::consent::Consent;
 use crate::sync::export::Books;
@@ -44,7 +44,7 @@ pub(in crate::sync) struct Staged<'a> {
 }
 
 /// Compares, and stages again what differs; counts what the stage would change. An empty book table is filled on the way.
-/// `keys` are the target's foreign keys, as far as that is known. `failed` is how an earlier verification came to nothing
+/// `ahead` has begun with that. `keys` are the target's foreign keys, as far as that is known. `failed` is how an earlier verification came to nothing
 /// after all.
 ///
 /// # Errors
@@ -55,17 +55,19 @@ pub(super) async fn verify<'a>(
     plan: &Plan,
     consent: &Consent<'_, '_>,
     mut keys: Vec<ForeignKey>,
+    mut ahead: Option<Ahead<'a>>,
     mut failed: Option<Fault>,
 ) -> Result<Staged<'a>> {
     let policy = job.tuning.retry;
-    let first_fill = consent.found.target_books.books == 0 && !consent.ask.waits();
     let compared = retry(policy, "the verification", job.cancel, job.progress, async |attempt| {
         if let Some(fault) = failed.take() {
             return Err(verifying(fault));
         }
         job.progress.event(&Event::Phase { phase: Phase::Verifying });
         let comparing = async {
-            if first_fill && let Some(compared) = Box::pin(fill_and_compare(job, plan, &keys)).await? {
+            if consent.is_to_a_first_fill()
+                && let Some(compared) = Box::pin(fill_and_compare(job, plan, &keys, ahead.take())).await?
+            {
                 return Ok(compared);
             }
             Box::pin(compare(job, plan, consent, &mut keys, attempt)).await
@@ -96,13 +98,14 @@ async fn fill_and_compare<'a>(
     job: &Job<'a>,
     plan: &Plan,
     keys: &[ForeignKey],
+    ahead: Option<Ahead<'a>>,
 ) -> Result<Option<Compared<'a>>> {
     let expecting = async {
         let (source, snapshot_at, expected) = of_source(job, plan).await?;
         source.finish().await?;
         Ok(Verified::new(whole(expected), snapshot_at))
     };
-    let (expected, filled) = tokio::join!(expecting, fill_early(job, keys));
+    let (expected, filled) = tokio::join!(expecting, fill_early(job, keys, ahead));
     match (expected, filled) {
         (Ok(verified), Ok(Some(filled))) if filled.holds(&verified) => {
             let (changes, duplicates) = (filled.changes(), Vec::new());

@@ -13,9 +13,10 @@ use crate::ledger::stage::IS_LEFT;
 use crate::postgres::Fault;
 use crate::progress::{Event, Progress};
 use crate::retry::retry;
-use crate::sync::apply::{self, Agreed, Outcome};
+use crate::sync::apply::{self, Agreed, Ahead, Leading, Outcome, fill_ahead, give_up};
 use crate::sync::changes::Changes;
 use crate::sync::consent::Consent;
+use crate::sync::plan::Plan;
 use crate::sync::{SYNC, UNCHANGED, unless_cancelled};
 
 /// How often an apply that found other numbers than were agreed, or an empty stage, begins anew.
@@ -41,12 +42,9 @@ pub async fn run(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Verified> {
 
 async fn stage_and_apply(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Verified> {
     let plan = job.plan();
-    let failed = copy_all(job, plan, Destination::Stage).await?;
-    if !failed.is_empty() {
-        return Err(not_completed(job, failed, plan));
-    }
+    let ahead = stage(job, plan, consent).await?;
     let keys = consent.found.target.foreign_keys.clone().unwrap_or_default();
-    let mut staged = Box::pin(verify(job, plan, consent, keys, None)).await?;
+    let mut staged = Box::pin(verify(job, plan, consent, keys, ahead, None)).await?;
     let mut agreed = agree(job, consent, &mut staged).await?;
     for _ in 0..ROUNDS_MAX {
         let lost = match apply::apply(job, &mut staged, &agreed).await? {
@@ -71,7 +69,7 @@ async fn stage_and_apply(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Ver
             }
         };
         let before = staged.changes;
-        staged = Box::pin(verify(job, plan, consent, staged.keys, lost)).await?;
+        staged = Box::pin(verify(job, plan, consent, staged.keys, None, lost)).await?;
         // With other numbers than the question had, it is asked anew.
         if staged.changes != before {
             agreed = agree(job, consent, &mut staged).await?;
@@ -79,6 +77,27 @@ async fn stage_and_apply(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Ver
     }
     Err(Error::new(Kind::NotCompleted, "could not apply what was staged")
         .because("the target changed each time between the question and the apply"))
+}
+
+/// Stages every batch. Where the book table is empty and batches wait for one another, it is filled meanwhile.
+async fn stage<'a>(job: &Job<'a>, plan: &Plan, consent: &Consent<'_, '_>) -> Result<Option<Ahead<'a>>> {
+    // A pooler may have no session left for it.
+    let is_ahead = consent.is_to_a_first_fill()
+        && plan.ranges.len() > job.tuning.jobs
+        && !job.sides.target.server().is_reduced();
+    let (copied, ahead) = if is_ahead {
+        let (leading, following) = Leading::new(job.tuning.jobs);
+        let copying = copy_all(job, plan, Destination::Stage, leading);
+        tokio::join!(copying, Box::pin(fill_ahead(job, plan, following)))
+    } else {
+        (copy_all(job, plan, Destination::Stage, Leading::alone()).await, None)
+    };
+    let failed = match copied {
+        Ok(failed) if failed.is_empty() => return Ok(ahead),
+        failed => failed,
+    };
+    give_up(ahead).await;
+    Err(not_completed(job, failed?, plan))
 }
 
 const UNTOUCHED: &str = "this run changed no book";

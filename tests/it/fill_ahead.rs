@@ -1,0 +1,195 @@
+//! An empty book table is filled while later batches are staged: whatever comes in the way of that, nobody sees half of it,
+//! nobody waits for it, and the run ends as it would without.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+
+use crate::support::inspect::{BOOKS, dump, no_session_left};
+use crate::support::running::{Running, until_it_waits};
+use crate::support::sandbox::Sandbox;
+use crate::support::servers::{connect, execute};
+
+const CALL: [&str; 6] = ["sync", "--yes", "--batch-size", "10", "--jobs", "1"];
+
+/// A book of the fourth of ten batches.
+const STOP: &str = r#"SELECT isbn13 FROM "Book" WHERE id = 105"#;
+
+/// Batches that are staged while the fourth is held: two more than are filled.
+const STAGED_MEANWHILE: &str = "5";
+
+/// A run that fills a book table ahead and is held in the middle of it.
+struct Held {
+    sandbox: Sandbox,
+    run: Running,
+    holder: PgConnection,
+}
+
+impl Held {
+    /// `more` is run on the target before.
+    async fn new(more: &str) -> Self {
+        let sandbox = Sandbox::with_books(100).await;
+        let migrated = sandbox.run(&["migrate", "up"]).await;
+        assert_eq!(migrated.code, Some(0), "{migrated:?}");
+        let stop = String::from_utf8(dump(&sandbox.source_admin_url(), STOP)).unwrap();
+        let trigger = format!(
+            r#"CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END $$;
+               CREATE TRIGGER stop BEFORE INSERT ON "Book" FOR EACH ROW WHEN (NEW.isbn13 = '{}')
+                 EXECUTE FUNCTION stop(); {more}"#,
+            stop.trim()
+        );
+        execute(&sandbox.target_admin_url(), &trigger).await;
+        let mut holder = connect(&sandbox.target_admin_url()).await;
+        sqlx::raw_sql("SELECT pg_advisory_lock(1)").execute(&mut holder).await.unwrap();
+        let run = Running::start(&sandbox, &CALL);
+        until_it_waits(&sandbox);
+        Self { sandbox, run, holder }
+    }
+
+    fn one(&self, query: &str) -> String {
+        String::from_utf8(dump(&self.sandbox.target_admin_url(), query)).unwrap().trim().to_owned()
+    }
+
+    fn books(&self) -> String {
+        self.one(r#"SELECT count(*) FROM "Book""#)
+    }
+
+    /// Until as many batches are staged as may be.
+    fn until_staged(&self, batches: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.one("SELECT count(*) FROM dewey_sync.stage_checkpoint") != batches {
+            assert!(Instant::now() < deadline, "{batches} batches are not staged");
+        }
+    }
+
+    /// Ends the session that is held.
+    async fn end_session(&mut self) {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event = 'advisory'";
+        sqlx::raw_sql(end).execute(&mut self.holder).await.unwrap();
+    }
+
+    /// Lets the run go on, to its end; that, and the sandbox.
+    async fn go_on(self) -> (Option<i32>, Value, Sandbox) {
+        let Self { sandbox, mut run, holder } = self;
+        holder.close().await.unwrap();
+        let (code, end, said) =
+            tokio::time::timeout(Duration::from_mins(1), run.end()).await.expect("it hangs");
+        assert!(code.is_some(), "{said}");
+        (code, end, sandbox)
+    }
+}
+
+fn is_as_the_source(sandbox: &Sandbox) {
+    assert!(dump(&sandbox.target_url(), BOOKS) == dump(&sandbox.source_url(), BOOKS));
+}
+
+#[tokio::test]
+async fn batches_are_inserted_before_all_are_staged_and_nobody_sees_them() {
+    let held = Held::new("").await;
+    held.until_staged(STAGED_MEANWHILE);
+    assert_eq!(held.books(), "0");
+    assert_eq!(
+        held.one("SELECT count(*) FROM dewey_sync.stage_checkpoint"),
+        STAGED_MEANWHILE,
+        "it lags behind"
+    );
+    let (code, end, sandbox) = held.go_on().await;
+    assert_eq!((code, &end["outcome"], &end["retries"]), (Some(0), &json!("verified"), &json!(0)), "{end}");
+    assert_eq!((&end["counts"]["inserted"], &end["batches"]["done"]), (&json!(100), &json!(10)), "{end}");
+    is_as_the_source(&sandbox);
+    let ids = dump(&sandbox.target_admin_url(), r#"SELECT min(id), max(id) FROM "Book""#);
+    assert_eq!(String::from_utf8(ids).unwrap(), "1\t100\n", "each was inserted once");
+}
+
+/// The table is not locked, and the book is one that production lacks: what was filled is of no use.
+#[tokio::test]
+async fn a_book_that_the_application_writes_meanwhile_waits_for_nothing_and_is_not_overlooked() {
+    let held = Held::new("").await;
+    let book = r#"SET lock_timeout = '300ms';
+        INSERT INTO "Book" ("ownerId", isbn10, isbn13, title, "titleLong", language, synopsis, image, "pageCount", binding,
+                            "datePublished", "imageOriginal", publisher, "updatedAt")
+        SELECT id, 'own', '9790000000001', '', '', '', '', '', 1, '', '', '', '', now() FROM "User" LIMIT 1"#;
+    execute(&held.sandbox.target_admin_url(), book).await;
+    assert_eq!(held.books(), "1");
+    let (code, end, sandbox) = held.go_on().await;
+    assert_eq!((code, &end["outcome"]), (Some(0), &json!("verified")), "{end}");
+    assert_eq!((&end["counts"]["inserted"], &end["counts"]["deleted"]), (&json!(100), &json!(1)), "{end}");
+    is_as_the_source(&sandbox);
+}
+
+#[tokio::test]
+async fn a_session_that_is_lost_while_it_fills_is_done_without() {
+    let mut held = Held::new("").await;
+    held.end_session().await;
+    let (code, end, sandbox) = held.go_on().await;
+    assert_eq!((code, &end["outcome"], &end["retries"]), (Some(0), &json!("verified"), &json!(0)), "{end}");
+    is_as_the_source(&sandbox);
+    no_session_left(&sandbox.target_admin_url()).await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_killed_while_it_fills_leaves_no_book_and_is_resumed() {
+    let mut held = Held::new("").await;
+    held.until_staged(STAGED_MEANWHILE);
+    held.run.signal("KILL");
+    assert_eq!(held.run.end().await.0, None);
+    no_session_left(&held.sandbox.target_admin_url()).await;
+    assert_eq!(held.books(), "0");
+    held.holder.close().await.unwrap();
+
+    let run = held.sandbox.run(&["sync", "--yes", "--resume", "--output", "json"]).await;
+    assert_eq!((run.code, &run.json_end()["outcome"]), (Some(0), &json!("verified")), "{run:?}");
+    assert!(run.stdout.contains(r#""event":"resumed","batches":5"#), "{run:?}");
+    is_as_the_source(&held.sandbox);
+}
+
+#[tokio::test]
+async fn a_signal_does_not_wait_for_what_fills() {
+    let mut held = Held::new("").await;
+    held.until_staged(STAGED_MEANWHILE);
+    held.run.signal("INT");
+    let (code, end, said) = tokio::time::timeout(Duration::from_secs(20), held.run.end()).await.unwrap();
+    assert_eq!((code, &end["outcome"]), (Some(130), &json!("interrupted")), "{said}");
+    assert_eq!(end["batches"]["done"], json!(5), "{end}");
+    no_session_left(&held.sandbox.target_admin_url()).await;
+    assert_eq!(held.books(), "0");
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_for_good_lets_the_others_be_staged() {
+    let fails = r"CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '22000'; END $$;
+                  CREATE TRIGGER fail BEFORE INSERT ON dewey_sync.stage FOR EACH ROW WHEN (NEW.source_id = 57)
+                    EXECUTE FUNCTION fail();";
+    let sandbox = Sandbox::with_books(100).await;
+    let migrated = sandbox.run(&["migrate", "up"]).await;
+    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    execute(&sandbox.target_admin_url(), fails).await;
+    let mut run = Running::start(&sandbox, &CALL);
+    let (code, end, said) = tokio::time::timeout(Duration::from_mins(1), run.end()).await.expect("it hangs");
+    assert_eq!((code, &end["outcome"]), (Some(5), &json!("not_completed")), "{said}");
+    assert_eq!(end["batches"], json!({ "total": 10, "done": 9, "failed": 1 }), "{end}");
+    assert_eq!(dump(&sandbox.target_admin_url(), BOOKS), b"");
+}
+
+/// The run stands still while another one takes its place.
+#[tokio::test]
+async fn another_run_does_not_wait_for_what_fills() {
+    let mut held = Held::new("").await;
+    held.run.signal("STOP");
+    let lock = "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
+                WHERE datname = current_database() AND locktype = 'advisory' AND granted
+                  AND application_name LIKE 'dewey-sync%'";
+    execute(&held.sandbox.target_admin_url(), lock).await;
+    sqlx::raw_sql("SELECT pg_advisory_unlock(1)").execute(&mut held.holder).await.unwrap();
+    let other = held.sandbox.run(&["sync", "--yes", "--output", "json"]).await;
+    assert_eq!((other.code, &other.json_end()["outcome"]), (Some(0), &json!("verified")), "{other:?}");
+    is_as_the_source(&held.sandbox);
+    held.run.signal("CONT");
+    let (code, end, sandbox) = held.go_on().await;
+    assert_eq!((code, &end["outcome"]), (Some(7), &json!("busy")), "{end}");
+    is_as_the_source(&sandbox);
+}
