@@ -17,8 +17,8 @@ use crate::book::{
 use crate::postgres::fingerprint::{Rows, bucket};
 use crate::postgres::{Fault, SourceTx};
 
-/// Text of a chunk, in bytes.
-const CHUNK_BYTES: usize = 8 << 20;
+/// Text of a chunk, in bytes. While one is written the next one is read, so that a worker holds two.
+const CHUNK_BYTES: usize = 6 << 20;
 
 /// Where a chunk ends at the latest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
