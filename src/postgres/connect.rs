@@ -2,7 +2,7 @@
 //!
 //! Not sqlx's pool: it pings on release, hides why nothing could be reached, and lends out connections that our
 //! [`Tx`](super::Tx) has to own. At most one connection a worker is ever open, and one for the
-//! [heartbeat](super::heartbeat).
+//! [heartbeat](super::heartbeat); on the target also one for the lock, and one that fills an empty book table meanwhile.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

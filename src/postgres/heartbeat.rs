@@ -39,6 +39,11 @@ impl From<Duration> for Limit {
 }
 
 impl Limit {
+    /// A statement that has the server grant it from then on.
+    pub fn sql(self) -> String {
+        format!("SET LOCAL statement_timeout = {}", self.statement_timeout().as_millis())
+    }
+
     /// The server's `statement_timeout`; zero is none.
     pub(super) fn statement_timeout(self) -> Duration {
         match self {

@@ -129,6 +129,11 @@ impl<'server> Tx<'server> {
         &self.session.name
     }
 
+    /// Whether the server's session is known to serve nobody else, since the transaction has begun.
+    pub fn session_is_own(&self) -> bool {
+        self.session_is_own.load(Ordering::Acquire)
+    }
+
     /// Runs SQL text without parameters in one round trip; the rows of all its statements.
     pub async fn simple(&self, sql: &str) -> Result<Vec<PgRow>, Fault> {
         Ok(self.rows(sql).await?)
@@ -153,8 +158,7 @@ impl<'server> Tx<'server> {
     /// Runs SQL text that changes rows, and from then on grants each statement `limit`; how many rows.
     pub async fn execute_then_limit(&self, sql: &str, limit: impl Into<Limit>) -> Result<u64, Fault> {
         let limit = limit.into();
-        let timeout_ms = limit.statement_timeout().as_millis();
-        let done = self.execute_simple(&format!("{sql}; SET LOCAL statement_timeout = {timeout_ms}")).await;
+        let done = self.execute_simple(&format!("{sql}; {}", limit.sql())).await;
         self.limit(limit);
         done
     }
@@ -272,7 +276,7 @@ impl<'server> Tx<'server> {
     async fn prepared(&self, statement: Statement) -> Result<(PgQueryResult, Vec<PgRow>), sqlx::Error> {
         self.begin_now().await?;
         let bytes = statement.sql.len() + statement.values.as_ref().map_or(0, values_bytes);
-        let session_is_own = self.session_is_own.load(Ordering::Acquire);
+        let session_is_own = self.session_is_own();
         self.request(async |connection| {
             let known = connection.cached_statements_size();
             let (mut done, mut rows) = (PgQueryResult::default(), Vec::new());

@@ -17,7 +17,7 @@ use crate::book::{
 use crate::postgres::fingerprint::{Rows, bucket};
 use crate::postgres::{Fault, SourceTx};
 
-/// Text of a chunk, in bytes. While one is written the next one is read, so that a worker holds two.
+/// Text of a chunk, in bytes. While one is written the next one is read, so that a worker holds more than one.
 const CHUNK_BYTES: usize = 6 << 20;
 
 /// Where a chunk ends at the latest.

@@ -51,18 +51,14 @@ impl Difference {
 impl Pair<'_, '_> {
     /// The fingerprints of source and target, computed at the same time.
     pub async fn fingerprints(&self) -> Result<(Fingerprint, Fingerprint)> {
-        self.fingerprints_after(std::future::ready(Ok(()))).await
+        self.fingerprints_after("").await
     }
 
-    /// The same, once `first` is done on the target.
-    pub async fn fingerprints_after(
-        &self,
-        first: impl Future<Output = Result<(), Fault>>,
-    ) -> Result<(Fingerprint, Fingerprint)> {
-        self.both_after(
-            first,
+    /// The same, after statements without rows on the target.
+    pub async fn fingerprints_after(&self, first: &str) -> Result<(Fingerprint, Fingerprint)> {
+        self.both(
             whole_table(self.columns, self.of_source()),
-            whole_table(self.columns, Rows::OfTarget),
+            format!("{first}{}", whole_table(self.columns, Rows::OfTarget)),
             |rows| {
                 rows.first()
                     .map_or_else(|| Err(Fault::client("no fingerprint")), |row| Fingerprint::from_row(row, 0))
@@ -129,21 +125,7 @@ impl Pair<'_, '_> {
         on_target: String,
         read: impl Fn(Vec<PgRow>) -> Result<T, Fault>,
     ) -> Result<(T, T)> {
-        self.both_after(std::future::ready(Ok(())), on_source, on_target, read).await
-    }
-
-    /// The same, once `first` is done on the target.
-    async fn both_after<T>(
-        &self,
-        first: impl Future<Output = Result<(), Fault>>,
-        on_source: String,
-        on_target: String,
-        read: impl Fn(Vec<PgRow>) -> Result<T, Fault>,
-    ) -> Result<(T, T)> {
-        let (source, target) = tokio::join!(self.source.read(&on_source), async {
-            first.await?;
-            self.target.simple(&on_target).await
-        });
+        let (source, target) = tokio::join!(self.source.read(&on_source), self.target.simple(&on_target));
         let source =
             source.and_then(&read).map_err(|fault| fault.error("could not verify the source's books"))?;
         let target =

@@ -1,5 +1,5 @@
 //! An empty book table is filled while later batches are staged: whatever comes in the way of that, nobody sees half of it,
-//! nobody waits for it, and the run ends as it would without.
+//! and the run ends as it would without.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::support::running::{Running, until_it_waits};
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::{connect, execute};
 
-const CALL: [&str; 6] = ["sync", "--yes", "--batch-size", "10", "--jobs", "1"];
+const CALL: [&str; 5] = ["sync", "--yes", "--batch-size", "10", "--jobs"];
 
 /// A book of the fourth of ten batches.
 const STOP: &str = r#"SELECT isbn13 FROM "Book" WHERE id = 105"#;
@@ -27,8 +27,12 @@ struct Held {
 }
 
 impl Held {
-    /// `more` is run on the target before.
-    async fn new(more: &str) -> Self {
+    async fn new() -> Self {
+        Self::with("", &["1"]).await
+    }
+
+    /// `before` is run on the target, and `more` ends the call.
+    async fn with(before: &str, more: &[&str]) -> Self {
         let sandbox = Sandbox::with_books(100).await;
         let migrated = sandbox.run(&["migrate", "up"]).await;
         assert_eq!(migrated.code, Some(0), "{migrated:?}");
@@ -37,13 +41,13 @@ impl Held {
             r#"CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS
                  $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END $$;
                CREATE TRIGGER stop BEFORE INSERT ON "Book" FOR EACH ROW WHEN (NEW.isbn13 = '{}')
-                 EXECUTE FUNCTION stop(); {more}"#,
+                 EXECUTE FUNCTION stop(); {before}"#,
             stop.trim()
         );
         execute(&sandbox.target_admin_url(), &trigger).await;
         let mut holder = connect(&sandbox.target_admin_url()).await;
-        sqlx::raw_sql("SELECT pg_advisory_lock(1)").execute(&mut holder).await.unwrap();
-        let run = Running::start(&sandbox, &CALL);
+        sqlx::raw_sql("SELECT pg_advisory_lock(1), pg_advisory_lock(2)").execute(&mut holder).await.unwrap();
+        let run = Running::start(&sandbox, &[&CALL, more].concat());
         until_it_waits(&sandbox);
         Self { sandbox, run, holder }
     }
@@ -64,11 +68,14 @@ impl Held {
         }
     }
 
-    /// Ends the session that is held.
-    async fn end_session(&mut self) {
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event = 'advisory'";
-        sqlx::raw_sql(end).execute(&mut self.holder).await.unwrap();
+    /// Ends the session that waits for advisory lock `lock`, as soon as one does.
+    async fn end_session(&mut self, lock: i64) {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database d ON d.oid = database
+            WHERE datname = current_database() AND locktype = 'advisory' AND objid = $1::bigint::oid AND NOT granted";
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while sqlx::query(end).bind(lock).execute(&mut self.holder).await.unwrap().rows_affected() == 0 {
+            assert!(Instant::now() < deadline, "no session waits for lock {lock}");
+        }
     }
 
     /// Lets the run go on, to its end; that, and the sandbox.
@@ -88,7 +95,7 @@ fn is_as_the_source(sandbox: &Sandbox) {
 
 #[tokio::test]
 async fn batches_are_inserted_before_all_are_staged_and_nobody_sees_them() {
-    let held = Held::new("").await;
+    let held = Held::new().await;
     held.until_staged(STAGED_MEANWHILE);
     assert_eq!(held.books(), "0");
     assert_eq!(
@@ -107,7 +114,7 @@ async fn batches_are_inserted_before_all_are_staged_and_nobody_sees_them() {
 /// The table is not locked, and the book is one that production lacks: what was filled is of no use.
 #[tokio::test]
 async fn a_book_that_the_application_writes_meanwhile_waits_for_nothing_and_is_not_overlooked() {
-    let held = Held::new("").await;
+    let held = Held::new().await;
     let book = r#"SET lock_timeout = '300ms';
         INSERT INTO "Book" ("ownerId", isbn10, isbn13, title, "titleLong", language, synopsis, image, "pageCount", binding,
                             "datePublished", "imageOriginal", publisher, "updatedAt")
@@ -120,10 +127,59 @@ async fn a_book_that_the_application_writes_meanwhile_waits_for_nothing_and_is_n
     is_as_the_source(&sandbox);
 }
 
+/// The fill has inserted the same book: neither may wait for the other.
+#[tokio::test]
+async fn an_application_that_waits_for_a_book_gets_it() {
+    let mut held = Held::new().await;
+    let filled = dump(&held.sandbox.source_admin_url(), r#"SELECT isbn13 FROM "Book" WHERE id = 3"#);
+    let target = held.sandbox.target_admin_url();
+    let book = format!(
+        r#"INSERT INTO "Book" ("ownerId", isbn10, isbn13, title, "titleLong", language, synopsis, image, "pageCount", binding,
+                               "datePublished", "imageOriginal", publisher, "updatedAt")
+           SELECT id, 'own', '{}', '', '', '', '', '', 1, '', '', '', '', now() FROM "User" LIMIT 1"#,
+        String::from_utf8(filled).unwrap().trim()
+    );
+    let writing = tokio::spawn(async move {
+        let mut application = connect(&target).await;
+        let book = sqlx::query(sqlx::AssertSqlSafe(book)).execute(&mut application).await;
+        book.map(|done| done.rows_affected())
+    });
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                 AND application_name NOT LIKE 'dewey-sync%' AND wait_event = 'transactionid'";
+    while held.one(waits) == "0" {
+        assert!(Instant::now() < deadline, "nobody waits");
+        tokio::task::yield_now().await;
+    }
+    sqlx::raw_sql("SELECT pg_advisory_unlock(1)").execute(&mut held.holder).await.unwrap();
+    let written = tokio::time::timeout(Duration::from_mins(1), writing).await.expect("it hangs").unwrap();
+    assert_eq!(written.unwrap(), 1, "as if nobody filled");
+    let (code, end, sandbox) = held.go_on().await;
+    assert_eq!((code, &end["outcome"]), (Some(0), &json!("verified")), "{end}");
+    assert_eq!((&end["counts"]["inserted"], &end["counts"]["updated"]), (&json!(99), &json!(1)), "{end}");
+    is_as_the_source(&sandbox);
+}
+
+/// One batch is lost for good while the next one waits for its turn.
+#[tokio::test]
+async fn a_batch_that_waits_does_not_begin_after_the_run_has_failed() {
+    // A book of the seventh batch.
+    let stop = "CREATE FUNCTION stop_stage() RETURNS trigger LANGUAGE plpgsql AS
+                  $$ BEGIN PERFORM pg_advisory_xact_lock_shared(2); RETURN NEW; END $$;
+                CREATE TRIGGER stop BEFORE INSERT ON dewey_sync.stage FOR EACH ROW WHEN (NEW.source_id = 210)
+                  EXECUTE FUNCTION stop_stage();";
+    let mut held = Held::with(stop, &["2", "--max-retries", "0"]).await;
+    held.until_staged("6");
+    held.end_session(2).await;
+    let (code, end, _) = held.go_on().await;
+    assert_eq!((code, &end["outcome"]), (Some(6), &json!("unreachable")), "{end}");
+    assert_eq!(end["batches"], json!({ "total": 10, "done": 6, "failed": 1 }), "{end}");
+}
+
 #[tokio::test]
 async fn a_session_that_is_lost_while_it_fills_is_done_without() {
-    let mut held = Held::new("").await;
-    held.end_session().await;
+    let mut held = Held::new().await;
+    held.end_session(1).await;
     let (code, end, sandbox) = held.go_on().await;
     assert_eq!((code, &end["outcome"], &end["retries"]), (Some(0), &json!("verified"), &json!(0)), "{end}");
     is_as_the_source(&sandbox);
@@ -132,7 +188,7 @@ async fn a_session_that_is_lost_while_it_fills_is_done_without() {
 
 #[tokio::test]
 async fn a_run_that_is_killed_while_it_fills_leaves_no_book_and_is_resumed() {
-    let mut held = Held::new("").await;
+    let mut held = Held::new().await;
     held.until_staged(STAGED_MEANWHILE);
     held.run.signal("KILL");
     assert_eq!(held.run.end().await.0, None);
@@ -148,7 +204,7 @@ async fn a_run_that_is_killed_while_it_fills_leaves_no_book_and_is_resumed() {
 
 #[tokio::test]
 async fn a_signal_does_not_wait_for_what_fills() {
-    let mut held = Held::new("").await;
+    let mut held = Held::new().await;
     held.until_staged(STAGED_MEANWHILE);
     held.run.signal("INT");
     let (code, end, said) = tokio::time::timeout(Duration::from_secs(20), held.run.end()).await.unwrap();
@@ -168,7 +224,7 @@ async fn a_batch_that_fails_for_good_lets_the_others_be_staged() {
     let migrated = sandbox.run(&["migrate", "up"]).await;
     assert_eq!(migrated.code, Some(0), "{migrated:?}");
     execute(&sandbox.target_admin_url(), fails).await;
-    let mut run = Running::start(&sandbox, &CALL);
+    let mut run = Running::start(&sandbox, &[&CALL, &["1"][..]].concat());
     let (code, end, said) = tokio::time::timeout(Duration::from_mins(1), run.end()).await.expect("it hangs");
     assert_eq!((code, &end["outcome"]), (Some(5), &json!("not_completed")), "{said}");
     assert_eq!(end["batches"], json!({ "total": 10, "done": 9, "failed": 1 }), "{end}");
@@ -178,7 +234,7 @@ async fn a_batch_that_fails_for_good_lets_the_others_be_staged() {
 /// The run stands still while another one takes its place.
 #[tokio::test]
 async fn another_run_does_not_wait_for_what_fills() {
-    let mut held = Held::new("").await;
+    let mut held = Held::new().await;
     held.run.signal("STOP");
     let lock = "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
                 WHERE datname = current_database() AND locktype = 'advisory' AND granted

@@ -1,8 +1,9 @@
 //! Begins to fill an empty book table while later batches are still on their way to the stage: the inserts are most of the
 //! work, and one session does them.
 //!
-//! Nobody waits for it: whatever comes in its way, it is given up and the table is filled when everything is staged. It
-//! takes no lock on the books and no claim before that, because batches and whoever takes over need both.
+//! The run does not depend on it: whatever comes in its way, it is given up and the table is filled when everything is
+//! staged. It locks no table and claims nothing before that, because writers need the one, batches and whoever takes over
+//! the other; but a book with one of its keys waits, and so does a change of the table.
 
 use std::collections::BTreeSet;
 
@@ -51,10 +52,15 @@ struct Staged {
 }
 
 impl Leading {
+    /// Whether a plan of so many batches is worth it: with few, all are staged before one is filled.
+    pub(in crate::sync) fn is_worth_it(batches: usize, jobs: usize) -> bool {
+        batches > margin(jobs)
+    }
+
     /// Nothing is staged yet.
     pub(in crate::sync) fn new(jobs: usize) -> (Self, Following) {
         let ((staged, seen), (filled, known)) = (watch::channel(Staged::default()), watch::channel(0));
-        (Self { staged, filled: known, margin: 2 * jobs }, Following { staged: seen, filled })
+        (Self { staged, filled: known, margin: margin(jobs) }, Following { staged: seen, filled })
     }
 
     /// For batches that nobody follows.
@@ -85,6 +91,10 @@ impl Leading {
     }
 }
 
+const fn margin(jobs: usize) -> usize {
+    2 * jobs
+}
+
 /// Inserts batch by batch as they are `staged`, until no more are. `None` where that could not begin or did not work out.
 pub(in crate::sync) async fn fill_ahead<'a>(
     job: &Job<'a>,
@@ -101,13 +111,6 @@ pub(in crate::sync) async fn fill_ahead<'a>(
     })
 }
 
-/// Rolls it back, if there is one.
-pub(in crate::sync) async fn give_up(ahead: Option<Ahead<'_>>) {
-    if let Some(Ahead { tx, .. }) = ahead {
-        tx.rollback().await;
-    }
-}
-
 async fn insert_ahead<'a>(
     job: &Job<'a>,
     plan: &Plan,
@@ -117,9 +120,11 @@ async fn insert_ahead<'a>(
     // The last range is open, and left to the end of the fill.
     for range in &plan.ranges {
         let is_known = |staged: &Staged| staged.is_incomplete || staged.leading >= range.batch;
-        let is_incomplete = staged.wait_for(is_known).await.map(|staged| staged.is_incomplete);
-        let (Some(through), Ok(false), Ok(_)) = (range.through, is_incomplete, staged.has_changed()) else {
-            // All are staged, and the rest is inserted at once; or they never will be.
+        if staged.wait_for(is_known).await.is_ok_and(|staged| staged.is_incomplete) {
+            return Ok(None);
+        }
+        let (Some(through), Ok(_)) = (range.through, staged.has_changed()) else {
+            // All are staged, and the rest is inserted at once.
             break;
         };
         let tx = match filled.take() {
@@ -137,12 +142,12 @@ async fn insert_ahead<'a>(
     Ok(filled)
 }
 
-/// `None` where the table is not empty any more.
+/// `None` where the table is not empty any more, or a pooler might lack the session for a batch.
 async fn begin<'a>(job: &Job<'a>) -> Result<Option<Tx<'a>>, Fault> {
     let first =
         format!("{}; SELECT EXISTS (SELECT FROM {TABLE}) AS had_books", owners::hold_sql(&job.remap.owners));
     let (tx, rows) = job.sides.target.write(job.tuning.whole_table(), &first).await?;
-    if rows.iter().any(|row| row.try_get("had_books").unwrap_or(false)) {
+    if !tx.session_is_own() || rows.iter().any(|row| row.try_get("had_books").unwrap_or(false)) {
         tx.rollback().await;
         return Ok(None);
     }

@@ -157,7 +157,7 @@ async fn go_on<'a>(
     ahead: Option<Ahead<'a>>,
 ) -> Option<(Tx<'a>, Vec<PgRow>, Option<i32>)> {
     let Ahead { tx, through } = ahead?;
-    match tx.simple(&begin_sql(job, None, keys)).await {
+    match tx.simple(&begin_sql(job, None, keys, Writers::AreLeftAlone)).await {
         Ok(rows) => Some((tx, rows, Some(through))),
         Err(fault) => {
             tracing::debug!(%fault, "what was filled ahead was of no use");
@@ -175,7 +175,7 @@ async fn begin<'a>(
 ) -> Result<(Tx<'a>, Vec<PgRow>), Fault> {
     let (target, limit) = (&job.sides.target, job.tuning.whole_table());
     foreign_keys::asked_for(target, limit, keys, async |keys| {
-        let (tx, rows) = target.write(limit, &begin_sql(job, staged, keys)).await?;
+        let (tx, rows) = target.write(limit, &begin_sql(job, staged, keys, Writers::AreWaitedFor)).await?;
         if claim_whole(&rows) == Claim::Ours {
             let now = foreign_keys::found(&rows)?;
             if !foreign_keys::are_same(keys, &now) {
@@ -188,8 +188,17 @@ async fn begin<'a>(
     .await
 }
 
+/// What an open transaction of somebody else that has written books is to the lock on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writers {
+    /// It ends before.
+    AreWaitedFor,
+    /// It may wait for a book that this transaction has inserted; then neither would end.
+    AreLeftAlone,
+}
+
 /// What needs no lock comes before it.
-fn begin_sql(job: &Job<'_>, staged: Option<i64>, keys: &[ForeignKey]) -> String {
+fn begin_sql(job: &Job<'_>, staged: Option<i64>, keys: &[ForeignKey], writers: Writers) -> String {
     let Job { tenure, remap, .. } = job;
     let reach = Reach::of(keys);
     let tables = reach.as_ref().map(Reach::tables).unwrap_or_default();
@@ -208,7 +217,7 @@ fn begin_sql(job: &Job<'_>, staged: Option<i64>, keys: &[ForeignKey]) -> String 
     format!(
         "{claim}; {owner}; {EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}';
 {count}
-{lock};
+{lock}{or_fail};
 SELECT set_config('dewey_sync.locked', clock_timestamp()::text, true);
 SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, pg_get_serial_sequence({table}, '{id}') AS sequence;
 {foreign_keys};
@@ -217,6 +226,7 @@ SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, pg_get_serial_sequence({table}
         owner = owners::hold_sql(&remap.owners),
         work_mem = changes::WORK_MEM,
         lock = lock_sql(&tables),
+        or_fail = if writers == Writers::AreLeftAlone { " NOWAIT" } else { "" },
         table = literal(TABLE),
         id = Column::Id.as_str(),
         foreign_keys = foreign_keys::query(),

@@ -28,7 +28,7 @@ use crate::ledger::stage::EMPTY_IF_FREE;
 use crate::postgres::{Fault, Fingerprint, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::retry;
-pub(super) use ahead::{Ahead, Leading, fill_ahead, give_up};
+pub(super) use ahead::{Ahead, Leading, fill_ahead};
 pub(super) use fill::{Filled, discard, fill_early};
 pub(super) use write::PLACEHOLDER;
 

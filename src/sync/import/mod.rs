@@ -5,6 +5,7 @@ mod insert;
 
 pub use insert::Text;
 
+use std::convert::Infallible;
 use std::pin::Pin;
 
 use futures_util::stream::{LocalBoxStream, Peekable};
@@ -142,7 +143,7 @@ impl Transfer<'_> {
                     Chunk::Binary(rows) => copy::copy(self, target, rows).await,
                 }
             };
-            match tokio::join!(writing, Pin::new(&mut exported).peek()).0 {
+            match while_reading(&mut exported, writing).await {
                 Ok(Copied { exported, inserted }) => {
                     copied.exported += exported;
                     copied.inserted += inserted;
@@ -155,6 +156,20 @@ impl Transfer<'_> {
                 }
             }
         }
+    }
+}
+
+/// What `work` brings, while the first chunk of `next` is read. Work that has failed does not wait for the source; and it is
+/// looked after first, because it may read from the same source, which gives one after the other what was asked first.
+pub(super) async fn while_reading<T>(next: &mut Exported<'_>, work: impl Future<Output = T>) -> T {
+    let reading = async {
+        Pin::new(next).peek().await;
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        biased;
+        done = work => done,
+        never = reading => match never {},
     }
 }
 

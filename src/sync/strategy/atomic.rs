@@ -1,8 +1,6 @@
 //! `atomic`, the old *Original*: one transaction on the target and one snapshot on the source span the run. Either
 //! everything is there and verified, or nothing has changed.
 
-use std::pin::Pin;
-
 use sqlx::Row;
 
 use super::{Job, OTHER_WRITER, SNAPSHOT_TIME, Verified, explain_duplicates};
@@ -17,7 +15,7 @@ use crate::retry::Attempt;
 use crate::sync::apply::analyze_sql;
 use crate::sync::commit::{Attempted, Failed, Sent, commit};
 use crate::sync::export::Books;
-use crate::sync::import::{delete_all, is_duplicate_key, read_to_end};
+use crate::sync::import::{delete_all, is_duplicate_key, read_to_end, while_reading};
 use crate::sync::plan::{Plan, Range};
 use crate::sync::verify::Pair;
 use crate::sync::{SYNC, UNCHANGED, owners};
@@ -88,6 +86,7 @@ async fn write<'a>(
 
     progress.event(&Event::Phase { phase: Phase::Verifying });
     source.limit(whole_table);
+    target.limit(whole_table);
     let pair = Pair { source: &source, target: &target, columns: &remap.columns, owners: &remap.owners };
     let fingerprint = equal(pair, whole_table).await?;
     source.finish().await.map_err(|fault| fault.error("could not end the source's snapshot"))?;
@@ -108,19 +107,20 @@ async fn copy_all(
     let transfer = job.transfer(Destination::Book);
     let export = |range: &Range| transfer.export(source, Books::Range(range), range.books, attempt.shrinks);
     let batches = plan.ranges.len();
-    let mut next = plan.ranges.first().map(export);
-    for (range, after) in plan.ranges.iter().zip(plan.ranges.iter().skip(1).map(Some).chain([None])) {
-        let Some(exported) = std::mem::replace(&mut next, after.map(export)) else { break };
-        let reading = async {
-            if let Some(next) = &mut next {
-                Pin::new(next).peek().await;
-            }
+    let mut exports = plan.ranges.iter().map(|range| (range, export(range)));
+    let mut next = exports.next();
+    while let Some((range, exported)) = next.take() {
+        next = exports.next();
+        let importing = transfer.import(target, exported);
+        let copied = match &mut next {
+            Some((_, next)) => while_reading(next, importing).await,
+            None => importing.await,
         };
-        match tokio::join!(transfer.import(target, exported), reading).0 {
+        match copied {
             Ok(copied) => job.announce(range, batches, copied, Destination::Book),
             Err(error) => {
                 // Until then the source cannot be asked which books have the key.
-                if let Some(next) = next.filter(|_| is_duplicate_key(&error)) {
+                if let Some((_, next)) = next.filter(|_| is_duplicate_key(&error)) {
                     read_to_end(next).await;
                 }
                 let batch = format!("batch {} of {batches}: {}", range.batch, error.doing);
@@ -137,8 +137,7 @@ async fn copy_all(
 /// # Errors
 /// [`Kind::Differs`](crate::error::Kind::Differs) with the counts when they are not equal.
 async fn equal(pair: Pair<'_, '_>, limit: Limit) -> Result<Fingerprint> {
-    let analyzing = async { pair.target.execute_then_limit(&analyze_sql(), limit).await.map(drop) };
-    let (source, target) = pair.fingerprints_after(analyzing).await?;
+    let (source, target) = pair.fingerprints_after(&format!("{}; {}; ", limit.sql(), analyze_sql())).await?;
     if source == target {
         return Ok(source);
     }

@@ -40,13 +40,13 @@ pub(super) async fn copy_all(
     for range in &done {
         leading.copied(range);
     }
-    let stop = job.cancel.child_token();
+    let stop = &job.cancel.child_token();
     let ranges = stream::iter(&left).take_until(stop.cancelled());
     let copied = ranges.map(|range| async move {
         let copying = async {
             leading.wait_for_turn(range).await;
-            // Then nobody fills any more, and whoever waited has not begun.
-            if job.cancel.is_cancelled() {
+            // Then nobody fills any more, and who waited has not begun.
+            if stop.is_cancelled() {
                 return Err(interrupted(SYNC));
             }
             copy_one(job, range, batches, destination).await

@@ -44,8 +44,8 @@ pub(in crate::sync) struct Staged<'a> {
 }
 
 /// Compares, and stages again what differs; counts what the stage would change. An empty book table is filled on the way.
-/// `ahead` has begun with that. `keys` are the target's foreign keys, as far as that is known. `failed` is how an earlier verification came to nothing
-/// after all.
+/// `ahead` has begun with that. `keys` are the target's foreign keys, as far as that is known. `failed` is how an earlier
+/// verification came to nothing after all.
 ///
 /// # Errors
 /// [`Kind::Differs`] when what was staged again is not what the source has; [`Kind::NotCompleted`] when books of the stage

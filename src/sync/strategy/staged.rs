@@ -13,7 +13,7 @@ use crate::ledger::stage::IS_LEFT;
 use crate::postgres::Fault;
 use crate::progress::{Event, Progress};
 use crate::retry::retry;
-use crate::sync::apply::{self, Agreed, Ahead, Leading, Outcome, fill_ahead, give_up};
+use crate::sync::apply::{self, Agreed, Ahead, Leading, Outcome, fill_ahead};
 use crate::sync::changes::Changes;
 use crate::sync::consent::Consent;
 use crate::sync::plan::Plan;
@@ -81,23 +81,18 @@ async fn stage_and_apply(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Ver
 
 /// Stages every batch. Where the book table is empty and batches wait for one another, it is filled meanwhile.
 async fn stage<'a>(job: &Job<'a>, plan: &Plan, consent: &Consent<'_, '_>) -> Result<Option<Ahead<'a>>> {
+    let jobs = job.tuning.jobs;
     // A pooler may have no session left for it.
-    let is_ahead = consent.is_to_a_first_fill()
-        && plan.ranges.len() > job.tuning.jobs
-        && !job.sides.target.server().is_reduced();
-    let (copied, ahead) = if is_ahead {
-        let (leading, following) = Leading::new(job.tuning.jobs);
+    let may_be_filled = consent.is_to_a_first_fill() && !job.sides.target.server().is_reduced();
+    let (failed, ahead) = if may_be_filled && Leading::is_worth_it(plan.ranges.len(), jobs) {
+        let (leading, following) = Leading::new(jobs);
         let copying = copy_all(job, plan, Destination::Stage, leading);
         tokio::join!(copying, Box::pin(fill_ahead(job, plan, following)))
     } else {
         (copy_all(job, plan, Destination::Stage, Leading::alone()).await, None)
     };
-    let failed = match copied {
-        Ok(failed) if failed.is_empty() => return Ok(ahead),
-        failed => failed,
-    };
-    give_up(ahead).await;
-    Err(not_completed(job, failed?, plan))
+    let failed = failed?;
+    if failed.is_empty() { Ok(ahead) } else { Err(not_completed(job, failed, plan)) }
 }
 
 const UNTOUCHED: &str = "this run changed no book";
