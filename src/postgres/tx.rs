@@ -276,11 +276,10 @@ impl<'server> Tx<'server> {
     async fn prepared(&self, statement: Statement) -> Result<(PgQueryResult, Vec<PgRow>), sqlx::Error> {
         self.begin_now().await?;
         let bytes = statement.sql.len() + statement.values.as_ref().map_or(0, values_bytes);
-        let session_is_own = self.session_is_own();
         self.request(async |connection| {
             let known = connection.cached_statements_size();
             let (mut done, mut rows) = (PgQueryResult::default(), Vec::new());
-            let mut answer = connection.fetch_many(query(statement, session_is_own));
+            let mut answer = connection.fetch_many(query(statement, self.session_is_own()));
             while let Some(part) = answer.try_next().await? {
                 match part {
                     Either::Left(changed) => done.extend([changed]),
@@ -288,7 +287,7 @@ impl<'server> Tx<'server> {
                 }
             }
             drop(answer);
-            let was_known = session_is_own && connection.cached_statements_size() == known;
+            let was_known = self.session_is_own() && connection.cached_statements_size() == known;
             let counter = self.server.counter();
             counter.sent(if was_known { 1 } else { PREPARED_ROUND_TRIPS }, bytes);
             counter.received(rows.iter().map(row_bytes).sum());

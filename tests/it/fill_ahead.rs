@@ -89,6 +89,14 @@ impl Held {
     }
 }
 
+fn book_of_the_application(isbn13: &str) -> String {
+    format!(
+        r#"INSERT INTO "Book" ("ownerId", isbn10, isbn13, title, "titleLong", language, synopsis, image, "pageCount", binding,
+                               "datePublished", "imageOriginal", publisher, "updatedAt")
+           SELECT id, 'own', '{isbn13}', '', '', '', '', '', 1, '', '', '', '', now() FROM "User" LIMIT 1"#
+    )
+}
+
 fn is_as_the_source(sandbox: &Sandbox) {
     assert!(dump(&sandbox.target_url(), BOOKS) == dump(&sandbox.source_url(), BOOKS));
 }
@@ -115,11 +123,8 @@ async fn batches_are_inserted_before_all_are_staged_and_nobody_sees_them() {
 #[tokio::test]
 async fn a_book_that_the_application_writes_meanwhile_waits_for_nothing_and_is_not_overlooked() {
     let held = Held::new().await;
-    let book = r#"SET lock_timeout = '300ms';
-        INSERT INTO "Book" ("ownerId", isbn10, isbn13, title, "titleLong", language, synopsis, image, "pageCount", binding,
-                            "datePublished", "imageOriginal", publisher, "updatedAt")
-        SELECT id, 'own', '9790000000001', '', '', '', '', '', 1, '', '', '', '', now() FROM "User" LIMIT 1"#;
-    execute(&held.sandbox.target_admin_url(), book).await;
+    let book = format!("SET lock_timeout = '300ms'; {}", book_of_the_application("9790000000001"));
+    execute(&held.sandbox.target_admin_url(), &book).await;
     assert_eq!(held.books(), "1");
     let (code, end, sandbox) = held.go_on().await;
     assert_eq!((code, &end["outcome"]), (Some(0), &json!("verified")), "{end}");
@@ -133,12 +138,7 @@ async fn an_application_that_waits_for_a_book_gets_it() {
     let mut held = Held::new().await;
     let filled = dump(&held.sandbox.source_admin_url(), r#"SELECT isbn13 FROM "Book" WHERE id = 3"#);
     let target = held.sandbox.target_admin_url();
-    let book = format!(
-        r#"INSERT INTO "Book" ("ownerId", isbn10, isbn13, title, "titleLong", language, synopsis, image, "pageCount", binding,
-                               "datePublished", "imageOriginal", publisher, "updatedAt")
-           SELECT id, 'own', '{}', '', '', '', '', '', 1, '', '', '', '', now() FROM "User" LIMIT 1"#,
-        String::from_utf8(filled).unwrap().trim()
-    );
+    let book = book_of_the_application(String::from_utf8(filled).unwrap().trim());
     let writing = tokio::spawn(async move {
         let mut application = connect(&target).await;
         let book = sqlx::query(sqlx::AssertSqlSafe(book)).execute(&mut application).await;
