@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
+use crate::retries::{BATCHES, check_verified, retries, sandbox_with_ledger, sync, writing};
 use crate::support::inspect::{BOOKS, dump, no_session_left};
+use crate::support::proxy::Proxy;
 use crate::support::running::{Running, until_it_waits};
 use crate::support::sandbox::Sandbox;
-use crate::support::servers::{connect, execute};
+use crate::support::servers::{SERVERS, connect, execute};
 
 const CALL: [&str; 5] = ["sync", "--yes", "--batch-size", "10", "--jobs"];
 
@@ -33,9 +35,7 @@ impl Held {
 
     /// `before` is run on the target, and `more` ends the call.
     async fn with(before: &str, more: &[&str]) -> Self {
-        let sandbox = Sandbox::with_books(100).await;
-        let migrated = sandbox.run(&["migrate", "up"]).await;
-        assert_eq!(migrated.code, Some(0), "{migrated:?}");
+        let sandbox = sandbox_with_ledger(100).await;
         let stop = String::from_utf8(dump(&sandbox.source_admin_url(), STOP)).unwrap();
         let trigger = format!(
             r#"CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS
@@ -220,9 +220,7 @@ async fn a_batch_that_fails_for_good_lets_the_others_be_staged() {
                     $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '22000'; END $$;
                   CREATE TRIGGER fail BEFORE INSERT ON dewey_sync.stage FOR EACH ROW WHEN (NEW.source_id = 57)
                     EXECUTE FUNCTION fail();";
-    let sandbox = Sandbox::with_books(100).await;
-    let migrated = sandbox.run(&["migrate", "up"]).await;
-    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    let sandbox = sandbox_with_ledger(100).await;
     execute(&sandbox.target_admin_url(), fails).await;
     let mut run = Running::start(&sandbox, &[&CALL, &["1"][..]].concat());
     let (code, end, said) = tokio::time::timeout(Duration::from_mins(1), run.end()).await.expect("it hangs");
@@ -248,4 +246,33 @@ async fn another_run_does_not_wait_for_what_fills() {
     let (code, end, sandbox) = held.go_on().await;
     assert_eq!((code, &end["outcome"]), (Some(7), &json!("busy")), "{end}");
     is_as_the_source(&sandbox);
+}
+
+/// One connection to the target is cut somewhere, or a COMMIT is not answered.
+#[tokio::test]
+async fn whatever_the_network_loses_each_book_is_there_once() {
+    const PARTS: u64 = 12;
+    let sandbox = sandbox_with_ledger(120).await;
+    let proxy = Proxy::start(SERVERS.target.port()).await;
+    sandbox.set_urls(&sandbox.source_url(), &proxy.through(&sandbox.target_url()));
+    let (from, to) = writing(&sandbox, &proxy, "staged").await;
+    let empty = r#"DELETE FROM "Book""#;
+    for part in 0..PARTS {
+        execute(&sandbox.target_admin_url(), empty).await;
+        let cut = proxy.messages() + from + (to - from) * part / PARTS;
+        proxy.cut_at(cut);
+        let run = sync(&sandbox, "staged", &BATCHES).await;
+        check_verified(&sandbox, &run).await;
+        assert!(proxy.messages() > cut, "part {part} was not cut");
+    }
+    // Those of six batches, then that of the books.
+    for commit in [1, 6, 7] {
+        execute(&sandbox.target_admin_url(), empty).await;
+        proxy.lose_answer_to_commit(proxy.commits() + commit);
+        let run = sync(&sandbox, "staged", &BATCHES).await;
+        check_verified(&sandbox, &run).await;
+        let classes: Vec<Value> = retries(&run).iter().map(|retry| retry["class"].clone()).collect();
+        assert_eq!(classes, ["ambiguous"], "COMMIT {commit}: {run:?}");
+        assert_eq!(run.json_end()["counts"]["inserted"], 120, "{run:?}");
+    }
 }

@@ -22,19 +22,19 @@ const INSERTING: [(&str, &str); 4] =
     [("staged", STAGE), ("staged", BOOK), ("atomic", BOOK), ("batched", BOOK)];
 
 /// A sync of books that all have other titles, whose retries come soon.
-async fn sync(sandbox: &Sandbox, strategy: &str, more: &[&str]) -> Run {
+pub(crate) async fn sync(sandbox: &Sandbox, strategy: &str, more: &[&str]) -> Run {
     execute(&sandbox.target_admin_url(), r#"UPDATE "Book" SET title = title || '!'"#).await;
     let arguments = ["sync", "--yes", "--output", "json", "--retry-delay", "20ms", "--strategy", strategy];
     sandbox.run(&[&arguments, more].concat()).await
 }
 
-fn retries(run: &Run) -> Vec<Value> {
+pub(crate) fn retries(run: &Run) -> Vec<Value> {
     let events = run.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     events.filter(|event| event["event"] == "retry").collect()
 }
 
 /// The target holds each book of the source once, and its ledger says so.
-async fn check_verified(sandbox: &Sandbox, run: &Run) {
+pub(crate) async fn check_verified(sandbox: &Sandbox, run: &Run) {
     assert_eq!((run.code, run.json_end()["outcome"].as_str()), (Some(0), Some("verified")), "{run:?}");
     assert!(dump(&sandbox.source_url(), BOOKS) == dump(&sandbox.target_url(), BOOKS), "{run:?}");
     let states = "SELECT state FROM dewey_sync.run ORDER BY run_id DESC LIMIT 1";
@@ -43,7 +43,7 @@ async fn check_verified(sandbox: &Sandbox, run: &Run) {
 }
 
 /// A target that has a ledger and no books.
-async fn sandbox_with_ledger(books: u32) -> Sandbox {
+pub(crate) async fn sandbox_with_ledger(books: u32) -> Sandbox {
     let sandbox = Sandbox::with_books(books).await;
     let run = sandbox.run(&["migrate", "up"]).await;
     assert_eq!(run.code, Some(0), "{run:?}");
@@ -188,10 +188,10 @@ async fn through_proxy() -> (Sandbox, Proxy) {
     (sandbox, proxy)
 }
 
-const BATCHES: [&str; 2] = ["--batch-size", "20"];
+pub(crate) const BATCHES: [&str; 2] = ["--batch-size", "20"];
 
 /// Where a run writes, in messages from its start: after the ledger has its row, before COMMIT of the last batch.
-async fn writing(sandbox: &Sandbox, proxy: &Proxy, strategy: &str) -> (u64, u64) {
+pub(crate) async fn writing(sandbox: &Sandbox, proxy: &Proxy, strategy: &str) -> (u64, u64) {
     let before = proxy.messages();
     let looked = sandbox.run(&["sync", "--dry-run"]).await;
     assert_eq!(looked.code, Some(0), "{looked:?}");
