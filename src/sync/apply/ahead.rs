@@ -28,7 +28,7 @@ pub(in crate::sync) struct Ahead<'a> {
 
 /// Tells whoever fills ahead which batches are staged, until it is dropped, and lets batches wait for that.
 pub(in crate::sync) struct Leading {
-    staged: watch::Sender<Staged>,
+    staged: watch::Sender<StagedBatches>,
     filled: watch::Receiver<usize>,
     /// How many batches may be staged and not filled.
     margin: usize,
@@ -36,13 +36,13 @@ pub(in crate::sync) struct Leading {
 
 /// The other end of [`Leading`].
 pub(in crate::sync) struct Following {
-    staged: watch::Receiver<Staged>,
+    staged: watch::Receiver<StagedBatches>,
     filled: watch::Sender<usize>,
 }
 
 /// Numbers of batches.
 #[derive(Debug, Default)]
-struct Staged {
+struct StagedBatches {
     /// So many of the first ones are staged.
     leading: usize,
     /// These are, too, but not those between.
@@ -59,7 +59,7 @@ impl Leading {
 
     /// Nothing is staged yet.
     pub(in crate::sync) fn new(jobs: usize) -> (Self, Following) {
-        let ((staged, seen), (filled, known)) = (watch::channel(Staged::default()), watch::channel(0));
+        let ((staged, seen), (filled, known)) = (watch::channel(StagedBatches::default()), watch::channel(0));
         (Self { staged, filled: known, margin: margin(jobs) }, Following { staged: seen, filled })
     }
 
@@ -70,7 +70,7 @@ impl Leading {
 
     /// A batch is committed.
     pub(in crate::sync) fn copied(&self, range: &Range) {
-        self.staged.send_modify(|Staged { leading, beyond, .. }| {
+        self.staged.send_modify(|StagedBatches { leading, beyond, .. }| {
             beyond.insert(range.batch);
             while beyond.remove(&(*leading + 1)) {
                 *leading += 1;
@@ -119,7 +119,7 @@ async fn insert_ahead<'a>(
     let mut filled: Option<Ahead<'a>> = None;
     // The last range is open, and left to the end of the fill.
     for range in &plan.ranges {
-        let is_known = |staged: &Staged| staged.is_incomplete || staged.leading >= range.batch;
+        let is_known = |staged: &StagedBatches| staged.is_incomplete || staged.leading >= range.batch;
         if staged.wait_for(is_known).await.is_ok_and(|staged| staged.is_incomplete) {
             return Ok(None);
         }

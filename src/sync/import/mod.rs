@@ -159,8 +159,8 @@ impl Transfer<'_> {
     }
 }
 
-/// What `work` brings, while the first chunk of `next` is read. Work that has failed does not wait for the source; and it is
-/// looked after first, because it may read from the same source, which gives one after the other what was asked first.
+/// What `work` brings, while the first chunk of `next` is read. Work that has failed does not wait for the source. Where both
+/// read from one connection, `work` has to have it already.
 pub(super) async fn while_reading<T>(next: &mut Exported<'_>, work: impl Future<Output = T>) -> T {
     let reading = async {
         Pin::new(next).peek().await;

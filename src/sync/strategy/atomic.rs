@@ -1,6 +1,8 @@
 //! `atomic`, the old *Original*: one transaction on the target and one snapshot on the source span the run. Either
 //! everything is there and verified, or nothing has changed.
 
+use std::pin::Pin;
+
 use sqlx::Row;
 
 use super::{Job, OTHER_WRITER, SNAPSHOT_TIME, Verified, explain_duplicates};
@@ -109,7 +111,9 @@ async fn copy_all(
     let batches = plan.ranges.len();
     let mut exports = plan.ranges.iter().map(|range| (range, export(range)));
     let mut next = exports.next();
-    while let Some((range, exported)) = next.take() {
+    while let Some((range, mut exported)) = next.take() {
+        // It has the source's connection before the next one asks for it.
+        Pin::new(&mut exported).peek().await;
         next = exports.next();
         let importing = transfer.import(target, exported);
         let copied = match &mut next {
