@@ -109,9 +109,10 @@ const WATCHED: &str = "(c.relkind = 'r' AND c.relpersistence <> 't' AND c.relnam
 pub(super) fn first_reading() -> String {
     format!(
         "set_config('{BEFORE}', (SELECT json_build_object(
-   'files', coalesce(json_object_agg(oid, relfilenode), '{{}}'),
+   'files', coalesce(json_object_agg(oid, json_build_array(relfilenode, name)), '{{}}'),
    'counts', coalesce(json_object_agg(oid, json_build_array(deleted, updated, inserted)) FILTER (WHERE deleted + updated + inserted > 0), '{{}}'))::text
-  FROM (SELECT c.oid, relfilenode, {COUNTS} FROM pg_class c WHERE {WATCHED}) first), true)"
+  FROM (SELECT c.oid, relfilenode, format('%I.%I', nspname, relname) AS name, {COUNTS}
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE {WATCHED}) first), true)"
     )
 }
 
@@ -123,21 +124,20 @@ pub fn measured() -> String {
     format!(
         "(WITH first AS (SELECT current_setting('{BEFORE}')::json AS reading),
  counts AS (SELECT key::oid AS oid, value AS count FROM first, json_each(reading -> 'counts')),
- files AS (SELECT key::oid AS oid, value::oid AS file FROM first, json_each_text(reading -> 'files')),
+ files AS (SELECT key::oid AS oid, (value ->> 0)::oid AS file, value ->> 1 AS name FROM first, json_each(reading -> 'files')),
  now AS (SELECT coalesce(pg_partition_root(c.oid), c.oid) AS root, deleted - coalesce((count ->> 0)::bigint, 0) AS deleted,
    updated - coalesce((count ->> 1)::bigint, 0) AS updated, inserted - coalesce((count ->> 2)::bigint, 0) AS inserted
   FROM (SELECT c.oid, {COUNTS} FROM pg_class c WHERE {WATCHED}) c LEFT JOIN counts USING (oid)),
  touched AS (SELECT root, sum(deleted)::bigint AS deleted, sum(updated)::bigint AS updated, sum(inserted)::bigint AS inserted
   FROM now WHERE deleted <> 0 OR updated <> 0 OR inserted <> 0 GROUP BY root),
- rewritten AS (SELECT f.oid FROM files f LEFT JOIN pg_class c USING (oid) WHERE c.relfilenode IS DISTINCT FROM f.file
+ rewritten AS (SELECT f.name FROM files f LEFT JOIN pg_class c USING (oid) WHERE c.relfilenode IS DISTINCT FROM f.file
    AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.relation = f.oid
      AND l.mode = 'AccessExclusiveLock' AND l.granted))
 SELECT json_build_object(
  'tables', coalesce((SELECT json_agg(json_build_object('is_book', coalesce(root = to_regclass({book}), false), 'table', {name},
     'deleted', deleted, 'updated', updated, 'inserted', inserted) ORDER BY root) FROM touched JOIN pg_class c ON c.oid = root
     JOIN pg_namespace n ON n.oid = c.relnamespace), '[]'),
- 'rewritten', coalesce((SELECT json_agg(CASE WHEN c.oid IS NULL THEN 'a table that is gone, oid ' || r.oid ELSE {name} END ORDER BY r.oid)
-    FROM rewritten r LEFT JOIN pg_class c USING (oid) LEFT JOIN pg_namespace n ON n.oid = c.relnamespace), '[]'))::text)",
+ 'rewritten', coalesce((SELECT json_agg(name ORDER BY name) FROM rewritten), '[]'))::text)",
         book = literal(TABLE),
         name = "format('%I.%I', n.nspname, c.relname)",
     )

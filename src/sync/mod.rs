@@ -45,16 +45,14 @@ use crate::retry::{interrupted, retry};
 use changes::Changes;
 use compare::Compared;
 use consent::Consent;
-use guard::dependents::Agreement;
 use guard::owner::{Owner, Owners, User};
 use guard::target_identity::Marking;
 use import::{Engine, Text};
-use losses::Losses;
 use preflight::{Preflight, Sides, Spare, Wishes};
 pub use prepare::Prepared;
 use prepare::{look, prepare};
 use register::{begin, record};
-use rehearsal::{Rehearsal, rehearse, sample};
+use rehearsal::{Rehearsal, before_writing, sample_of_run};
 use remap::Remap;
 use report::Tally;
 use resume::{Resume, Unfinished};
@@ -186,14 +184,8 @@ pub async fn run(
     let beginning = retry(policy, "the beginning of the run", cancel, progress, async |_| {
         unless_cancelled(cancel, SYNC, begin(sides, request, &prepared, frozen.as_ref())).await
     });
-    let sampling = async || {
-        retry(policy, "the sample for the rehearsal", cancel, progress, async |_| {
-            let sampled = sample(sides, &remap, request.tuning.batch_timeout).await;
-            sampled.map_err(|fault| fault.error("could not read a sample of the source's books"))
-        })
-        .await
-    };
-    let early = async { if wants_rehearsal && !is_resumed { Some(sampling().await) } else { None } };
+    let sampling = sample_of_run(sides, &remap, request, cancel, progress);
+    let early = async { if wants_rehearsal && !is_resumed { Some(sampling.await) } else { None } };
     let (tenure, sampled) = tokio::join!(beginning, Box::pin(early));
     let tenure = tenure.map_err(unchanged)?;
     let Prepared { strategy, engine, .. } = prepared;
@@ -220,24 +212,18 @@ pub async fn run(
     };
     let consent = Consent { ask, lock, found, owners, agreement: request.wishes.agreement };
     let work = async {
+        // A resumed run that was refused before has deleted nothing.
         let sampled = match sampled {
-            // A run that was refused before has deleted nothing.
             None if wants_rehearsal
                 && strategy == Strategy::Batched
                 && batched::has_not_begun(&job).await? =>
             {
-                Some(Box::pin(sampling()).await)
+                Some(Box::pin(sample_of_run(sides, &remap, request, cancel, progress)).await)
             }
             sampled => sampled,
         };
-        let losses = match sampled {
-            Some(sample) => Box::pin(rehearse(&job, sample.map_err(unchanged)?)).await.map_err(unchanged)?,
-            None => Losses::default(),
-        };
-        // Its batches are committed one by one, so that what they do elsewhere is agreed to before the first one.
-        if strategy == Strategy::Batched && !losses.is_empty() {
-            consent.to_batches(tenure, &losses).await.map_err(unchanged)?;
-            job.agreement = Agreement::ByFlag;
+        if let Some(sample) = sampled {
+            Box::pin(before_writing(&mut job, strategy, &consent, sample)).await.map_err(unchanged)?;
         }
         match strategy {
             Strategy::Staged => Box::pin(staged::run(&job, &consent)).await,

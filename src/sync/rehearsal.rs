@@ -3,15 +3,18 @@
 //!
 //! It runs triggers, burns ids of the sequence, and may raise the sequence; nothing else of it stays.
 
+use tokio_util::sync::CancellationToken;
+
 use super::apply::rehearsal_sql;
+use super::consent::Consent;
 use super::export::{self, SAMPLE_MAX};
 use super::guard::dependents::Agreement;
 use super::import::staging_text;
 use super::losses::{self, Losses};
 use super::preflight::Sides;
 use super::remap::Remap;
-use super::strategy::Job;
-use super::{SYNC, unless_cancelled};
+use super::strategy::{Job, Strategy};
+use super::{Request, SYNC, unless_cancelled};
 use crate::book::SourceBook;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Effects, Fault, Limit, Origin, SourceTx, Target, literal};
@@ -58,6 +61,37 @@ pub(super) async fn sample<'a>(
     }
 }
 
+/// The same for a run, tried again like any other reading.
+pub(super) async fn sample_of_run<'a>(
+    sides: &'a Sides,
+    remap: &Remap,
+    request: &Request,
+    cancel: &CancellationToken,
+    progress: &dyn Progress,
+) -> Result<Sample<'a>> {
+    let policy = request.tuning.retry;
+    retry(policy, "the sample for the rehearsal", cancel, progress, async |_| {
+        let sampled = sample(sides, remap, request.tuning.batch_timeout).await;
+        sampled.map_err(|fault| fault.error("could not read a sample of the source's books"))
+    })
+    .await
+}
+
+/// Rehearses. Batches are committed one by one, so that what they do elsewhere is agreed to before the first one.
+pub(super) async fn before_writing(
+    job: &mut Job<'_>,
+    strategy: Strategy,
+    consent: &Consent<'_, '_>,
+    sample: Result<Sample<'_>>,
+) -> Result<()> {
+    let losses = rehearse(job, sample?).await?;
+    if strategy == Strategy::Batched && !losses.is_empty() {
+        consent.to_batches(job.tenure, &losses).await?;
+        job.agreement = Agreement::ByFlag;
+    }
+    Ok(())
+}
+
 impl Sample<'_> {
     /// Ends the snapshot; the books.
     pub(super) async fn finished(self) -> Result<Vec<SourceBook>, Fault> {
@@ -71,7 +105,7 @@ impl Sample<'_> {
 /// # Errors
 /// [`Kind::Refused`] with the ids of books that cannot be written, or with what writing them does to other tables, where that is
 /// not agreed to.
-pub(super) async fn rehearse(job: &Job<'_>, Sample { books, snapshot }: Sample<'_>) -> Result<Losses> {
+async fn rehearse(job: &Job<'_>, Sample { books, snapshot }: Sample<'_>) -> Result<Losses> {
     job.progress.event(&Event::Phase { phase: Phase::Rehearsing });
     let stage =
         Stage { target: &job.sides.target, limit: job.tuning.batch_timeout.into(), before: String::new() };

@@ -50,9 +50,11 @@ async fn stage_and_apply(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Ver
         let outcome = apply::apply(job, &mut staged, &agreed).await?;
         match outcome {
             Outcome::MoreThanAgreed(_) => {
-                job.progress.event(&Event::Notice { text: MORE_THAN_AGREED.into() })
+                job.progress.event(&Event::Notice { text: MORE_THAN_AGREED.into() });
             }
-            Outcome::MoreMeasured(_) => job.progress.event(&Event::Notice { text: MORE_MEASURED.into() }),
+            Outcome::MoreMeasured(_) => {
+                job.progress.event(&Event::Notice { text: MORE_MEASURED.into() });
+            }
             _ => {}
         }
         let lost = match outcome {

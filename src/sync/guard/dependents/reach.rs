@@ -214,12 +214,12 @@ mod tests {
     /// `table.column -> references.column`, ON DELETE, ON UPDATE.
     pub(in super::super) fn key(text: &str, on_delete: char, on_update: char) -> ForeignKey {
         let (from, to) = text.split_once(" -> ").unwrap();
-        let [(table, column), (references, referenced)] = [from, to].map(|end| end.split_once('.').unwrap());
+        let [(table, column), (parent, referenced)] = [from, to].map(|end| end.split_once('.').unwrap());
         ForeignKey {
             name: text.into(),
             table: relation(table),
             columns: vec![column.into()],
-            references: relation(references),
+            references: relation(parent),
             referenced_columns: vec![referenced.into()],
             on_delete,
             on_update,
