@@ -20,7 +20,7 @@ table or user; 3 a guard refused; 4 the target differs from the source; 5 not co
 
 /// Fills a development PostgreSQL with the books of the production one, owned by a user that exists in development
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(version, bin_name = "dewey-sync", after_help = EXIT_CODES, max_term_width = 100)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) global: Global,
@@ -67,6 +67,24 @@ pub(super) enum Color {
     Auto,
     Always,
     Never,
+}
+
+impl Color {
+    /// Whether the call wants it, if it says so.
+    pub(super) fn wanted(self) -> Option<bool> {
+        match self {
+            Self::Auto => None,
+            Self::Always => Some(true),
+            Self::Never => Some(false),
+        }
+    }
+
+    /// [`Color::wanted`] of a call that cannot be parsed.
+    pub(super) fn of_call(words: &[String]) -> Option<bool> {
+        let next = || words.iter().skip_while(|word| *word != "--color").nth(1).map(String::as_str);
+        let word = words.iter().find_map(|word| word.strip_prefix("--color=")).or_else(next)?;
+        Self::from_str(word, false).ok()?.wanted()
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -100,14 +100,14 @@ async fn confirm(session: &Session, target: &Target, plan: &Undo) -> Result<()> 
     }
     target.server().close().await;
     session.screen.clear();
-    ask(&question(target, plan));
+    ask(question(target, plan));
     if is_yes(&read_line().await?) {
         return Ok(());
     }
     Err(Error::new(Kind::Declined, "the undo was declined"))
 }
 
-fn question(target: &Target, plan: &Undo) -> String {
+fn question(target: &Target, plan: &Undo) -> Vec<String> {
     let Undo { undone, removed, restored, changed, .. } = plan;
     let [removed, restored, changed] = [removed, restored, changed].map(|books| grouped(*books));
     let mut lines = vec![format!(
@@ -117,5 +117,5 @@ fn question(target: &Target, plan: &Undo) -> String {
     lines.extend(plan.regained.iter().map(|back| format!("Back with them: {}.", describe(back))));
     lines.extend(losses(&plan.lost).map(|lost| format!("Lost with those that go: {}.", describe(lost))));
     lines.push(format!("Change {}? [y/N] ", target.server().endpoint()));
-    lines.join("\n")
+    lines
 }

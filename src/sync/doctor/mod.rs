@@ -16,6 +16,7 @@ use super::resume::newest_unfinished;
 use crate::book::CopiedColumns;
 use crate::ledger::lock::Lock;
 use crate::postgres::{SourceTx, Tx};
+use crate::printable::value;
 use crate::sync::facts::Facts;
 pub use findings::{About, Diagnosis, Finding, Grade};
 use one_side::reach;
@@ -212,7 +213,11 @@ impl Pair<'_> {
     fn owner(&self, source: &SourceBooks, target: &TargetBooks, diagnosis: &mut Diagnosis) {
         match preflight::owner_of(self.sides, &self.wishes.owner, source, target) {
             Ok(Found::Owner(Some(Owner { user, how }))) => {
-                diagnosis.fine(About::Both, "owner", format!("{} (user {}, {how})", user.email, user.id));
+                diagnosis.fine(
+                    About::Both,
+                    "owner",
+                    format!("{} (user {}, {how})", value(&user.email), user.id),
+                );
             }
             Ok(Found::Owner(None)) => diagnosis.fine(About::Both, "owner", "as the owner map names them"),
             Ok(Found::Several) => {
