@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::entered;
 use crate::retry::Policy;
 use crate::sync::guard::dependents::Agreement;
 use crate::sync::guard::empty_source::EmptySource;
@@ -108,7 +109,7 @@ pub(super) enum Command {
         #[command(flatten)]
         sync: SyncArgs,
         /// The e-mail of the user that is added to a target without users
-        #[arg(long, value_name = "EMAIL", default_value = "developer@example.org")]
+        #[arg(long, value_name = "EMAIL", default_value = "developer@example.org", value_parser = entered::email)]
         email: String,
     },
     /// Everything that a sync looks at before its first write, each finding with its fix; writes nothing
@@ -296,13 +297,13 @@ pub(super) enum UsersAction {
     /// Add a user to the target
     Add {
         /// Unique in the target
-        #[arg(long, value_name = "EMAIL")]
+        #[arg(long, value_name = "EMAIL", value_parser = entered::email)]
         email: String,
         /// The id at the application's login service; without it the user cannot log in
-        #[arg(long, value_name = "ID")]
+        #[arg(long, value_name = "ID", value_parser = entered::one_line)]
         clerk_id: Option<String>,
         /// The name that the application shows
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_parser = entered::one_line)]
         name: Option<String>,
         #[command(flatten)]
         mark: MarkArgs,

@@ -3,6 +3,7 @@
 mod args;
 mod demo;
 mod doctor;
+mod entered;
 mod history;
 mod log;
 mod migrate;
