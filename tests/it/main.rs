@@ -5,6 +5,7 @@
 mod apply;
 mod apply_agreed;
 mod apply_locks;
+mod colour;
 mod connections;
 mod copying;
 mod deadlines;
