@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::entered;
 use crate::retry::Policy;
 use crate::sync::guard::dependents::Agreement;
 use crate::sync::guard::empty_source::EmptySource;
@@ -20,7 +21,7 @@ table or user; 3 a guard refused; 4 the target differs from the source; 5 not co
 
 /// Fills a development PostgreSQL with the books of the production one, owned by a user that exists in development
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(version, bin_name = "dewey-sync", after_help = EXIT_CODES, max_term_width = 100)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) global: Global,
@@ -69,6 +70,24 @@ pub(super) enum Color {
     Never,
 }
 
+impl Color {
+    /// Whether the call wants it, if it says so.
+    pub(super) fn wanted(self) -> Option<bool> {
+        match self {
+            Self::Auto => None,
+            Self::Always => Some(true),
+            Self::Never => Some(false),
+        }
+    }
+
+    /// [`Color::wanted`] of a call that cannot be parsed.
+    pub(super) fn of_call(words: &[String]) -> Option<bool> {
+        let next = || words.iter().skip_while(|word| *word != "--color").nth(1).map(String::as_str);
+        let word = words.iter().find_map(|word| word.strip_prefix("--color=")).or_else(next)?;
+        Self::from_str(word, false).ok()?.wanted()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Replace the target's books by the source's, every row verified
@@ -90,7 +109,7 @@ pub(super) enum Command {
         #[command(flatten)]
         sync: SyncArgs,
         /// The e-mail of the user that is added to a target without users
-        #[arg(long, value_name = "EMAIL", default_value = "developer@example.org")]
+        #[arg(long, value_name = "EMAIL", default_value = "developer@example.org", value_parser = entered::email)]
         email: String,
     },
     /// Everything that a sync looks at before its first write, each finding with its fix; writes nothing
@@ -281,13 +300,13 @@ pub(super) enum UsersAction {
     /// Add a user to the target
     Add {
         /// Unique in the target
-        #[arg(long, value_name = "EMAIL")]
+        #[arg(long, value_name = "EMAIL", value_parser = entered::email)]
         email: String,
         /// The id at the application's login service; without it the user cannot log in
-        #[arg(long, value_name = "ID")]
+        #[arg(long, value_name = "ID", value_parser = entered::one_line)]
         clerk_id: Option<String>,
         /// The name that the application shows
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_parser = entered::one_line)]
         name: Option<String>,
         #[command(flatten)]
         mark: MarkArgs,

@@ -109,7 +109,7 @@ async fn confirm(session: &Session, what: &str) -> Result<()> {
             .hint("add `--yes` to answer beforehand"));
     }
     session.screen.clear();
-    super::output::ask(&format!("{what} Go on? [y/N] "));
+    super::output::ask([format!("{what} Go on? [y/N] ")]);
     if is_yes(&read_line().await?) { Ok(()) } else { Err(declined("the removal was declined")) }
 }
 

@@ -9,6 +9,7 @@ use super::signals::Interruption;
 use crate::config::{self, Endpoint, Environment, Locations};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Server, Source, Target};
+use crate::printable::value;
 use crate::sync::preflight::Sides;
 
 pub(super) struct Session {
@@ -22,7 +23,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(global: Global, environment: Environment, interruption: Interruption) -> Self {
-        let screen = Screen::new(&global);
+        let screen = Screen::new(&global, &environment);
         Self { global, environment, screen, interruption, ended: AtomicBool::new(false) }
     }
 
@@ -89,6 +90,7 @@ impl Session {
 fn server(endpoint: Endpoint, connect_timeout: Option<Duration>) -> Server {
     let ignored = endpoint.ignored_parameters();
     if !ignored.is_empty() {
+        let ignored: Vec<String> = ignored.iter().map(|name| value(name)).collect();
         tracing::warn!("parameters of the {}'s URL that are not used: {}", endpoint.side, ignored.join(", "));
     }
     let session_base = format!("dewey-sync {}-{:08x}", std::process::id(), rand::random::<u32>());

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::args::SyncArgs;
-use super::output::{error_json, grouped, plural, print, print_json};
+use super::output::{error_json, grouped, plural, print_all, print_json};
 use super::prompt::{Prompt, changed, owned, replaced};
 use super::report::Report;
 use super::session::Session;
 use super::traced::Traced;
 use crate::error::Result;
+use crate::printable::cut;
 use crate::sync::changes::Changes;
 use crate::sync::compare::Compared;
 use crate::sync::guard::dependents::{Dependents, describe, losses as lost};
@@ -24,6 +25,9 @@ use crate::sync::report::{Summary, Tally};
 use crate::sync::resume::Resume;
 use crate::sync::strategy::{Strategy, Verified};
 use crate::sync::{self, Begun, MODE, Prepared, Request, Synced, UNCHANGED};
+
+/// A title stands alone on a line of 80 columns.
+const TITLE_COLUMNS: usize = 78;
 
 pub(super) async fn run(session: &Session, args: &SyncArgs) -> Result<()> {
     let started = Instant::now();
@@ -45,7 +49,7 @@ pub(super) async fn run(session: &Session, args: &SyncArgs) -> Result<()> {
         }
         session.end(&ended.json(&done));
     } else if let Ok(done) = &done {
-        print(&ended.text(done));
+        print_all(ended.text(done));
     }
     done.map(drop)
 }
@@ -183,18 +187,22 @@ impl Ended<'_> {
         found.source_books.books.div_ceil(u64::from(self.args.tuning.tuning(self.args.engine).batch_size))
     }
 
-    fn text(&self, done: &Done) -> String {
+    fn text(&self, done: &Done) -> Vec<String> {
         match done {
             Done::Synced(Synced { nothing_to_do: true, verified, .. }) => nothing_to_do(verified),
             Done::Synced(synced) => self.synced_text(synced),
-            Done::DryRun(_, Compared::Equal(verified)) => {
-                format!("{}\nNothing was written.", nothing_to_do(verified))
+            Done::DryRun(prepared, compared) => {
+                let mut lines = match compared {
+                    Compared::Equal(verified) => nothing_to_do(verified),
+                    Compared::Different { .. } => self.preview_text(prepared, compared),
+                };
+                lines.push("Nothing was written.".into());
+                lines
             }
-            Done::DryRun(prepared, compared) => self.preview_text(prepared, compared),
         }
     }
 
-    fn synced_text(&self, synced: &Synced) -> String {
+    fn synced_text(&self, synced: &Synced) -> Vec<String> {
         let Summary { counts, batches, retries, apply_ms, .. } = self.summary;
         #[expect(
             clippy::cast_precision_loss,
@@ -235,10 +243,10 @@ impl Ended<'_> {
             lines.push(format!("note      `undo` does not restore {}", losses::describe(not_undone)));
         }
         lines.push(verified_line(&synced.verified));
-        lines.join("\n")
+        lines
     }
 
-    fn preview_text(&self, prepared: &Prepared, compared: &Compared) -> String {
+    fn preview_text(&self, prepared: &Prepared, compared: &Compared) -> Vec<String> {
         let Prepared { found, owners, .. } = prepared;
         let source = &found.source_books;
         let mut lines = Vec::new();
@@ -257,7 +265,7 @@ impl Ended<'_> {
                 }
             }
         } else if let Some(changes) = changes(found, compared) {
-            lines.push(changed(&changes));
+            lines.extend(changed(&changes));
         }
         lines.push(format!(
             "{} books of {} would be copied in {}, {}.",
@@ -276,9 +284,8 @@ impl Ended<'_> {
         }
         lines.extend(triggers::told(&found.target));
         let titles = source.titles.as_deref().unwrap_or_default();
-        lines.extend(titles.iter().map(|title| format!("  {}", visible(title))));
-        lines.push("Nothing was written.".into());
-        lines.join("\n")
+        lines.extend(titles.iter().map(|title| format!("  {}", cut(title, TITLE_COLUMNS))));
+        lines
     }
 }
 
@@ -305,18 +312,12 @@ fn changes(found: &Preflight, compared: &Compared) -> Option<Changes> {
     })
 }
 
-fn nothing_to_do(verified: &Verified) -> String {
-    format!("unchanged nothing to do\n{}", verified_line(verified))
+fn nothing_to_do(verified: &Verified) -> Vec<String> {
+    vec!["unchanged nothing to do".into(), verified_line(verified)]
 }
 
 fn verified_line(verified: &Verified) -> String {
     let time = verified.snapshot_at().get(11..19).unwrap_or_default();
     let books = grouped(verified.fingerprint().rows.unsigned_abs());
     format!("verified  {books} books, every copied column and the owner, as production stood at {time} UTC")
-}
-
-/// A title without the control characters that could move a terminal's cursor.
-fn visible(title: &str) -> String {
-    let shown = title.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
-    shown.collect()
 }

@@ -105,7 +105,7 @@ async fn confirm(session: &Session, target: &Target, plan: &Undo) -> Result<()> 
     }
     target.server().close().await;
     session.screen.clear();
-    ask(&question(target, plan));
+    ask(question(target, plan));
     if is_yes(&read_line().await?) {
         return Ok(());
     }
@@ -118,7 +118,7 @@ fn not_undone(Undo { not_undone, .. }: &Undo) -> Option<String> {
         .then(|| format!("Not restored, because triggers did it: {}.", losses::describe(not_undone)))
 }
 
-fn question(target: &Target, plan: &Undo) -> String {
+fn question(target: &Target, plan: &Undo) -> Vec<String> {
     let Undo { undone, removed, restored, changed, .. } = plan;
     let [removed, restored, changed] = [removed, restored, changed].map(|books| grouped(*books));
     let mut lines = vec![format!(
@@ -129,5 +129,5 @@ fn question(target: &Target, plan: &Undo) -> String {
     lines.extend(not_undone(plan));
     lines.extend(lost(&plan.lost).map(|lost| format!("Lost with those that go: {}.", describe(lost))));
     lines.push(format!("Change {}? [y/N] ", target.server().endpoint()));
-    lines.join("\n")
+    lines
 }

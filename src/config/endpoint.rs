@@ -11,6 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 use super::parameters::{Parameters, Tls};
 use super::url::{self, DEFAULT_PORT, Parts};
 use super::{Origin, Side};
+use crate::printable::{Printable, value};
 
 /// Supabase's port of the pooler that gives out a server connection a transaction.
 const SUPABASE_POOLER_PORT: u16 = 6543;
@@ -116,7 +117,8 @@ impl Endpoint {
 /// `penumbra at ep-cool-1a2b.neon.tech`; the port is shown where it tells servers apart.
 impl Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { database, host, port, .. } = self;
+        let Self { port, .. } = self;
+        let (database, host) = (value(&self.database), Printable(&self.host).to_string());
         let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
         write!(f, "{database} at {open}{host}{close}")?;
         if *port != DEFAULT_PORT || self.is_local() { write!(f, ":{port}") } else { Ok(()) }

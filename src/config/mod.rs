@@ -16,6 +16,7 @@ use env_file::EnvFile;
 use origin::Place;
 use problem::{Problem, SHAPE};
 
+mod color;
 mod endpoint;
 mod env_file;
 mod environment;

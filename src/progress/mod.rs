@@ -3,6 +3,7 @@
 mod bars;
 mod json;
 mod lines;
+pub mod streams;
 
 use serde::Serialize;
 

@@ -13,6 +13,7 @@ use super::{Ask, Request};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::run::RESUMABLE;
 use crate::postgres::Fault;
+use crate::printable::{VALUE_COLUMNS, columns, cut, value};
 
 /// Whether the call goes on with an unfinished run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,7 +145,10 @@ fn differences(run: &run::Model, request: &Request, sides: &Sides, found: &Prefl
     let mut differences = Vec::new();
     let mut compare = |what: &str, then: Option<String>, now: String| {
         if then.as_deref() != Some(&now) {
-            differences.push(format!("{what} was {}, now it is {now}", then.as_deref().unwrap_or("unknown")));
+            let then = then
+                .as_deref()
+                .map_or_else(|| "unknown".into(), |then| cut(then, columns(&now) + VALUE_COLUMNS));
+            differences.push(format!("{what} was {then}, now it is {now}"));
         }
     };
     compare("the source database", run.source_identity.clone(), found.source.identity.to_string());
@@ -210,7 +214,11 @@ fn not_resumable(run: &run::Model) -> Error {
     let run::Model { run_id, state, .. } = run;
     let wrong = state == Kind::Differs.outcome();
     let kind = if wrong { Kind::Refused } else { Kind::Usage };
-    let why = if wrong { "its data is known to be wrong".into() } else { format!("it ended as `{state}`") };
+    let why = if wrong {
+        "its data is known to be wrong".into()
+    } else {
+        format!("it ended as `{}`", value(state))
+    };
     Error::new(kind, format!("could not resume run {run_id}"))
         .because(why)
         .hint("without `--resume` a new run begins")

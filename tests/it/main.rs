@@ -5,6 +5,7 @@
 mod apply;
 mod apply_agreed;
 mod apply_locks;
+mod colour;
 mod connections;
 mod copying;
 mod deadlines;
@@ -24,6 +25,7 @@ mod guards_hidden_rows;
 mod guards_ledger;
 mod guards_source;
 mod guards_table;
+mod hostile;
 mod live_source;
 mod lock;
 mod losses;

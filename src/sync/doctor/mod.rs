@@ -18,6 +18,7 @@ use super::resume::newest_unfinished;
 use crate::book::CopiedColumns;
 use crate::ledger::lock::Lock;
 use crate::postgres::{SourceTx, Tx};
+use crate::printable::value;
 use crate::sync::facts::Facts;
 pub use findings::{About, Diagnosis, Finding, Grade};
 use one_side::reach;
@@ -221,7 +222,11 @@ impl Pair<'_> {
         let found = preflight::owner_of(self.sides, &self.wishes.owner, source, target);
         match &found {
             Ok(Found::Owner(Some(Owner { user, how }))) => {
-                diagnosis.fine(About::Both, "owner", format!("{} (user {}, {how})", user.email, user.id));
+                diagnosis.fine(
+                    About::Both,
+                    "owner",
+                    format!("{} (user {}, {how})", value(&user.email), user.id),
+                );
             }
             Ok(Found::Owner(None)) => diagnosis.fine(About::Both, "owner", "as the owner map names them"),
             Ok(Found::Several) => {

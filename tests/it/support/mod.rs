@@ -9,3 +9,9 @@ pub(crate) mod sandbox;
 pub(crate) mod servers;
 pub(crate) mod standby;
 pub(crate) mod terminal;
+
+/// A line on the test's stdout, which `cargo test` keeps for failures.
+#[expect(clippy::print_stdout, reason = "no text of strangers")]
+pub(crate) fn say(text: &str) {
+    println!("{text}");
+}

@@ -66,14 +66,13 @@ pub(in crate::sync) fn refuse_undecided(columns: &[Compared], mapping: &Mapping)
     if whys.is_empty() {
         return Ok(());
     }
-    let hint = if lines.iter().all(|lines| !lines.is_empty()) {
-        lines::hint(&lines.concat(), &mapping.path)
+    let error = Error::new(Kind::Refused, format!("could not match the columns of `{TABLE}` on both sides"))
+        .because(whys.join("; "));
+    Err(if lines.iter().all(|lines| !lines.is_empty()) {
+        error.hint(lines::hint(&mapping.path)).lines(lines::under_headings(&lines.concat()))
     } else {
-        "bring both databases to the same version of the application's schema".into()
-    };
-    Err(Error::new(Kind::Refused, format!("could not match the columns of `{TABLE}` on both sides"))
-        .because(whys.join("; "))
-        .hint(hint))
+        error.hint("bring both databases to the same version of the application's schema")
+    })
 }
 
 /// What only one side forbids is found when a book meets it, and nothing is lost then.
