@@ -83,6 +83,11 @@ pub async fn ledger_state<C: ConnectionTrait>(db: &C) -> Result<LedgerState, DbE
     ledger::state(db).await
 }
 
+/// The statements of [`ledger_up`] for a ledger whose newest migration is `version`, or for none; without its history.
+pub fn ledger_statements(version: Option<&str>) -> String {
+    ledger::statements(version)
+}
+
 /// Waits for other migrating processes, refuses a newer ledger and points the bare names of `sea-orm-migration`'s
 /// history tables to our schema. Answers the `search_path` to go back to.
 async fn enter(tx: &DatabaseTransaction) -> Result<String, DbErr> {

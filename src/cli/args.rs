@@ -172,6 +172,9 @@ pub(super) struct SyncArgs {
     /// Where the transactions end [default: staged]
     #[arg(long, value_enum)]
     pub(super) strategy: Option<Strategy>,
+    /// Do not write a sample of at most 100 books first and roll it back
+    #[arg(long, hide_short_help = true)]
+    pub(super) no_rehearsal: bool,
     /// How books are written [default: insert]
     #[arg(long, value_enum, hide_short_help = true, help_heading = "Tuning")]
     pub(super) engine: Option<Engine>,
@@ -321,6 +324,9 @@ pub(super) struct UndoArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
+    /// Also write a sample of at most 100 books and roll it back, as a sync does; runs triggers
+    #[arg(long)]
+    pub(super) rehearse: bool,
     #[command(flatten)]
     pub(super) owner: OwnerArgs,
     #[command(flatten)]

@@ -11,6 +11,7 @@ use crate::sync::doctor::{About, Diagnosis, Finding, Grade, examine};
 use crate::sync::guard::dependents::Agreement;
 use crate::sync::guard::empty_source::EmptySource;
 use crate::sync::preflight::{Sides, Wishes};
+use crate::sync::rehearsal::Rehearsal;
 
 pub(super) async fn run(session: &Session, args: &DoctorArgs) -> Result<()> {
     let sides = session.sides(&args.owner, None)?;
@@ -20,7 +21,9 @@ pub(super) async fn run(session: &Session, args: &DoctorArgs) -> Result<()> {
         agreement: Agreement::ByQuestion,
         empty_source: EmptySource::Refused,
     };
-    let examined = session.unless_interrupted(async { Ok(Box::pin(examine(&sides, &wishes)).await) }).await;
+    let rehearsal = if args.rehearse { Rehearsal::Wanted } else { Rehearsal::LeftOut };
+    let examined =
+        session.unless_interrupted(async { Ok(Box::pin(examine(&sides, &wishes, rehearsal)).await) }).await;
     tokio::join!(sides.source.server().close(), sides.target.server().close());
     let diagnosis = examined?;
     if session.screen.is_json() {

@@ -13,6 +13,7 @@ use crate::sync::facts::Facts;
 use crate::sync::guard::dependents::{describe, losses};
 use crate::sync::guard::owner::{Owner, Owners, User};
 use crate::sync::guard::target_identity::unmarked;
+use crate::sync::guard::triggers;
 use crate::sync::preflight::{Preflight, Sides};
 use crate::sync::resume::Unfinished;
 
@@ -172,7 +173,8 @@ impl Ask for Prompt<'_> {
 
     async fn confirm_changes(&self, found: &Preflight, owners: &Owners, changes: &Changes) -> Result<()> {
         let target = self.sides.target.server().endpoint();
-        let question = format!("{}\nChange the books of {target}? [y/N] ", changed(changes));
+        let triggers = triggers::told(&found.target).map(|told| format!("\n{told}")).unwrap_or_default();
+        let question = format!("{}{triggers}\nChange the books of {target}? [y/N] ", changed(changes));
         self.ask(found, owners, CHANGE, &question).await
     }
 }
@@ -263,6 +265,7 @@ fn question(sides: &Sides, found: &Preflight, owners: &Owners) -> String {
         losses(&found.target_books.dependents)
             .map(|lost| format!("Lost with the old ones: {}.", describe(lost))),
     );
+    lines.extend(triggers::told(&found.target));
     lines.push(format!("Replace the books of {target}? [y/N] "));
     lines.join("\n")
 }

@@ -13,10 +13,13 @@ use super::traced::Traced;
 use crate::error::Result;
 use crate::sync::changes::Changes;
 use crate::sync::compare::Compared;
-use crate::sync::guard::dependents::{describe, losses};
+use crate::sync::guard::dependents::{Dependents, describe, losses as lost};
 use crate::sync::guard::target_identity::{Marking, unmarked};
+use crate::sync::guard::triggers;
 use crate::sync::import::Engine;
+use crate::sync::losses;
 use crate::sync::preflight::{Preflight, Sides, Wishes};
+use crate::sync::rehearsal::Rehearsal;
 use crate::sync::report::{Summary, Tally};
 use crate::sync::resume::Resume;
 use crate::sync::strategy::{Strategy, Verified};
@@ -101,6 +104,7 @@ fn request(args: &SyncArgs) -> Request {
         strategy: args.strategy,
         engine: args.engine,
         resume: args.resume.unwrap_or(Resume::Offer),
+        rehearsal: if args.no_rehearsal { Rehearsal::LeftOut } else { Rehearsal::Wanted },
         tuning: args.tuning.tuning(args.engine),
         os_user: whoami::username().unwrap_or_default(),
         host: whoami::hostname().unwrap_or_default(),
@@ -137,6 +141,8 @@ impl Ended<'_> {
             "engine": self.engine(),
             "counts": self.summary.counts,
             "batches": self.summary.batches,
+            "losses": self.summary.losses,
+            "not_undone": self.summary.not_undone,
             "retries": self.summary.retries,
             "apply_ms": self.summary.apply_ms,
             "duration_ms": u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
@@ -167,7 +173,8 @@ impl Ended<'_> {
             "owner_map": owners.named,
             "batches": self.batches_planned(found),
             "titles": found.source_books.titles,
-            "dependents": found.target_books.dependents,
+            "dependents": predicted(found, compared, prepared.strategy),
+            "triggers": found.target.triggers.as_deref().unwrap_or_default(),
             "marked": found.marking == Marking::Marked,
         })
     }
@@ -220,6 +227,13 @@ impl Ended<'_> {
                 format!("copied    {}/{}  {speed}", grouped(counts.inserted), grouped(counts.exported)),
             ],
         };
+        let Summary { losses, not_undone, .. } = &self.summary;
+        if !losses.is_empty() {
+            lines.push(format!("elsewhere {}", losses::describe(losses)));
+        }
+        if !not_undone.is_empty() {
+            lines.push(format!("note      `undo` does not restore {}", losses::describe(not_undone)));
+        }
         lines.push(verified_line(&synced.verified));
         lines.join("\n")
     }
@@ -231,12 +245,12 @@ impl Ended<'_> {
         if self.strategy().removes_all() {
             lines.push(replaced(found).replace("are removed", "would be removed"));
             lines.extend(
-                losses(&found.target_books.dependents)
+                lost(&found.target_books.dependents)
                     .map(|lost| format!("Lost with the old ones: {}.", describe(lost))),
             );
             if let Compared::Different { dependents, .. } = compared {
                 let [all, fewer] = [&found.target_books.dependents, dependents]
-                    .map(|found| losses(found).map(|lost| lost.rows).sum::<u64>());
+                    .map(|found| lost(found).map(|lost| lost.rows).sum::<u64>());
                 if all > fewer {
                     let kept = grouped(all - fewer);
                     lines.push(format!("`--strategy staged` would keep {kept} of these {}.", grouped(all)));
@@ -260,10 +274,20 @@ impl Ended<'_> {
                 "The target is not marked as a development database: its name would have to be typed.".into(),
             );
         }
+        lines.extend(triggers::told(&found.target));
         let titles = source.titles.as_deref().unwrap_or_default();
         lines.extend(titles.iter().map(|title| format!("  {}", visible(title))));
         lines.push("Nothing was written.".into());
         lines.join("\n")
+    }
+}
+
+/// Rows that foreign keys delete or change along.
+fn predicted<'a>(found: &'a Preflight, compared: &'a Compared, strategy: Strategy) -> &'a [Dependents] {
+    match compared {
+        _ if strategy.removes_all() => &found.target_books.dependents,
+        Compared::Different { dependents, .. } => dependents,
+        Compared::Equal(_) => &[],
     }
 }
 

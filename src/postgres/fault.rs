@@ -5,7 +5,10 @@
 use sea_orm::{DbErr, RuntimeErr};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-use super::message::{CLOSED, NO_ANSWER, UNSENDABLE, text_of, text_of_io, text_of_json, text_of_tls};
+use super::effects::{Effects, TOO_MUCH};
+use super::message::{
+    CLOSED, NO_ANSWER, UNSENDABLE, function_of, text_of, text_of_io, text_of_json, text_of_tls,
+};
 use crate::error::{Error, Kind};
 
 /// The origin of a fault, as far as the classifier in `retry` wants to know.
@@ -36,6 +39,10 @@ pub struct Fault {
     pub origin: Origin,
     /// Whether the request was a COMMIT, so that its effect is unknown when no answer came.
     pub at_commit: bool,
+    /// What the transaction did, when that was more than it may have done, and nothing of it was committed.
+    pub effects: Option<Box<Effects>>,
+    /// The function that raised it, as the server writes its signature.
+    pub function: Option<String>,
     text: String,
 }
 
@@ -80,7 +87,7 @@ impl Fault {
     }
 
     pub(crate) fn of(origin: Origin, text: impl Into<String>) -> Self {
-        Self { origin, at_commit: false, text: text.into() }
+        Self { origin, at_commit: false, effects: None, function: None, text: text.into() }
     }
 
     /// The answer to a start-up packet, which may quote the options that a URL holds.
@@ -134,10 +141,15 @@ impl Fault {
 
     fn of_server(error: &PgDatabaseError) -> Self {
         let fatal = matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic);
+        let measured = (error.code() == TOO_MUCH).then(|| Effects::from_json(error.message()).ok()).flatten();
+        let text = match &measured {
+            Some(_) => "the transaction did more than it may".into(),
+            None => text_of(error),
+        };
         Self {
-            origin: Origin::Server { sqlstate: error.code().to_owned(), fatal },
-            at_commit: false,
-            text: text_of(error),
+            effects: measured.map(Box::new),
+            function: function_of(error).map(str::to_owned),
+            ..Self::of(Origin::Server { sqlstate: error.code().to_owned(), fatal }, text)
         }
     }
 }

@@ -21,7 +21,9 @@ pub(super) fn text_of(error: &PgDatabaseError) -> String {
         return format!("{} (SQLSTATE {code})", error.message());
     }
     if raised {
-        return format!("an error raised by a function or trigger (SQLSTATE {code})");
+        let function = function_of(error)
+            .map_or_else(|| "a function or trigger".into(), |name| format!("the function `{name}`"));
+        return format!("an error raised by {function} (SQLSTATE {code})");
     }
     let what = match code.get(..2) {
         Some("22") => "a value was not accepted",
@@ -36,6 +38,12 @@ pub(super) fn text_of(error: &PgDatabaseError) -> String {
     let named: String =
         places.into_iter().filter_map(|(kind, name)| name.map(|name| format!(", {kind} `{name}`"))).collect();
     format!("{what}{named} (SQLSTATE {code})")
+}
+
+/// The PL/pgSQL function that an error comes from, if it is one's. Lines of the context that quote a statement are not read.
+pub(super) fn function_of(error: &PgDatabaseError) -> Option<&str> {
+    let line = error.r#where()?.lines().find_map(|line| line.strip_prefix("PL/pgSQL function "))?;
+    line.split_once(" line ").map(|(name, _)| name)
 }
 
 /// Whether the message may quote the text of a statement that a function put together, such as a trigger's from a title:

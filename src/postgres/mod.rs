@@ -2,6 +2,7 @@
 //! wrong with either as a [`Fault`].
 
 mod connect;
+pub mod effects;
 mod fault;
 pub mod fingerprint;
 mod heartbeat;
@@ -16,6 +17,7 @@ mod traffic;
 mod tx;
 
 pub use connect::{Server, identifier, literal};
+pub use effects::{Effect, Effects};
 pub use fault::{Fault, Origin};
 pub use fingerprint::Fingerprint;
 pub use heartbeat::Limit;

@@ -70,6 +70,7 @@ impl Bars {
     fn phase(&self, phase: Phase) {
         self.bar.set_message(match phase {
             Phase::Checking => "checking both sides",
+            Phase::Rehearsing => "rehearsing with a sample",
             Phase::Planning => "planning",
             Phase::Deleting => "removing the old books",
             Phase::Copying => "copying",

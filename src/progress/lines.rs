@@ -70,7 +70,8 @@ pub(super) fn line_of(event: &Event) -> Option<String> {
         Event::Phase { phase: Phase::Repairing } => {
             Some("copying again what changed in the source meanwhile".into())
         }
-        Event::Phase { .. }
+        Event::Measured { .. }
+        | Event::Phase { .. }
         | Event::Planned { .. }
         | Event::Batch { .. }
         | Event::Staged { .. }

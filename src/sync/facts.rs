@@ -4,8 +4,9 @@ use serde::Deserialize;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::guard::dependents::ForeignKey;
+use super::guard::dependents::{self, ForeignKey};
 use super::guard::hidden_rows::Policed;
+use super::guard::triggers::{self, Trigger};
 use crate::book::{Column, TABLE};
 use crate::postgres::{Fault, Identity};
 use sea_orm::IdenStatic;
@@ -50,6 +51,10 @@ pub struct Facts {
     pub lock_was_free: bool,
     /// Every foreign key of the database.
     pub foreign_keys: Option<Vec<ForeignKey>>,
+    /// Whether the server counts what a transaction does.
+    pub track_counts: bool,
+    /// What else runs when books are changed or deleted.
+    pub triggers: Option<Vec<Trigger>>,
 }
 
 /// A column of the book table.
@@ -103,13 +108,16 @@ impl Facts {
  'now', to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),
  'address', host(inet_server_addr()),
  'lock_was_free', {lock},
- 'foreign_keys', {foreign_keys}
+ 'foreign_keys', {foreign_keys},
+ 'track_counts', current_setting('track_counts') = 'on',
+ 'triggers', {triggers}
  )::text
 FROM (SELECT named.oid, coalesce(relkind NOT IN ('r', 'p'), false) AS is_view
   FROM (SELECT to_regclass('{TABLE}')::oid AS oid) named LEFT JOIN pg_class USING (oid)) book LEFT JOIN (SELECT c.oid, c.relnamespace FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'dewey_sync' AND c.relname = 'identity') ledger ON true",
             user = crate::book::OWNER_TABLE,
             foreign_keys = foreign_keys(),
+            triggers = triggers::query(BOOK_OID),
         )
     }
 
@@ -134,24 +142,18 @@ FROM (SELECT named.oid, coalesce(relkind NOT IN ('r', 'p'), false) AS is_view
     }
 }
 
-/// Every foreign key of the database but the ledger's, as a scalar expression: a JSON array, or NULL when there is none.
+/// Every foreign key of the database, as a scalar expression: a JSON array, or NULL when there is none.
 pub(super) fn foreign_keys() -> String {
-    format!(
-        "(SELECT json_agg(json_build_object(
-     'name', conname,
-     'table', format('%I.%I', n.nspname, t.relname),
-     'columns', (SELECT json_agg(format('%I', attname) ORDER BY place) FROM unnest(conkey) WITH ORDINALITY
-        AS key (number, place) JOIN pg_attribute ON attrelid = conrelid AND attnum = number),
-     'references', format('%I.%I', rn.nspname, r.relname),
-     'references_book', coalesce(confrelid = to_regclass('{TABLE}'), false),
-     'referenced_columns', (SELECT json_agg(format('%I', attname) ORDER BY place) FROM unnest(confkey)
-        WITH ORDINALITY AS key (number, place) JOIN pg_attribute ON attrelid = confrelid AND attnum = number),
-     'on_delete', confdeltype))
-   FROM pg_constraint JOIN pg_class t ON t.oid = conrelid JOIN pg_namespace n ON n.oid = t.relnamespace
-   JOIN pg_class r ON r.oid = confrelid JOIN pg_namespace rn ON rn.oid = r.relnamespace
-   WHERE contype = 'f' AND conparentid = 0 AND n.nspname <> 'dewey_sync')"
-    )
+    dependents::foreign_keys(BOOK_OID)
 }
+
+/// A query for [`Facts::triggers`] alone; never NULL.
+pub(super) fn triggers_sql() -> String {
+    format!("SELECT coalesce({}, '[]')::text", triggers::query(BOOK_OID))
+}
+
+/// An expression for the oid of the book table; NULL where there is none.
+const BOOK_OID: &str = "to_regclass('\"Book\"')::oid";
 
 /// Reads the JSON text in the only column of the only row.
 pub(super) fn from_json<T: for<'de> Deserialize<'de>>(rows: &[PgRow]) -> Result<T, Fault> {

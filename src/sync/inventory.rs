@@ -4,7 +4,7 @@ use dewey_sync_migration::{LEDGER_HISTORY, LEDGER_VERSION};
 use serde::Deserialize;
 
 use super::facts::Facts;
-use super::guard::dependents::{Dependents, Reach};
+use super::guard::dependents::{Dependents, Reach, Which, Writes};
 use super::guard::owner::{UNNAMED_SHOWN, User, Wanted};
 use super::plan::Plan;
 use crate::book::{
@@ -72,17 +72,27 @@ impl TargetBooks {
     /// Whether the ledger has to be created or brought up to date.
     ///
     /// # Errors
-    /// [`Kind::Usage`] when a newer tool made it.
+    /// [`Kind::Refused`] when a newer tool made it.
     pub fn ledger_is_old(&self) -> Result<bool> {
-        match self.ledger_version.as_deref() {
-            Some(version) if version > LEDGER_VERSION => {
-                Err(Error::new(Kind::Usage, "could not use the target's ledger")
-                    .because("a newer version of this tool made it")
-                    .hint("update `dewey-sync`"))
-            }
-            version => Ok(version != Some(LEDGER_VERSION)),
-        }
+        refuse_newer(self.ledger_version.as_deref())?;
+        Ok(self.ledger_version.as_deref() != Some(LEDGER_VERSION))
     }
+}
+
+/// # Errors
+/// [`Kind::Refused`] when a newer tool made the ledger, whose newest migration is `version`.
+pub(super) fn refuse_newer(version: Option<&str>) -> Result<()> {
+    if version.is_none_or(|version| version <= LEDGER_VERSION) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Refused, "could not use the target's ledger")
+        .because("a newer version of this tool made it")
+        .hint("update `dewey-sync`"))
+}
+
+/// The newest migration of the ledger, as a JSON expression.
+pub(super) fn ledger_version() -> String {
+    format!("(SELECT max(version) FROM {LEDGER_HISTORY})")
 }
 
 /// The identity in a ledger, as a JSON expression.
@@ -132,8 +142,8 @@ pub(super) fn target_books_query(facts: &Facts, wanted: &Wanted, lines: &OwnerLi
     };
     let named: Vec<String> = lines.named.values().map(|TargetUserId(id)| id.to_string()).collect();
     let ledger = |query: &str| if facts.ledger { query.to_owned() } else { "NULL".to_owned() };
-    let reach = Reach::of(facts.foreign_keys.as_deref().unwrap_or_default());
-    let dependents = reach.map(|reach| reach.counted(None));
+    let reach = Reach::of(facts.foreign_keys.as_deref().unwrap_or_default(), Writes::Replaces);
+    let dependents = reach.map(|reach| reach.counted(&Which::all()));
     format!(
         "SELECT json_build_object('books', (SELECT count(*) FROM {TABLE}),
  'owners', (SELECT json_agg(owner) FROM (SELECT email, count(*) AS books FROM {TABLE} b JOIN {OWNER_TABLE} u
@@ -150,7 +160,7 @@ pub(super) fn target_books_query(facts: &Facts, wanted: &Wanted, lines: &OwnerLi
         named = named.join(","),
         marked = ledger(MARKED),
         owner = quoted(OWNER),
-        version = ledger(&format!("(SELECT max(version) FROM {LEDGER_HISTORY})")),
+        version = ledger(&ledger_version()),
         last_owner = ledger(
             "(SELECT owner_id FROM dewey_sync.run WHERE state = 'verified' AND action = 'sync' \
              ORDER BY run_id DESC LIMIT 1)"

@@ -9,10 +9,13 @@ use super::guard::empty_source::{self, EmptySource};
 use super::guard::owner::{self, Found, Wanted};
 use super::guard::schema::SideFacts;
 use super::guard::target_identity::{self, Marking};
-use super::guard::{encoding, hidden_rows, same_database, schema, swapped};
-use super::inventory::{MARKED, SourceBooks, TargetBooks, source_books_query, target_books_query};
+use super::guard::{encoding, hidden_rows, same_database, schema, swapped, triggers};
+use super::inventory::{
+    MARKED, SourceBooks, TargetBooks, ledger_version, refuse_newer, source_books_query, target_books_query,
+};
+use super::uncounted::NOT_COUNTED;
 use super::unreached::{crowded, unreached};
-use crate::book::{Column, CopiedColumns, TABLE};
+use crate::book::{Column, CopiedColumns, TABLE, UPDATED_AT};
 use crate::config::{Endpoint, Mapping, Side};
 use crate::error::{Error, Kind, Result};
 
@@ -62,6 +65,13 @@ pub struct Preflight {
     pub marking: Marking,
     /// Who will own the books, or that it has to be asked.
     pub owner: Found,
+}
+
+impl Preflight {
+    /// The run's start, where only the target has an `updatedAt`.
+    pub(super) fn updated_at(target: &Facts, columns: &CopiedColumns) -> Option<String> {
+        (target.has(UPDATED_AT) && !columns.contains(UPDATED_AT)).then(|| target.now.clone())
+    }
 }
 
 /// Opens a connection to both sides at once, and a `spare` one to the target. Not retried, except for a server that is starting up or full, so that a
@@ -166,6 +176,7 @@ pub async fn look(
     }
     hidden_rows::check(at_source, &source)?;
     hidden_rows::check(at_target, &target)?;
+    triggers::check(target.foreign_keys.as_deref().unwrap_or_default())?;
     let (columns, notices) = schema::check(
         SideFacts { endpoint: at_source, facts: &source },
         SideFacts { endpoint: at_target, facts: &target },
@@ -180,6 +191,9 @@ pub async fn look(
     let source_books = source_books?;
     if let Some(text) = swapped::check(&source, &target, source_books.marked.as_ref())? {
         progress.event(&Event::Notice { text });
+    }
+    if !target.track_counts {
+        progress.event(&Event::Notice { text: NOT_COUNTED.into() });
     }
     notice_rights(&source, progress);
     for text in notices {
@@ -246,9 +260,12 @@ pub async fn check_target(
     hidden_rows::check(at_target, &facts)?;
     let marked = if facts.ledger { MARKED } else { "NULL" };
     let books = if facts.columns.is_some() { format!("(SELECT count(*) FROM {TABLE})") } else { "0".into() };
-    let query = format!("SELECT json_build_array({marked}, {books})::text");
+    let version = if facts.ledger { ledger_version() } else { "NULL".into() };
+    let query = format!("SELECT json_build_array({marked}, {books}, {version})::text");
     let rows = target_tx.last(&query).await.map_err(asking(at_target))?;
-    let (marked, books): (Option<Identity>, u64) = from_json(&rows).map_err(asking(at_target))?;
+    let (marked, books, version): (Option<Identity>, u64, Option<String>) =
+        from_json(&rows).map_err(asking(at_target))?;
+    refuse_newer(version.as_deref())?;
     let marking = target_identity::check(at_target, &facts, marked.as_ref(), books, name)?;
     Ok((facts, marking))
 }

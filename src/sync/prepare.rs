@@ -11,7 +11,6 @@ use super::report::Tally;
 use super::resume::{self, Unfinished};
 use super::strategy::{Strategy, Verified};
 use super::{Ask, Request, unchanged};
-use crate::book::UPDATED_AT;
 use crate::error::Result;
 use crate::ledger::lock::Lock;
 use crate::progress::{Event, Progress};
@@ -51,8 +50,7 @@ impl Prepared {
 
     /// The run's start, where only the target has an `updatedAt`.
     pub(super) fn updated_at(&self) -> Option<String> {
-        let Preflight { target, columns, .. } = &self.found;
-        (target.has(UPDATED_AT) && !columns.contains(UPDATED_AT)).then(|| target.now.clone())
+        Preflight::updated_at(&self.found.target, &self.found.columns)
     }
 }
 

@@ -44,6 +44,9 @@ pub struct Unfinished {
     pub frozen: Option<Frozen>,
 }
 
+/// The ledger's migration from which on its runs have all columns of today.
+const READABLE: &str = "m0009_run_session";
+
 /// The run to go on with, if the call or somebody on the terminal wants that.
 ///
 /// # Errors
@@ -55,11 +58,20 @@ pub(super) async fn find(
     ask: &dyn Ask,
 ) -> Result<Option<Unfinished>> {
     let offered = request.resume == Resume::Offer;
-    let ledger = found.target.ledger && !found.target_books.ledger_is_old()?;
-    if offered && !(ledger && ask.waits()) {
+    let is_old = found.target_books.ledger_is_old()?;
+    if offered && (is_old || !ask.waits()) {
         return Ok(None);
     }
-    let run = if ledger { read(sides, request.resume).await? } else { None };
+    // A run of an older ledger is read to say that its version began it.
+    let version = found.target_books.ledger_version.as_deref();
+    let run = match version.filter(|_| found.target.ledger) {
+        Some(version) if version >= READABLE => read(sides, request.resume).await?,
+        Some(version) => {
+            let older = format!("an older version of this tool, whose ledger is at `{version}`, began it");
+            return Err(refused(request.resume, &[older]));
+        }
+        None => None,
+    };
     let Some((run, owner)) = run else {
         return if offered { Ok(None) } else { Err(nothing_to_resume(request.resume)) };
     };

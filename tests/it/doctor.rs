@@ -50,7 +50,7 @@ async fn a_healthy_pair() {
       ok     role          `developer` may change books
       ok     books         357; users: 1
       ok     dependents    0 rows of `public."BookInReadingList"`
-      ok     ledger        up to date, m0010_stage_optional
+      ok     ledger        up to date, m0011_measured
       ok     mark          marked as a development database
       ok     runs          none is active
     both
@@ -221,7 +221,7 @@ async fn what_is_only_good_to_know() {
     .await;
     let unfinished = r#"ALTER TABLE "Book" ADD CONSTRAINT no CHECK (id < 0) NOT VALID"#;
     execute(&sandbox.target_admin_url(), unfinished).await;
-    assert_eq!(sandbox.run(&["sync", "--yes"]).await.code, Some(5));
+    assert_eq!(sandbox.run(&["sync", "--yes", "--no-rehearsal"]).await.code, Some(5));
     let bob = r#"INSERT INTO "User" ("clerkId", email, "updatedAt") VALUES ('b', 'bob@example.org', now());
                  UPDATE dewey_sync.identity SET database_oid = 1"#;
     execute(&sandbox.target_admin_url(), bob).await;

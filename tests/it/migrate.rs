@@ -21,6 +21,7 @@ async fn an_empty_database_gets_all_and_loses_all() {
     pending   ledger  m0008_replaced
     pending   ledger  m0009_run_session
     pending   ledger  m0010_stage_optional
+    pending   ledger  m0011_measured
     absent    enum  BookVisibility
     absent    table  User
     absent    table  Book
@@ -42,6 +43,7 @@ async fn an_empty_database_gets_all_and_loses_all() {
     applied   ledger  m0008_replaced
     applied   ledger  m0009_run_session
     applied   ledger  m0010_stage_optional
+    applied   ledger  m0011_measured
     made      enum  BookVisibility
     made      table  User
     made      table  Book
@@ -73,6 +75,7 @@ async fn an_adopted_database_stays_as_it_is() {
     pending   ledger  m0008_replaced
     pending   ledger  m0009_run_session
     pending   ledger  m0010_stage_optional
+    pending   ledger  m0011_measured
     present   enum  BookVisibility
     present   table  User
     present   table  Book
@@ -90,6 +93,7 @@ async fn an_adopted_database_stays_as_it_is() {
     applied   ledger  m0008_replaced
     applied   ledger  m0009_run_session
     applied   ledger  m0010_stage_optional
+    applied   ledger  m0011_measured
     adopted   enum  BookVisibility
     adopted   table  User
     adopted   table  Book

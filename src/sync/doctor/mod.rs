@@ -3,6 +3,7 @@
 
 mod findings;
 mod one_side;
+mod rehearsal;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::guard::target_identity::{self, Marking};
 use super::guard::{dependents, empty_source, encoding, same_database, swapped};
 use super::inventory::{SourceBooks, TargetBooks};
 use super::preflight::{self, Sides, Wishes};
+use super::rehearsal::Rehearsal;
 use super::resume::newest_unfinished;
 use crate::book::CopiedColumns;
 use crate::ledger::lock::Lock;
@@ -21,7 +23,7 @@ pub use findings::{About, Diagnosis, Finding, Grade};
 use one_side::reach;
 
 /// Everything that can be said of the two databases, as a sync would find them now. Nothing is written.
-pub async fn examine(sides: &Sides, wishes: &Wishes) -> Diagnosis {
+pub async fn examine(sides: &Sides, wishes: &Wishes, rehearsal: Rehearsal) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
     let lock = same_database::lock(rand::random());
     let (at_source, at_target) = tokio::join!(reach(sides.source.server()), reach(sides.target.server()));
@@ -45,7 +47,7 @@ pub async fn examine(sides: &Sides, wishes: &Wishes) -> Diagnosis {
     }
     match (source, target) {
         (Some((source_tx, source)), Some((target_tx, target))) => {
-            let pair = Pair { sides, wishes, source, target };
+            let pair = Pair { sides, wishes, rehearsal, source, target };
             pair.examine(source_tx, target_tx, &mut diagnosis).await;
         }
         (None, Some((target_tx, facts))) => {
@@ -62,6 +64,7 @@ pub async fn examine(sides: &Sides, wishes: &Wishes) -> Diagnosis {
 struct Pair<'a> {
     sides: &'a Sides,
     wishes: &'a Wishes,
+    rehearsal: Rehearsal,
     source: Facts,
     target: Facts,
 }
@@ -104,7 +107,12 @@ impl Pair<'_> {
         if let (Some(from), Some(to)) = (&source_books, &target_books) {
             let empty = empty_source::check(from.books, to.books, self.wishes.empty_source);
             diagnosis.check_silent(About::Both, "books", empty);
-            self.owner(from, to, diagnosis);
+            let owner = self.owner(from, to, diagnosis);
+            if let (Rehearsal::Wanted, Some(columns), Some(owner)) = (self.rehearsal, &columns, owner)
+                && diagnosis.finds_no_problem()
+            {
+                rehearsal::rehearse(diagnosis, sides, target, columns, to, &owner).await;
+            }
         }
     }
 
@@ -209,8 +217,9 @@ impl Pair<'_> {
         }
     }
 
-    fn owner(&self, source: &SourceBooks, target: &TargetBooks, diagnosis: &mut Diagnosis) {
-        match preflight::owner_of(self.sides, &self.wishes.owner, source, target) {
+    fn owner(&self, source: &SourceBooks, target: &TargetBooks, diagnosis: &mut Diagnosis) -> Option<Found> {
+        let found = preflight::owner_of(self.sides, &self.wishes.owner, source, target);
+        match &found {
             Ok(Found::Owner(Some(Owner { user, how }))) => {
                 diagnosis.fine(About::Both, "owner", format!("{} (user {}, {how})", user.email, user.id));
             }
@@ -219,7 +228,8 @@ impl Pair<'_> {
                 let fix = "answer when a sync asks, or add `--user-id N` or `--user-email EMAIL`";
                 diagnosis.note(About::Both, "owner", "the target has several users", Some(fix.into()));
             }
-            Err(error) => diagnosis.problem(About::Both, "owner", error),
+            Err(_) => {}
         }
+        diagnosis.taken(About::Both, "owner", found)
     }
 }

@@ -8,7 +8,9 @@ use crate::postgres::Server;
 use crate::sync::facts::Facts;
 use crate::sync::guard::hidden_rows;
 use crate::sync::guard::schema::{self, SideFacts};
+use crate::sync::guard::triggers;
 use crate::sync::preflight;
+use crate::sync::uncounted::NOT_COUNTED;
 
 /// How long a connection took to open.
 pub(super) async fn reach(server: &Server) -> Result<Duration> {
@@ -48,6 +50,14 @@ pub(super) fn target(diagnosis: &mut Diagnosis, server: &Server, facts: &Facts) 
         diagnosis.note(About::Target, "role", format!("`{role}` may not change books"), Some(fix.into()));
     } else {
         diagnosis.fine(About::Target, "role", format!("`{role}` may change books"));
+    }
+    let keys = facts.foreign_keys.as_deref().unwrap_or_default();
+    diagnosis.check_silent(About::Target, "foreign keys", triggers::check(keys));
+    if !facts.track_counts {
+        diagnosis.note(About::Target, "statistics", NOT_COUNTED, None);
+    }
+    if let Some(told) = triggers::told(facts) {
+        diagnosis.note(About::Target, "triggers", told, None);
     }
 }
 

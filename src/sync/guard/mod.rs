@@ -9,3 +9,4 @@ pub mod same_database;
 pub mod schema;
 pub mod swapped;
 pub mod target_identity;
+pub mod triggers;
