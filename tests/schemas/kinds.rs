@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{BOOK, Case, Event, Firing, Key, Purpose, Reaction, Role, Shape, Timing, Value, Work};
+use crate::acts::{Event, Firing, Work};
+use crate::model::{BOOK, Case, Ids, Key, Purpose, Reaction, Role, Shape, Timing, Value};
 
 /// The kinds of a case.
 pub(crate) fn kinds(case: &Case) -> BTreeSet<&'static str> {
@@ -10,6 +11,16 @@ pub(crate) fn kinds(case: &Case) -> BTreeSet<&'static str> {
     tables(case, &mut kinds);
     for key in &case.keys {
         key_kinds(key, &mut kinds);
+        let table = &case.tables[key.from.table];
+        let types =
+            key.columns.iter().filter_map(|name| table.column(name)).map(|at| &table.columns[at].sql_type);
+        let other = |name: &String| {
+            ["bigint", "smallint", "text", "COLLATE", "number_of_it"].iter().any(|other| name.contains(other))
+        };
+        kinds.extend(
+            (table.name != "Book" && types.into_iter().any(other))
+                .then_some("key: of another type than what it references"),
+        );
     }
     if has_a_cycle(case) {
         kinds.insert("keys: a cycle of tables");
@@ -50,6 +61,9 @@ fn tables(case: &Case, kinds: &mut BTreeSet<&'static str>) {
         _ => None,
     });
     kinds.extend(case.book().column_of(Role::Generated).map(|_| "book: with a generated column"));
+    kinds.extend((case.ids != Ids::Sequence).then_some("book: with ids of an identity or a free sequence"));
+    kinds.extend(case.has_a_check.then_some("book: with a CHECK"));
+    kinds.extend(case.has_shared_columns().then_some("keys: two over one column"));
     kinds.extend(case.production_is_partitioned.then_some("book: partitioned in production"));
 }
 
@@ -71,6 +85,7 @@ fn key_kinds(key: &Key, kinds: &mut BTreeSet<&'static str>) {
     });
     kinds.extend(key.from.part.map(|_| "key: of a partition or child"));
     kinds.extend(key.to.part.map(|_| "key: onto a partition or child"));
+    kinds.extend(key.not_valid.then_some("key: NOT VALID"));
     kinds.extend(key.full.then_some("key: MATCH FULL"));
     kinds.insert(match key.on_delete {
         Reaction::Cascade => "on delete: CASCADE",

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a harness panics for the case that it plays")]
 #![expect(clippy::print_stdout, reason = "the table is the result")]
 
+mod acts;
 mod check;
 mod coverage;
 mod dice;

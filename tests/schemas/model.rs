@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::acts::{Rule, Trigger, Work};
+
 /// The place of `"Book"` among the tables.
 pub(crate) const BOOK: usize = 0;
 
@@ -20,12 +22,25 @@ pub(crate) struct Case {
     /// The source's books: the columns that the application's table has.
     pub(crate) production: Vec<Vec<Value>>,
     pub(crate) production_is_partitioned: bool,
+    /// What counts the ids of development's books.
+    pub(crate) ids: Ids,
+    /// Whether development's books have to have a number of pages.
+    pub(crate) has_a_check: bool,
     pub(crate) engine: &'static str,
     pub(crate) batch_size: usize,
     /// What somebody does between the sync and its undo.
     pub(crate) meanwhile: Meanwhile,
     /// Whether the sync is called a second time before the undo.
     pub(crate) again: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ids {
+    /// As the application has it.
+    Sequence,
+    Identity,
+    /// A sequence that does not belong to the column.
+    Foreign,
 }
 
 #[derive(Debug, Clone)]
@@ -78,6 +93,10 @@ pub(crate) const CUT: i32 = 50;
 pub(crate) const BOOKS_CUT: &str = "9785000000000";
 
 impl Shape {
+    pub(crate) fn is_partitioned(self) -> bool {
+        matches!(self, Self::ById { .. } | Self::ByReference | Self::ByIsbn)
+    }
+
     /// How many tables besides itself keys may name.
     pub(crate) fn parts(self) -> usize {
         match self {
@@ -140,6 +159,8 @@ pub(crate) struct Key {
     pub(crate) set_columns: Vec<String>,
     pub(crate) timing: Timing,
     pub(crate) full: bool,
+    /// Rows that reference nothing are left alone.
+    pub(crate) not_valid: bool,
     pub(crate) name: Option<&'static str>,
 }
 
@@ -177,101 +198,6 @@ pub(crate) enum Timing {
     Deferred,
 }
 
-#[derive(Debug, Clone)]
-pub(crate) struct Trigger {
-    pub(crate) on: usize,
-    pub(crate) firing: Firing,
-    pub(crate) events: Vec<Event>,
-    /// Only rows that really change.
-    pub(crate) only_changes: bool,
-    /// In a subtransaction that is rolled back.
-    pub(crate) in_vain: bool,
-    /// Names without a schema, as applications write them.
-    pub(crate) unqualified: bool,
-    /// The keys' own triggers have names that begin with `RI_`; those of a row fire by their names.
-    pub(crate) prefix: &'static str,
-    pub(crate) work: Work,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Firing {
-    BeforeRow,
-    AfterRow,
-    BeforeStatement,
-    AfterStatement,
-    /// After a statement, with the rows of it.
-    Transition,
-    /// A constraint trigger, deferred to the end of the transaction.
-    Deferred,
-}
-
-impl Firing {
-    pub(crate) fn is_row(self) -> bool {
-        matches!(self, Self::BeforeRow | Self::AfterRow | Self::Deferred)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
-    Insert,
-    Update,
-    Delete,
-}
-
-/// What a trigger does, mostly to another table, which has no key to do with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Work {
-    Delete(usize),
-    Update(usize),
-    /// Writes rows anew with the values that they have.
-    Same(usize),
-    /// Deletes rows and inserts them again.
-    Replace(usize),
-    Insert(usize),
-    /// Inserts a row or counts its number up.
-    Upsert(usize),
-    Truncate {
-        table: usize,
-        cascade: bool,
-    },
-    Drop(usize),
-    /// A change of the table that writes all rows anew.
-    Rewrite(usize),
-    /// Raises an error for some books.
-    Forbid,
-    /// Changes a copied column of the row itself.
-    AlterBook,
-    /// Changes a column of other books that only the target has.
-    TouchBooks,
-    /// Deletes another book.
-    DeleteBook,
-}
-
-impl Work {
-    pub(crate) fn table(self) -> Option<usize> {
-        match self {
-            Self::Delete(table)
-            | Self::Update(table)
-            | Self::Same(table)
-            | Self::Replace(table)
-            | Self::Insert(table)
-            | Self::Upsert(table)
-            | Self::Truncate { table, .. }
-            | Self::Drop(table)
-            | Self::Rewrite(table) => Some(table),
-            Self::Forbid | Self::AlterBook | Self::TouchBooks | Self::DeleteBook => None,
-        }
-    }
-}
-
-/// A rewrite rule of `"Book"`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rule {
-    pub(crate) event: Event,
-    /// `None` is DO INSTEAD NOTHING.
-    pub(crate) also: Option<Work>,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meanwhile {
     Nothing,
@@ -305,6 +231,31 @@ impl Case {
         let inserts = |work: Work| matches!(work, Work::Insert(_) | Work::Upsert(_) | Work::Replace(_));
         self.triggers.iter().any(|trigger| inserts(trigger.work))
             || self.rules.iter().any(|rule| rule.also.is_some_and(inserts))
+    }
+
+    /// Whether two keys share a column: what one does to it decides what the other one finds.
+    pub(crate) fn has_shared_columns(&self) -> bool {
+        let pairs = self.keys.iter().enumerate().flat_map(|(at, key)| {
+            self.keys[at + 1..]
+                .iter()
+                .filter(move |other| other.from.table == key.from.table)
+                .map(move |other| (key, other))
+        });
+        let mut pairs = pairs;
+        pairs.any(|(key, other)| key.columns.iter().any(|column| other.columns.contains(column)))
+    }
+
+    /// Whether a key of `"Book"` is over a copied column, which production decides about.
+    pub(crate) fn has_a_copied_reference(&self) -> bool {
+        self.keys.iter().any(|key| key.columns == ["edition"])
+    }
+
+    /// Whether a column of `"Book"` that only the target has follows what it references.
+    pub(crate) fn has_a_following_reference(&self) -> bool {
+        let follows = |key: &Key| {
+            key.from.table == BOOK && key.on_update == Reaction::Cascade && key.columns != ["edition"]
+        };
+        self.keys.iter().any(follows)
     }
 
     /// Whether a trigger or a rule changes columns of books that no sync copies.

@@ -20,11 +20,6 @@ pub(crate) enum Order {
     UpdateInsertDelete,
 }
 
-impl Order {
-    pub(crate) const ALL: [Self; 3] =
-        [Self::DeleteUpdateInsert, Self::InsertUpdateDelete, Self::UpdateInsertDelete];
-}
-
 #[derive(Debug, Default)]
 pub(crate) struct Simulated {
     /// Of a statement, with the table that it names.
@@ -168,7 +163,7 @@ fn update(case: &Case) -> String {
 fn insert(case: &Case) -> String {
     let names = columns(case).join(", ");
     format!(
-        r#"SELECT setval(pg_get_serial_sequence('public."Book"', 'id'), greatest((SELECT coalesce(max(id), 1) FROM public."Book"),
+        r#"SELECT setval('public."Book_id_seq"', greatest((SELECT coalesce(max(id), 1) FROM public."Book"),
   (SELECT last_value FROM public."Book_id_seq")));
 INSERT INTO public."Book" ({names}, "ownerId") SELECT {names}, 1 FROM pg_temp.production p
   WHERE NOT EXISTS (SELECT FROM public."Book" b WHERE b.isbn13 = p.isbn13)"#

@@ -33,7 +33,50 @@ pub(super) fn draw(dice: &mut Dice, names: &mut Names, case: &mut Case) {
         let from = dice.between(1..=others);
         onto_a_part(dice, names, case, from, BOOK);
     }
+    if dice.chance(12) {
+        over_the_same_column(dice, case);
+    }
     log_what_is_referenced(case);
+}
+
+/// A second key over a column that references a book already: to a table that has a row per book.
+fn over_the_same_column(dice: &mut Dice, case: &mut Case) {
+    let to_books = |key: &&Key| key.to == Place { table: BOOK, part: None } && key.columns.len() == 1;
+    let from_whole = |key: &&Key| key.from.part.is_none() && key.from.table != BOOK && !key.not_valid;
+    let mut pairs = Vec::new();
+    for first in case.keys.iter().filter(to_books).filter(from_whole) {
+        for parent in case.keys.iter().filter(to_books).filter(from_whole) {
+            let table = &case.tables[parent.from.table];
+            let unique = table.is_unique(&parent.columns) && table.shape == Shape::Plain;
+            let type_of = |key: &Key| {
+                let table = &case.tables[key.from.table];
+                table.columns[table.column(&key.columns[0]).unwrap()].sql_type.clone()
+            };
+            let alike = parent.references == first.references && type_of(parent) == type_of(first);
+            if unique && alike && parent.from.table != first.from.table {
+                pairs.push((first.clone(), parent.from, parent.columns.clone()));
+            }
+        }
+    }
+    let Some((first, to, references)) = dice.pick_if_any(&pairs).cloned() else { return };
+    let nullable = {
+        let table = &case.tables[first.from.table];
+        !table.columns[table.column(&first.columns[0]).unwrap()].not_null
+    };
+    let on_delete = if nullable {
+        dice.weighted(&[(40, Reaction::Cascade), (40, Reaction::SetNull), (20, Reaction::NoAction)])
+    } else {
+        dice.weighted(&[(70, Reaction::Cascade), (30, Reaction::NoAction)])
+    };
+    case.keys.push(Key {
+        to,
+        references,
+        on_delete,
+        on_update: Reaction::Cascade,
+        set_columns: Vec::new(),
+        name: None,
+        ..first
+    });
 }
 
 /// A table that outlives a crash cannot reference one that does not.
@@ -110,7 +153,7 @@ fn key_to(dice: &mut Dice, names: &mut Names, case: &mut Case, from: Place, to: 
     let columns: Vec<String> = references.iter().map(|_| names.reference(dice)).collect();
     for (name, referenced) in columns.iter().zip(&references) {
         let target = &case.tables[to.table];
-        let sql_type = type_of(&target.columns[target.column(referenced).unwrap()].sql_type);
+        let sql_type = type_of(dice, &target.columns[target.column(referenced).unwrap()].sql_type);
         let column = Column {
             name: name.clone(),
             sql_type,
@@ -133,6 +176,11 @@ fn key_to(dice: &mut Dice, names: &mut Names, case: &mut Case, from: Place, to: 
     let timing = dice.weighted(&[(66, Timing::Immediate), (8, Timing::Deferrable), (26, Timing::Deferred)]);
     let full = columns.len() > 1 && set_columns.is_empty() && dice.chance(20);
     let name = dice.weighted(&[(70, None), (15, Some("fk")), (15, Some("it's a \"key\""))]);
+    let of_a_whole =
+        from.part.is_none() && matches!(case.tables[from.table].shape, Shape::Plain | Shape::Parent);
+    // No partitioned table can have such a key.
+    let not_valid =
+        of_a_whole && from.table != BOOK && !case.tables[to.table].shape.is_partitioned() && dice.chance(5);
     case.keys.push(Key {
         from,
         columns,
@@ -143,6 +191,7 @@ fn key_to(dice: &mut Dice, names: &mut Names, case: &mut Case, from: Place, to: 
         set_columns,
         timing,
         full,
+        not_valid,
         name,
     });
 }
@@ -178,14 +227,19 @@ fn referenced(dice: &mut Dice, case: &mut Case, to: Place) -> Option<Vec<String>
     Some(columns)
 }
 
-/// The type of a column that references one of this type.
-fn type_of(referenced: &str) -> String {
-    match referenced {
+/// The type of a column that references one of this type, or another one that can.
+fn type_of(dice: &mut Dice, referenced: &str) -> String {
+    let same = match referenced {
         "bigserial" => "bigint",
         other if other.contains("serial") || other.starts_with("integer") => "integer",
         other => other,
-    }
-    .to_owned()
+    };
+    let other = match same {
+        "integer" => *dice.pick(&["bigint", "smallint", "public.number_of_it"]),
+        text if text.starts_with("character varying") => *dice.pick(&["text", "text COLLATE \"C\""]),
+        other => other,
+    };
+    (if dice.chance(12) { other } else { same }).to_owned()
 }
 
 /// A column that is copied references another book: what it references in the end, production says.
@@ -214,6 +268,7 @@ fn over_a_copied_column(dice: &mut Dice, case: &mut Case) {
         set_columns: Vec::new(),
         timing,
         full: false,
+        not_valid: false,
         name: None,
     });
 }

@@ -8,7 +8,7 @@ mod tables;
 mod triggers;
 
 use crate::dice::Dice;
-use crate::model::{BOOK, Case, Meanwhile, Shape};
+use crate::model::{BOOK, Case, Ids, Meanwhile, Shape};
 use names::Names;
 pub(crate) use names::OTHER_SCHEMAS;
 
@@ -26,6 +26,12 @@ pub(crate) fn draw(seed: u64) -> Case {
         rules: Vec::new(),
         production,
         production_is_partitioned: if is_partitioned { dice.chance(50) } else { dice.chance(1) },
+        ids: if is_partitioned {
+            Ids::Sequence
+        } else {
+            dice.weighted(&[(88, Ids::Sequence), (7, Ids::Identity), (5, Ids::Foreign)])
+        },
+        has_a_check: dice.chance(3),
         engine: dice.weighted(&[(75, "insert"), (25, "copy")]),
         batch_size: dice.weighted(&[(60, 1000), (20, 7), (10, 3), (10, 1)]),
         meanwhile: Meanwhile::Nothing,

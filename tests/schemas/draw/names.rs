@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::dice::Dice;
 
-const PLAIN: [&str; 14] = [
+const PLAIN: [&str; 12] = [
     "Review",
     "Shelf",
     "Loan",
@@ -17,8 +17,12 @@ const PLAIN: [&str; 14] = [
     "Author",
     "Series",
     "Gift",
-    "stage",
-    "replaced",
+];
+
+/// What a query might call something of its own.
+const BUSY: [&str; 16] = [
+    "stage", "replaced", "gone", "kept", "old", "new", "books", "b", "t", "row", "place", "relation",
+    "tuple", "next", "lost", "key",
 ];
 
 const HOSTILE: [&str; 14] = [
@@ -54,13 +58,14 @@ impl Names {
             let name = self.unused(&["Book", "User"], dice);
             return (schema, name);
         }
-        let names: &[&str] = if dice.chance(25) { &HOSTILE } else { &PLAIN };
+        let names: &[&str] = dice.weighted(&[(25, &HOSTILE[..]), (15, &BUSY[..]), (60, &PLAIN[..])]);
         (schema, self.unused(names, dice))
     }
 
     /// The name of a column for references.
     pub(super) fn reference(&mut self, dice: &mut Dice) -> String {
-        let names: &[&str] = if dice.chance(15) { &HOSTILE } else { &["ref", "parentId", "of", "bookId"] };
+        let plain = &["ref", "parentId", "of", "bookId"][..];
+        let names: &[&str] = dice.weighted(&[(12, &HOSTILE[..]), (18, &BUSY[..]), (70, plain)]);
         self.unused(names, dice)
     }
 

@@ -121,6 +121,9 @@ fn refer_by(dice: &mut Dice, case: &mut Case, key: &Key) {
             Some(values) => (*values).clone(),
             None => vec![None; columns.len()],
         };
+        if key.not_valid && !unique && dice.chance(25) {
+            values = columns.iter().map(|_| Some("777".to_owned())).collect();
+        }
         if picked.is_some() && columns.len() > 1 && nullable && !key.full && dice.chance(10) {
             // It references nothing.
             values[0] = None;

@@ -1,7 +1,8 @@
 //! Triggers and rules, on `"Book"` and on what a deletion of books reaches.
 
+use crate::acts::{Event, Firing, Rule, Trigger, Work};
 use crate::dice::Dice;
-use crate::model::{BOOK, Case, Event, Firing, Purpose, Role, Rule, Trigger, Work};
+use crate::model::{BOOK, Case, Purpose, Role};
 
 pub(super) fn draw(dice: &mut Dice, case: &mut Case) {
     let many = dice.weighted(&[(60, 1), (28, 2), (12, 3)]);

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::{qualified, quoted};
-use crate::model::{BOOK, Case, Event, Firing, Role, Rule, Table, Trigger, Work};
+use crate::acts::{Event, Firing, Rule, Trigger, Work};
+use crate::model::{BOOK, Case, Role, Table};
 
 /// Deeper than any chain of keys and triggers that ends by itself.
 const DEEPEST: u32 = 8;

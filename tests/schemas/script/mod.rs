@@ -8,7 +8,7 @@ use std::fmt::Write;
 use dewey_sync::demo::books::SCHEMA;
 
 use crate::draw::OTHER_SCHEMAS;
-use crate::model::{BOOKS_CUT, Case, Role, Row, Shape, Table, Value};
+use crate::model::{BOOKS_CUT, Case, Ids, Role, Row, Shape, Table, Value};
 use tables::{create, key};
 
 /// What a sync copies, as the application's table has it; not the id, not the owner.
@@ -42,6 +42,7 @@ pub(crate) fn target(case: &Case) -> String {
     {
         let _ = writeln!(sql, "CREATE SCHEMA {};", quoted(schema));
     }
+    sql.push_str("CREATE DOMAIN public.number_of_it AS integer CHECK (VALUE > -1000000);\n");
     book(&mut sql, case);
     for (_, table) in case.others() {
         create(&mut sql, table);
@@ -49,6 +50,7 @@ pub(crate) fn target(case: &Case) -> String {
     for table in [case.book()].into_iter().chain(case.others().map(|(_, table)| table)) {
         rows(&mut sql, table);
     }
+    ids(&mut sql, case);
     sequences(&mut sql, case);
     let mut names = Vec::new();
     for key_drawn in &case.keys {
@@ -123,6 +125,21 @@ fn book(sql: &mut String, case: &Case) {
     }
 }
 
+/// What counts the ids of books, once they are there.
+fn ids(sql: &mut String, case: &Case) {
+    sql.push_str(match case.ids {
+        Ids::Sequence => "",
+        Ids::Identity => {
+            "ALTER TABLE \"Book\" ALTER id DROP DEFAULT;\nDROP SEQUENCE \"Book_id_seq\";
+ALTER TABLE \"Book\" ALTER id ADD GENERATED ALWAYS AS IDENTITY;\n"
+        }
+        Ids::Foreign => "ALTER SEQUENCE \"Book_id_seq\" OWNED BY NONE;\n",
+    });
+    if case.has_a_check {
+        sql.push_str("ALTER TABLE \"Book\" ADD CHECK (\"pageCount\" >= 0);\n");
+    }
+}
+
 fn rows(sql: &mut String, table: &Table) {
     let taken: Vec<usize> =
         (0..table.columns.len()).filter(|at| table.columns[*at].role != Role::Generated).collect();
@@ -168,8 +185,10 @@ fn sequences(sql: &mut String, case: &Case) {
     let counted = |table: &&Table| {
         table.id().is_some_and(|id| id.sql_type.contains("serial") || id.sql_type.contains("IDENTITY"))
     };
-    let books = (!case.seed.is_multiple_of(5)).then(|| case.book());
-    for table in books.into_iter().chain(case.others().map(|(_, table)| table).filter(counted)) {
+    if !case.seed.is_multiple_of(5) {
+        sql.push_str("SELECT setval('\"Book_id_seq\"', (SELECT coalesce(max(id), 1) FROM \"Book\"));\n");
+    }
+    for table in case.others().map(|(_, table)| table).filter(counted) {
         let name = qualified(table);
         let _ = writeln!(
             sql,

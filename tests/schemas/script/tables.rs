@@ -109,9 +109,10 @@ pub(super) fn key(sql: &mut String, case: &Case, key: &Key, names: &mut Vec<(usi
         Timing::Deferrable => " DEFERRABLE",
         Timing::Deferred => " DEFERRABLE INITIALLY DEFERRED",
     };
+    let not_valid = if key.not_valid { " NOT VALID" } else { "" };
     let _ = writeln!(
         sql,
-        "ALTER TABLE {} ADD {constraint}FOREIGN KEY ({}) REFERENCES {} ({}){full} ON DELETE {on_delete} ON UPDATE {}{timing};",
+        "ALTER TABLE {} ADD {constraint}FOREIGN KEY ({}) REFERENCES {} ({}){full} ON DELETE {on_delete} ON UPDATE {}{timing}{not_valid};",
         place(case, key.from),
         list(&key.columns),
         place(case, key.to),
