@@ -1,9 +1,10 @@
-//! Makes what `dewey-sync` needs in the target: its ledger, and the application's tables where they are absent.
+//! Makes what `dewey-sync` needs in the target: its ledger, and the application's tables where it has made none.
 //!
 //! Two migrators of `sea-orm-migration`, each with its own history table. Invariants:
 //! - every object of ours, both history tables included, lives in the schema `dewey_sync`, and none of them depends
 //!   on an object of the application, so `DROP SCHEMA public CASCADE` leaves the ledger whole;
-//! - an object of the application that somebody else made is adopted: never altered, never dropped;
+//! - an object of the application that somebody else made is adopted: never altered, never dropped, and nothing is made
+//!   beside it;
 //! - nothing is dropped with CASCADE.
 //!
 //! [`ledger_up`], [`up`] and [`down`] work inside a transaction of the caller, which must be READ COMMITTED (a
@@ -42,8 +43,8 @@ pub async fn ledger_up(tx: &DatabaseTransaction) -> Result<(), DbErr> {
     search_in(tx, &search_path).await
 }
 
-/// Brings the ledger up to date, then makes the application's objects that are absent from `application_schema`
-/// and adopts the others.
+/// Brings the ledger up to date, then makes the application's objects in an `application_schema` that has none of them
+/// but our own; what is there is adopted.
 ///
 /// # Errors
 /// [`DbErr::Migration`] when a newer tool made the ledger. The schema itself is not made: the server answers 3F000.

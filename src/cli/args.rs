@@ -293,10 +293,10 @@ pub(super) enum UsersAction {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum MigrateAction {
-    /// Create the application's tables where they are absent, and the ledger
+    /// Create the ledger, and the application's tables in a schema that has none of them
     ///
     /// Where the application is at hand, `prisma migrate deploy` is the better first step: it knows all of the
-    /// application's tables. Tables that are there are adopted and never altered.
+    /// application's tables. Objects that are there are adopted and never altered, and nothing is created beside them.
     Up {
         #[command(flatten)]
         mark: MarkArgs,

@@ -67,7 +67,23 @@ pub(super) async fn up(
              it knows all of the application's tables",
         );
     }
+    if let Some(text) = left_to_the_application(&objects, &endpoint.schema) {
+        session.screen.note(&text);
+    }
     Ok(objects)
+}
+
+/// Why objects are absent after [`up`], if some are.
+fn left_to_the_application(objects: &[Object], schema: &str) -> Option<String> {
+    let absent = objects.iter().filter(|object| object.state == State::Absent);
+    let absent: Vec<String> = absent.map(|object| format!("{} `{}`", object.kind, object.name)).collect();
+    (!absent.is_empty()).then(|| {
+        format!(
+            "note: nothing was created in the schema `{schema}`, where objects of the application are; what is \
+             absent ({}) is for its own migrations to create (`prisma migrate deploy`)",
+            absent.join(", ")
+        )
+    })
 }
 
 async fn down(session: &Session, target: &Target, yes: bool) -> Result<()> {
