@@ -14,12 +14,14 @@
 mod application;
 mod ledger;
 mod object;
+mod removal;
 
 use sea_orm_migration::prelude::DbErr;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
 
 pub use crate::ledger::{LEDGER_HISTORY, LEDGER_VERSION, LedgerMigration, LedgerState};
 pub use crate::object::{Kind, Object, State};
+pub use crate::removal::{Dependent, Doomed, Removal};
 
 /// Serialises the processes that change the schema of one database.
 const LOCK: i64 = i64::from_be_bytes(*b"dewey-mg");
@@ -71,6 +73,20 @@ pub async fn down(tx: &DatabaseTransaction, application_schema: &str) -> Result<
     Ok(objects)
 }
 
+/// The tables of the ledger, its histories included, without their schema.
+pub fn ledger_tables() -> impl Iterator<Item = &'static str> {
+    ledger::tables()
+}
+
+/// What [`down`] would drop; `None` where nothing of ours is. Reads only.
+///
+/// # Errors
+/// [`DbErr::Migration`] when a newer tool made the ledger.
+pub async fn removal<C: ConnectionTrait>(db: &C, application_schema: &str) -> Result<Option<Removal>, DbErr> {
+    ledger::refuse_newer(db).await?;
+    removal::removal(db, application_schema).await
+}
+
 /// What is applied, made, adopted and absent; reads only, and the ledger need not exist.
 pub async fn status<C: ConnectionTrait>(db: &C, application_schema: &str) -> Result<Status, DbErr> {
     Ok(Status {
@@ -104,6 +120,20 @@ async fn search_in(tx: &DatabaseTransaction, path: &str) -> Result<(), DbErr> {
     Ok(())
 }
 
+fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
 fn sql(text: &str, values: impl IntoIterator<Item = Value>) -> Statement {
     Statement::from_sql_and_values(DbBackend::Postgres, text, values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_quote_in_an_identifier_is_doubled() {
+        assert_eq!(quoted(r#"a"b"#), r#""a""b""#);
+    }
 }

@@ -45,6 +45,8 @@ pub enum State {
     Adopted,
     /// `up` made it; `down` drops it.
     Made,
+    /// `down` has just dropped it.
+    Removed,
 }
 
 impl Kind {
@@ -77,6 +79,7 @@ impl fmt::Display for State {
             Self::Present => "present",
             Self::Adopted => "adopted",
             Self::Made => "made",
+            Self::Removed => "removed",
         })
     }
 }

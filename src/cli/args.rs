@@ -268,7 +268,7 @@ impl PatienceArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct MarkArgs {
-    /// Mark the target, whose database has this name, as a development database
+    /// Mark the target as a development database, by its database's name or as `NAME@HOST:PORT`; only if it is not production
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(super) mark_development: Option<String>,
 }

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::sync::changes::Changes;
 use crate::sync::compare::Compared;
 use crate::sync::guard::dependents::{describe, losses};
-use crate::sync::guard::target_identity::{Marking, unmarked};
+use crate::sync::guard::target_identity::Marking;
 use crate::sync::import::Engine;
 use crate::sync::preflight::{Preflight, Sides, Wishes};
 use crate::sync::report::{Summary, Tally};
@@ -85,7 +85,7 @@ async fn preview(
     let looked = sync::preview(sides, request, prompt, cancel, tally);
     let (prepared, compared) = Box::pin(looked).await?;
     if prepared.found.marking == Marking::MustBeTyped && prompt.yes {
-        return Err(unmarked(sides.target.server().endpoint()).state(UNCHANGED));
+        return Err(sides.ends().unmarked(&prepared.found.stake(), None).state(UNCHANGED));
     }
     Ok(Done::DryRun(Box::new(prepared), compared))
 }

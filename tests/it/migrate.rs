@@ -48,13 +48,14 @@ async fn an_empty_database_gets_all_and_loses_all() {
     ");
     insta::assert_snapshot!(world.migrate(&["status", "--output", "json"]).await, @r#"{"event":"end","exit_code":0,"objects":[{"changed":false,"kind":"enum","name":"BookVisibility","state":"made"},{"changed":false,"kind":"table","name":"User","state":"made"},{"changed":false,"kind":"table","name":"Book","state":"made"}],"outcome":"status"}"#);
     insta::assert_snapshot!(world.migrate(&["down", "--yes"]).await, @"
-    absent    enum  BookVisibility
-    absent    table  User
-    absent    table  Book
+    removed   enum  BookVisibility
+    removed   table  User
+    removed   table  Book
+    removed   ledger  0 runs
     ");
     assert_eq!(world.public(), before);
     assert_eq!(world.ours(), "");
-    insta::assert_snapshot!(world.migrate(&["down", "--yes", "--output", "json"]).await, @r#"{"event":"end","exit_code":0,"objects":[],"outcome":"removed"}"#);
+    insta::assert_snapshot!(world.migrate(&["down", "--yes", "--output", "json"]).await, @r#"{"event":"end","exit_code":0,"ledger":null,"objects":[],"outcome":"nothing_to_remove"}"#);
     insta::assert_snapshot!(world.migrate(&["down", "--yes"]).await, @"nothing to remove: this program created nothing here");
 }
 
@@ -94,11 +95,11 @@ async fn an_adopted_database_stays_as_it_is() {
     adopted   table  User
     adopted   table  Book
     ");
-    // Nothing would be lost, so nothing is asked.
-    insta::assert_snapshot!(world.migrate(&["down"]).await, @"
+    insta::assert_snapshot!(world.migrate(&["down", "--yes"]).await, @"
     adopted   enum  BookVisibility
     adopted   table  User
     adopted   table  Book
+    removed   ledger  0 runs
     ");
     assert_eq!(world.public(), before);
     assert_eq!(world.ours(), "");
@@ -143,7 +144,7 @@ async fn down_without_a_terminal_drops_no_table_unasked() {
 
     assert_eq!(run.code, Some(8), "{run:?}");
     insta::assert_snapshot!(error(&run), @"
-    error: could not ask whether to remove the tables
+    error: could not ask whether to remove this
     caused by: there is no terminal to ask on
 
     state: nothing was removed

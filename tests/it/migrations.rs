@@ -26,7 +26,7 @@ async fn up_twice_changes_nothing_and_down_leaves_an_empty_database() {
     assert_eq!(up(&db).await, objects([(State::Made, false); 3]));
     assert_eq!((catalog(&db, "public").await, catalog(&db, "dewey_sync").await), before);
 
-    assert_eq!(down(&db).await.unwrap(), objects([(State::Absent, true); 3]));
+    assert_eq!(down(&db).await.unwrap(), objects([(State::Removed, true); 3]));
     assert_eq!(names(&db, "public").await, "");
     assert!(!has_schema(&db, "dewey_sync").await);
     assert_eq!(down(&db).await.unwrap(), objects([(State::Absent, false); 3]));

@@ -15,7 +15,7 @@ use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DatabaseTransaction;
 use sea_orm_migration::{MigrationName, MigratorTraitSelf};
 
-use crate::{Kind, Object, State, ledger, sql};
+use crate::{Kind, Object, State, ledger, quoted, sql};
 use occupant::Occupant;
 
 /// Each call is one transaction of its caller: without savepoints an error ends it, and it cannot be committed half
@@ -50,7 +50,7 @@ pub(crate) async fn down(tx: &DatabaseTransaction, schema: &str) -> Result<Vec<O
         Application { schema: schema.to_owned(), may_make: false }.down(tx, None).await?;
         tx.execute_unprepared("drop table dewey_sync.application_migration").await?;
         for object in objects.iter_mut().filter(|object| object.state == State::Made) {
-            object.state = State::Absent;
+            object.state = State::Removed;
             object.changed = true;
         }
     }
@@ -173,19 +173,5 @@ impl MigratorTraitSelf for Application {
 
     fn migration_table_name(&self) -> DynIden {
         "application_migration".into_iden()
-    }
-}
-
-fn quoted(identifier: &str) -> String {
-    format!("\"{}\"", identifier.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn a_quote_in_an_identifier_is_doubled() {
-        assert_eq!(quoted(r#"a"b"#), r#""a""b""#);
     }
 }

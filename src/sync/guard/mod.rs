@@ -7,5 +7,6 @@ pub mod hidden_rows;
 pub mod owner;
 pub mod same_database;
 pub mod schema;
+pub mod stake;
 pub mod swapped;
 pub mod target_identity;
