@@ -290,7 +290,7 @@ impl PatienceArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct MarkArgs {
-    /// Mark the target, whose database has this name, as a development database
+    /// Mark the target as a development database, by its database's name or as `NAME@HOST:PORT`; only if it is not production
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(super) mark_development: Option<String>,
 }
@@ -315,10 +315,10 @@ pub(super) enum UsersAction {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum MigrateAction {
-    /// Create the application's tables where they are absent, and the ledger
+    /// Create the ledger, and the application's tables in a schema that has none of them
     ///
     /// Where the application is at hand, `prisma migrate deploy` is the better first step: it knows all of the
-    /// application's tables. Tables that are there are adopted and never altered.
+    /// application's tables. Objects that are there are adopted and never altered, and nothing is created beside them.
     Up {
         #[command(flatten)]
         mark: MarkArgs,

@@ -10,6 +10,7 @@ mod migrate;
 mod output;
 mod panic;
 mod prompt;
+mod removal;
 mod report;
 mod session;
 mod setup;

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use async_trait::async_trait;
 
-use super::output::{Screen, Stream, ask, grouped, say, say_all};
+use super::output::{Screen, Stream, ask, grouped, plural, say, say_all};
 use crate::config::Endpoint;
 use crate::error::{Error, Kind, Result};
 use crate::printable::{columns, padded, value};
@@ -13,7 +13,8 @@ use crate::sync::changes::Changes;
 use crate::sync::facts::Facts;
 use crate::sync::guard::dependents::{describe, losses};
 use crate::sync::guard::owner::{Owner, Owners, User};
-use crate::sync::guard::target_identity::unmarked;
+use crate::sync::guard::stake::{Size, Stake};
+use crate::sync::guard::target_identity::Ends;
 use crate::sync::guard::triggers;
 use crate::sync::preflight::{Preflight, Sides};
 use crate::sync::resume::Unfinished;
@@ -77,21 +78,34 @@ pub(super) async fn read_line() -> Result<String> {
     }
 }
 
-/// Whether the name of `endpoint`'s database is typed in answer to `question`, which says what is known of it.
-pub(super) async fn name_is_typed(endpoint: &Endpoint, known: &str) -> Result<()> {
-    ask([
-        &format!("{endpoint} was never marked as a development database. {known}"),
-        "If it is a development database, type its name: ",
-    ]);
-    if read_line().await? == endpoint.database {
-        return Ok(());
-    }
-    Err(declined("the target was not marked as a development database"))
+/// Asks for the name of a target that nobody has marked, saying what is known of it.
+///
+/// # Errors
+/// [`Kind::Declined`] when another text is typed.
+pub(super) async fn name_is_typed(ends: Ends<'_>, target: &Facts, stake: &Stake) -> Result<()> {
+    let Size { books, users } = stake.target;
+    let address = target.address.as_deref().unwrap_or("a local socket");
+    let users = users.map(|users| format!(" and {}", plural(users, "user", "users"))).unwrap_or_default();
+    let mut lines = vec![format!(
+        "{} was never marked as a development database. Its server is at {address} and it holds {}{users}.",
+        ends.target,
+        plural(books, "book", "books"),
+    )];
+    lines.extend(stake.clauses().iter().map(|clause| sentence(clause)));
+    lines.push(format!(
+        "If it is a development database and not production, type its name, {}: ",
+        ends.name()
+    ));
+    ask(&lines);
+    ends.check_typed(&read_line().await?)
 }
 
-/// Where a server is by its own account.
-pub(super) fn address(facts: &Facts) -> String {
-    format!("Its server is at {}", facts.address.as_deref().unwrap_or("a local socket"))
+/// A clause that stands alone.
+fn sentence(clause: &str) -> String {
+    let mut chars = clause.chars();
+    let first = chars.next().map(|first| first.to_ascii_uppercase());
+    let end = if clause.ends_with('?') { "" } else { "." };
+    first.into_iter().chain(chars).chain(end.chars()).collect()
 }
 
 /// Whether an answer means yes.
@@ -157,15 +171,12 @@ impl Ask for Prompt<'_> {
     }
 
     async fn mark(&self, found: &Preflight) -> Result<()> {
-        let endpoint = self.sides.target.server().endpoint();
+        let (ends, stake) = (self.sides.ends(), found.stake());
         if self.yes || !on_terminal() {
-            return Err(unmarked(endpoint));
+            return Err(ends.unmarked(&stake, None));
         }
-        let books = &found.target_books;
-        let (address, users) = (address(&found.target), grouped(books.users));
-        let known = format!("{address} and it holds {} books and {users} users.", grouped(books.books));
         self.rest().await;
-        name_is_typed(endpoint, &known).await
+        name_is_typed(ends, &found.target, &stake).await
     }
 
     async fn confirm(&self, found: &Preflight, owners: &Owners) -> Result<()> {

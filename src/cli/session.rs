@@ -10,6 +10,7 @@ use crate::config::{self, Endpoint, Environment, Locations};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Server, Source, Target};
 use crate::printable::value;
+use crate::progress::{Event, Progress};
 use crate::sync::preflight::Sides;
 
 pub(super) struct Session {
@@ -36,8 +37,8 @@ impl Session {
         let source = config::source(&self.locations(), &self.environment)?;
         let target = config::target(&self.locations(), &self.environment)?;
         Ok(Sides {
-            source: Source::new(server(source, connect_timeout)),
-            target: Target::new(server(target, connect_timeout)),
+            source: Source::new(self.server(source, connect_timeout)),
+            target: Target::new(self.server(target, connect_timeout)),
             mapping,
         })
     }
@@ -45,7 +46,7 @@ impl Session {
     /// The target alone.
     pub(super) fn target(&self) -> Result<Target> {
         let target = config::target(&self.locations(), &self.environment)?;
-        Ok(Target::new(server(target, None)))
+        Ok(Target::new(self.server(target, None)))
     }
 
     /// The source, if one is configured at all.
@@ -58,7 +59,7 @@ impl Session {
             return Ok(None);
         }
         let source = config::source(&locations, &self.environment)?;
-        Ok(Some(Source::new(server(source, None))))
+        Ok(Some(Source::new(self.server(source, None))))
     }
 
     /// Writes the last JSON line.
@@ -78,6 +79,14 @@ impl Session {
             done = work => done,
             () = self.interruption.token.cancelled() => Err(Error::new(Kind::Interrupted, "interrupted")),
         }
+    }
+
+    /// Says what the URL leaves open, and gives the endpoint the base of its sessions' names.
+    fn server(&self, endpoint: Endpoint, connect_timeout: Option<Duration>) -> Server {
+        if let Some(text) = endpoint.notice() {
+            self.screen.event(&Event::Notice { text });
+        }
+        server(endpoint, connect_timeout)
     }
 
     fn locations(&self) -> Locations {

@@ -15,7 +15,7 @@ use crate::printable::cut;
 use crate::sync::changes::Changes;
 use crate::sync::compare::Compared;
 use crate::sync::guard::dependents::{Dependents, describe, losses as lost};
-use crate::sync::guard::target_identity::{Marking, unmarked};
+use crate::sync::guard::target_identity::Marking;
 use crate::sync::guard::triggers;
 use crate::sync::import::Engine;
 use crate::sync::losses;
@@ -92,7 +92,7 @@ async fn preview(
     let looked = sync::preview(sides, request, prompt, cancel, tally);
     let (prepared, compared) = Box::pin(looked).await?;
     if prepared.found.marking == Marking::MustBeTyped && prompt.yes {
-        return Err(unmarked(sides.target.server().endpoint()).state(UNCHANGED));
+        return Err(sides.ends().unmarked(&prepared.found.stake(), None).state(UNCHANGED));
     }
     Ok(Done::DryRun(Box::new(prepared), compared))
 }

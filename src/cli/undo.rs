@@ -69,7 +69,7 @@ async fn undo(
     tally: &Tally<'_>,
     run_id: &mut Option<i64>,
 ) -> Result<Undo> {
-    let looked = session.unless_interrupted(guarded(session, target, None, Naming::ByFlag));
+    let looked = session.unless_interrupted(guarded(session, target, None, Naming::Elsewhere));
     let (facts, marking) = looked.await?;
     if marking != Marking::Marked {
         return Err(nothing_to_undo());

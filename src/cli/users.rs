@@ -68,7 +68,10 @@ pub(super) async fn all(target: &Target) -> Result<Vec<User>> {
         let kind = fault.kind_at_start();
         Error::new(kind, "could not read the target's users")
             .because(fault)
-            .hint("create the tables with the application (`prisma migrate deploy`) or with `dewey-sync migrate up`")
+            .hint(
+                "create the tables with the application (`prisma migrate deploy`), or with `dewey-sync migrate up` \
+                 where it has created none",
+            )
     };
     let (tx, _) = target.snapshot(target.server().quick(), "").await.map_err(reading)?;
     let rows: Vec<(i32, String, Option<String>)> = user::Entity::find()

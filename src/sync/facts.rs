@@ -43,6 +43,8 @@ pub struct Facts {
     pub policed: Option<Vec<Policed>>,
     /// Whether there is a table of users.
     pub users: bool,
+    /// Whether the role may count them.
+    pub users_readable: bool,
     /// The server's clock, RFC 3339 in UTC.
     pub now: String,
     /// The server's own address, when it is reached over TCP.
@@ -105,6 +107,8 @@ impl Facts {
      ORDER BY n.nspname, relname)
    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relrowsecurity AND row_security_active(c.oid)),
  'users', to_regclass('{user}') IS NOT NULL,
+ 'users_readable', EXISTS (SELECT FROM pg_class c WHERE c.oid = to_regclass('{user}') AND relkind IN ('r', 'p')
+   AND has_table_privilege(c.oid, 'SELECT')),
  'now', to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),
  'address', host(inet_server_addr()),
  'lock_was_free', {lock},

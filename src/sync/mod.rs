@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod changes;
+pub mod check_target;
 mod commit;
 pub mod compare;
 mod consent;

@@ -50,7 +50,7 @@ async fn check(sandbox: &Sandbox, strategy: &str, seed: u64) -> u64 {
     // Whatever the run before left, there is something to do.
     execute(&sandbox.target_admin_url(), ANOTHER_TITLE).await;
     let old = rows_with_their_places(sandbox);
-    let marking = ["--mark-development", &sandbox.database];
+    let marking = ["--mark-development", &sandbox.target_name()];
     let call = ["sync", "--yes", "--strategy", strategy, "--batch-size", BATCH_SIZE];
     let mut running = Running::start(sandbox, &[&call[..], &marking].concat());
     for _ in 0..after {
@@ -162,7 +162,7 @@ fn an_interrupted_batched_run_leaves_whole_batches() {
 #[tokio::test]
 async fn a_hangup_counts_as_sigterm() {
     let sandbox = many_books().await;
-    let call = ["sync", "--yes", "--batch-size", BATCH_SIZE, "--mark-development", &sandbox.database];
+    let call = ["sync", "--yes", "--batch-size", BATCH_SIZE, "--mark-development", &sandbox.target_name()];
     let mut running = Running::start(&sandbox, &call);
     running.until(is_batch).await;
     running.signal("HUP");

@@ -109,13 +109,19 @@ pub(crate) async fn migrations<C: ConnectionTrait>(db: &C) -> Result<Vec<LedgerM
 }
 
 /// A newer ledger may give our columns another meaning.
-pub(crate) async fn refuse_newer(tx: &DatabaseTransaction) -> Result<(), DbErr> {
-    match state(tx).await? {
+pub(crate) async fn refuse_newer<C: ConnectionTrait>(db: &C) -> Result<(), DbErr> {
+    match state(db).await? {
         LedgerState::Newer(version) => Err(DbErr::Migration(format!(
             "a newer dewey-sync made this ledger: it has the migration `{version}`, the last one known here is `{LEDGER_VERSION}`"
         ))),
         _ => Ok(()),
     }
+}
+
+/// The tables that `down` drops, without their schema.
+pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
+    let dropped = TABLES.iter().filter_map(|table| table.drop.strip_prefix("drop table dewey_sync."));
+    dropped.chain(["ledger_migration", "application_migration"])
 }
 
 /// Whether a table of the ledger is there; `name` without its schema.

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::guard::owner::{Found, Owner};
 use super::guard::schema::{Comparison, Verdict, compare, is_known, refuse_undecided, unique_keys};
-use super::guard::target_identity::{self, Marking};
+use super::guard::stake::Stake;
+use super::guard::target_identity::Marking;
 use super::guard::{dependents, empty_source, encoding, same_database, swapped};
 use super::inventory::{SourceBooks, TargetBooks};
 use super::preflight::{self, Sides, Wishes};
@@ -103,7 +104,8 @@ impl Pair<'_> {
             target_tx.rollback().await;
         }
         if let Some(books) = &target_books {
-            self.target_books(books, diagnosis).await;
+            let stake = source_books.as_ref().map(|source_books| preflight::stake(source_books, books));
+            self.target_books(books, stake, diagnosis).await;
         }
         if let (Some(from), Some(to)) = (&source_books, &target_books) {
             let empty = empty_source::check(from.books, to.books, self.wishes.empty_source);
@@ -165,9 +167,8 @@ impl Pair<'_> {
         }
     }
 
-    async fn target_books(&self, books: &TargetBooks, diagnosis: &mut Diagnosis) {
+    async fn target_books(&self, books: &TargetBooks, stake: Option<Stake>, diagnosis: &mut Diagnosis) {
         let Self { sides, wishes, target, .. } = self;
-        let endpoint = sides.target.server().endpoint();
         diagnosis.fine(About::Target, "books", format!("{}; users: {}", books.books, books.users));
         for found in &books.dependents {
             diagnosis.fine(About::Target, "dependents", dependents::describe(found));
@@ -179,23 +180,17 @@ impl Pair<'_> {
         };
         diagnosis.check(About::Target, "ledger", ledger, books.ledger_is_old());
         let name = wishes.mark_development.as_deref();
-        match target_identity::check(endpoint, target, books.marked.as_ref(), books.books, name) {
+        match sides.ends().check(target, books.marked.as_ref(), books.books, name) {
             Ok(Marking::Marked) => diagnosis.fine(About::Target, "mark", "marked as a development database"),
             Ok(Marking::Harmless) => {
                 diagnosis.fine(About::Target, "mark", "none; it is local and has no books");
             }
             Ok(Marking::Named) => diagnosis.fine(About::Target, "mark", "none; its name is given"),
             Ok(Marking::MustBeTyped) => {
-                let fix = format!(
-                    "type its name when a sync asks, or add `--mark-development {}`",
-                    endpoint.database
-                );
-                diagnosis.note(
-                    About::Target,
-                    "mark",
-                    "it was never marked as a development database",
-                    Some(fix),
-                );
+                let mut found = vec!["it was never marked as a development database".to_owned()];
+                found.extend(stake.map(|stake| stake.clauses()).unwrap_or_default());
+                let fix = format!("type its name when a sync asks, or add {}", sides.ends().flag());
+                diagnosis.note(About::Target, "mark", found.join("; "), Some(fix));
             }
             Err(error) => diagnosis.problem(About::Target, "mark", error),
         }

@@ -7,6 +7,7 @@ pub mod hidden_rows;
 pub mod owner;
 pub mod same_database;
 pub mod schema;
+pub mod stake;
 pub mod swapped;
 pub mod target_identity;
 pub mod triggers;

@@ -97,10 +97,10 @@ pub(in crate::sync) fn unique_keys(source: &Facts, target: &Facts) -> Vec<String
 /// [`Kind::Usage`] when there is no book table, or in the target none of users.
 pub fn tables(side: SideFacts<'_>) -> Result<()> {
     if side.facts.columns.is_none() {
-        return Err(missing_table(side.endpoint, TABLE));
+        return Err(missing_table(side, TABLE));
     }
     let needs_users = side.endpoint.side == Side::Target;
-    if needs_users && !side.facts.users { Err(missing_table(side.endpoint, OWNER_TABLE)) } else { Ok(()) }
+    if needs_users && !side.facts.users { Err(missing_table(side, OWNER_TABLE)) } else { Ok(()) }
 }
 
 /// The oldest version with all the functions that are used.
@@ -118,7 +118,7 @@ pub fn version(side: SideFacts<'_>) -> Result<()> {
         .hint(format!("versions from {VERSION_MIN} on are supported")))
 }
 
-fn missing_table(endpoint: &Endpoint, table: &str) -> Error {
+fn missing_table(SideFacts { endpoint, facts }: SideFacts<'_>, table: &str) -> Error {
     let Endpoint { side, schema, .. } = endpoint;
     let error = Error::new(Kind::Usage, format!("could not use the {side}, {endpoint}"))
         .because(format!("there is no table `{table}` in its schema `{schema}`"));
@@ -126,6 +126,9 @@ fn missing_table(endpoint: &Endpoint, table: &str) -> Error {
         Side::Source => {
             error.hint("check that the URL names production's database, and its `schema` parameter")
         }
+        Side::Target if facts.columns.is_some() || facts.users => error
+            .state("nothing was written")
+            .hint("bring the schema up to date with the application's migrations (`prisma migrate deploy`)"),
         Side::Target => error.state("nothing was written").hint(
             "create the tables with the application (`prisma migrate deploy`) or with `dewey-sync migrate up`",
         ),
