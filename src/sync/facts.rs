@@ -6,6 +6,7 @@ use sqlx::postgres::PgRow;
 
 use super::guard::dependents::ForeignKey;
 use super::guard::hidden_rows::Policed;
+use super::guard::rights::{self, Lacking};
 use crate::book::{Column, TABLE};
 use crate::postgres::{Fault, Identity};
 use sea_orm::IdenStatic;
@@ -26,6 +27,8 @@ pub struct Facts {
     pub tls: Option<bool>,
     /// Which database it is.
     pub identity: Identity,
+    /// Whether the role may know that.
+    pub identity_readable: bool,
     /// Whether schema `dewey_sync` holds an identity table.
     pub ledger: bool,
     /// Whether the role may read that table.
@@ -40,6 +43,8 @@ pub struct Facts {
     pub role: String,
     /// The tables some of whose rows a policy could hide from the role.
     pub policed: Option<Vec<Policed>>,
+    /// Rights that the role lacks.
+    pub rights: Option<Vec<Lacking>>,
     /// Whether there is a table of users.
     pub users: bool,
     /// Whether the role may count them.
@@ -75,6 +80,15 @@ pub struct ColumnFacts {
 impl Facts {
     /// The query; `lock` is an SQL expression of boolean that takes or tries the same-database lock.
     pub fn query(lock: &str) -> String {
+        Self::query_with(lock, "(SELECT system_identifier::text FROM pg_control_system())")
+    }
+
+    /// The same for a role that may not know the identity.
+    pub(super) fn query_without_identity(lock: &str) -> String {
+        Self::query_with(lock, "NULL::text")
+    }
+
+    fn query_with(lock: &str, system_identifier: &str) -> String {
         format!(
             "SELECT json_build_object(
  'version', current_setting('server_version'),
@@ -83,8 +97,9 @@ impl Facts {
  'in_recovery', pg_is_in_recovery(),
  'tls', (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()),
  'identity', json_build_object(
-   'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
+   'system_identifier', coalesce({system_identifier}, ''),
    'database_oid', (SELECT oid::bigint FROM pg_database WHERE datname = current_database())),
+ 'identity_readable', {system_identifier} IS NOT NULL,
  'ledger', ledger.oid IS NOT NULL,
  'ledger_readable', coalesce(has_schema_privilege(ledger.relnamespace, 'USAGE')
    AND has_table_privilege(ledger.oid, 'SELECT'), false),
@@ -101,6 +116,7 @@ impl Facts {
      'holds', CASE c.oid WHEN book.oid THEN 'books' WHEN to_regclass('{user}') THEN 'users' ELSE 'others' END)
      ORDER BY n.nspname, relname)
    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relrowsecurity AND row_security_active(c.oid)),
+ 'rights', {rights},
  'users', to_regclass('{user}') IS NOT NULL,
  'users_readable', EXISTS (SELECT FROM pg_class c WHERE c.oid = to_regclass('{user}') AND relkind IN ('r', 'p')
    AND has_table_privilege(c.oid, 'SELECT')),
@@ -114,6 +130,7 @@ FROM (SELECT named.oid, coalesce(relkind NOT IN ('r', 'p'), false) AS is_view
   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'dewey_sync' AND c.relname = 'identity') ledger ON true",
             user = crate::book::OWNER_TABLE,
             foreign_keys = foreign_keys(),
+            rights = rights::query("book"),
         )
     }
 

@@ -36,6 +36,7 @@ mod removal;
 mod report;
 mod resume;
 mod retries;
+mod rights;
 mod round_trips;
 mod secrets;
 mod servers;

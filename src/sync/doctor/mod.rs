@@ -10,7 +10,7 @@ use super::guard::owner::{Found, Owner};
 use super::guard::schema::{Comparison, Verdict, compare, is_known, refuse_undecided, unique_keys};
 use super::guard::stake::Stake;
 use super::guard::target_identity::Marking;
-use super::guard::{dependents, empty_source, encoding, same_database, swapped};
+use super::guard::{dependents, empty_source, encoding, rights, same_database, swapped};
 use super::inventory::{SourceBooks, TargetBooks};
 use super::preflight::{self, Sides, Wishes};
 use super::resume::newest_unfinished;
@@ -45,6 +45,13 @@ pub async fn examine(sides: &Sides, wishes: &Wishes) -> Diagnosis {
         one_side::target(&mut diagnosis, sides.target.server(), facts);
     }
     match (source, target) {
+        // Nothing tells the two apart.
+        (Some((source_tx, source)), Some((target_tx, target)))
+            if !(source.identity_readable && target.identity_readable) =>
+        {
+            drop(source_tx.finish().await);
+            target_tx.rollback().await;
+        }
         (Some((source_tx, source)), Some((target_tx, target))) => {
             let pair = Pair { sides, wishes, source, target };
             pair.examine(source_tx, target_tx, &mut diagnosis).await;
@@ -170,6 +177,9 @@ impl Pair<'_> {
             (None, _) => "none yet; the first sync makes it".into(),
         };
         diagnosis.check(About::Target, "ledger", ledger, books.ledger_is_old());
+        let is_old = books.ledger_is_old().unwrap_or(false);
+        let may_upgrade = rights::check_upgrade(sides.target.server().endpoint(), target, is_old);
+        diagnosis.check_silent(About::Target, "rights", may_upgrade);
         let name = wishes.mark_development.as_deref();
         match sides.ends().check(target, books.marked.as_ref(), books.books, name) {
             Ok(Marking::Marked) => diagnosis.fine(About::Target, "mark", "marked as a development database"),
