@@ -43,6 +43,8 @@ pub struct Facts {
     pub role: String,
     /// The tables some of whose rows a policy could hide from the role.
     pub policed: Option<Vec<Policed>>,
+    /// How many ids the sequence behind the book table's can give out, where it can tell and comes to an end.
+    pub ids_left: Option<i64>,
     /// Rights that the role lacks.
     pub rights: Option<Vec<Lacking>>,
     /// Whether there is a table of users.
@@ -117,6 +119,7 @@ impl Facts {
      ORDER BY n.nspname, relname)
    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relrowsecurity AND row_security_active(c.oid)),
  'rights', {rights},
+ 'ids_left', {ids_left},
  'users', to_regclass('{user}') IS NOT NULL,
  'users_readable', EXISTS (SELECT FROM pg_class c WHERE c.oid = to_regclass('{user}') AND relkind IN ('r', 'p')
    AND has_table_privilege(c.oid, 'SELECT')),
@@ -131,6 +134,7 @@ FROM (SELECT named.oid, coalesce(relkind NOT IN ('r', 'p'), false) AS is_view
             user = crate::book::OWNER_TABLE,
             foreign_keys = foreign_keys(),
             rights = rights::query("book"),
+            ids_left = ids_left("book"),
         )
     }
 
@@ -153,6 +157,20 @@ FROM (SELECT named.oid, coalesce(relkind NOT IN ('r', 'p'), false) AS is_view
     pub fn major_version(&self) -> u32 {
         self.version_num / 10_000
     }
+}
+
+/// How many ids are left, as a scalar expression; `book` is the alias of a relation with the oid of the book table.
+fn ids_left(book: &str) -> String {
+    format!(
+        "(SELECT (least(seqmax, CASE atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647 END)
+     - coalesce(CASE WHEN has_sequence_privilege(seqrelid, 'USAGE, SELECT') AND NOT pg_is_in_recovery()
+         THEN pg_sequence_last_value(seqrelid) END,
+         seqstart - seqincrement)) / seqincrement
+   FROM pg_attribute JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND refobjid = attrelid AND refobjsubid = attnum
+     AND d.classid = 'pg_class'::regclass AND deptype IN ('a', 'i') JOIN pg_sequence ON seqrelid = d.objid
+   WHERE attrelid = {book}.oid AND attname = '{id}' AND seqincrement > 0 AND NOT seqcycle LIMIT 1)",
+        id = Column::Id.as_str(),
+    )
 }
 
 /// Every foreign key of the database but the ledger's, as a scalar expression: a JSON array, or NULL when there is none.

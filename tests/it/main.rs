@@ -24,6 +24,7 @@ mod guards_hidden_rows;
 mod guards_ledger;
 mod guards_source;
 mod guards_table;
+mod ids;
 mod live_source;
 mod lock;
 mod migrate;

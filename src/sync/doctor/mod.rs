@@ -7,7 +7,9 @@ mod one_side;
 use std::time::Duration;
 
 use super::guard::owner::{Found, Owner};
-use super::guard::schema::{Comparison, Verdict, compare, is_known, refuse_undecided, unique_keys};
+use super::guard::schema::{
+    Comparison, SideFacts, Verdict, compare, ids, is_known, refuse_undecided, unique_keys,
+};
 use super::guard::stake::Stake;
 use super::guard::target_identity::Marking;
 use super::guard::{dependents, empty_source, encoding, rights, same_database, swapped};
@@ -121,6 +123,15 @@ impl Pair<'_> {
     async fn columns(&self, source_tx: &SourceTx<'_>, diagnosis: &mut Diagnosis) -> Option<CopiedColumns> {
         let Self { sides, source, target, .. } = self;
         let mapping = &sides.mapping;
+        for (about, server, facts) in
+            [(About::Source, sides.source.server(), source), (About::Target, sides.target.server(), target)]
+        {
+            diagnosis.check_silent(
+                about,
+                "ids",
+                ids::check(SideFacts { endpoint: server.endpoint(), facts }),
+            );
+        }
         let Comparison { columns, copied } = compare(source, target, mapping);
         let same = columns.iter().filter(|compared| compared.verdict == Verdict::Copied).count();
         let found = format!("{same} are the same on both sides");
