@@ -3,7 +3,7 @@
 use super::facts::{Facts, from_json};
 use super::guard::stake::{Size, Stake};
 use super::guard::target_identity::{Ends, Marking};
-use super::guard::{hidden_rows, same_database, swapped};
+use super::guard::{hidden_rows, rights, same_database, swapped};
 use super::inventory::{MARKED, ledger_version, owners_query, refuse_newer, users_query};
 use super::preflight::{asking, open, open_target};
 use crate::book::{OWNER, TABLE};
@@ -32,6 +32,7 @@ pub async fn check_target(
     let (source_tx, (target_tx, facts)) = match source {
         None => {
             let (tx, facts) = open_target(target, "true").await?;
+            rights::check_identity(at_target, &facts)?;
             same_database::check_alone(&facts)?;
             (None, (tx, facts))
         }

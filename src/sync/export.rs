@@ -128,6 +128,8 @@ fn all(columns: &CopiedColumns) -> Select<book::Entity> {
         let expression = match columns.mapped(column) {
             _ if !travels => as_read(column, if comparable_type(column) == "integer" { "0" } else { "''" }),
             Some(_) => as_read(column, &columns.at_source(column)),
+            // The entity reads no smaller or larger integer as it is.
+            None if comparable_type(column) == "integer" => as_read(column, &quoted(column)),
             None => {
                 select = select.column(column);
                 continue;

@@ -7,6 +7,7 @@ use super::facts::{Facts, from_json};
 use super::guard::dependents::Agreement;
 use super::guard::empty_source::{self, EmptySource};
 use super::guard::owner::{self, Found, Wanted};
+use super::guard::rights::{self, Needs};
 use super::guard::schema::SideFacts;
 use super::guard::stake::{Size, Stake};
 use super::guard::target_identity::{Ends, Marking};
@@ -141,8 +142,9 @@ pub async fn check(
     progress: &dyn Progress,
 ) -> Result<Preflight> {
     let Looked { source, source_books, target, target_books, columns } =
-        look(sides, &wishes.owner, batch_size, progress).await?;
-    target_books.ledger_is_old()?;
+        look(sides, &wishes.owner, batch_size, Needs::Writing, progress).await?;
+    let at_target = sides.target.server().endpoint();
+    rights::check_upgrade(at_target, &target, target_books.ledger_is_old()?)?;
     empty_source::check(source_books.books, target_books.books, wishes.empty_source)?;
     let marked = target_books.marked.as_ref();
     let name = wishes.mark_development.as_deref();
@@ -186,6 +188,7 @@ pub async fn look(
     sides: &Sides,
     wanted: &Wanted,
     batch_size: Option<u32>,
+    needs: Needs,
     progress: &dyn Progress,
 ) -> Result<Looked> {
     let (at_source, at_target) = (sides.source.server().endpoint(), sides.target.server().endpoint());
@@ -196,6 +199,8 @@ pub async fn look(
     hidden_rows::check(at_source, &source)?;
     hidden_rows::check(at_target, &target)?;
     triggers::check(target.foreign_keys.as_deref().unwrap_or_default())?;
+    rights::check(at_source, &source, Needs::Finding)?;
+    rights::check(at_target, &target, needs)?;
     let (columns, notices) = schema::check(
         SideFacts { endpoint: at_source, facts: &source },
         SideFacts { endpoint: at_target, facts: &target },
@@ -255,9 +260,11 @@ pub(super) async fn open<'s>(
     target: &'s Target,
 ) -> Result<(Opened<SourceTx<'s>>, Opened<Tx<'s>>)> {
     let lock = same_database::lock(rand::random());
-    let (source, target) =
+    let (at_source, at_target) =
         tokio::join!(Box::pin(open_source(source, &lock)), Box::pin(open_target(target, &lock)));
-    let ((source_tx, source_facts), (target_tx, target_facts)) = (source?, target?);
+    let ((source_tx, source_facts), (target_tx, target_facts)) = (at_source?, at_target?);
+    rights::check_identity(source.server().endpoint(), &source_facts)?;
+    rights::check_identity(target.server().endpoint(), &target_facts)?;
     same_database::check(&source_facts, &target_facts)?;
     swapped::check_readable(&source_facts)?;
     Ok(((source_tx, source_facts), (target_tx, target_facts)))
@@ -265,7 +272,10 @@ pub(super) async fn open<'s>(
 
 pub(super) async fn open_source<'s>(source: &'s Source, lock: &str) -> Result<Opened<SourceTx<'s>>> {
     let endpoint = source.server().endpoint();
-    let first = source.snapshot(source.server().quick(), &Facts::query(lock)).await;
+    let mut first = source.snapshot(source.server().quick(), &Facts::query(lock)).await;
+    if first.as_ref().is_err_and(rights::hides_identity) {
+        first = source.snapshot(source.server().quick(), &Facts::query_without_identity(lock)).await;
+    }
     let (tx, rows) = first.map_err(asking(endpoint))?;
     let facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
     Ok((tx, facts))
@@ -273,7 +283,10 @@ pub(super) async fn open_source<'s>(source: &'s Source, lock: &str) -> Result<Op
 
 pub(super) async fn open_target<'s>(target: &'s Target, lock: &str) -> Result<Opened<Tx<'s>>> {
     let endpoint = target.server().endpoint();
-    let first = target.snapshot(target.server().quick(), &Facts::query(lock)).await;
+    let mut first = target.snapshot(target.server().quick(), &Facts::query(lock)).await;
+    if first.as_ref().is_err_and(rights::hides_identity) {
+        first = target.snapshot(target.server().quick(), &Facts::query_without_identity(lock)).await;
+    }
     let (tx, rows) = first.map_err(asking(endpoint))?;
     let facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
     Ok((tx, facts))

@@ -3,6 +3,7 @@
 use super::compare::{self, Compared};
 use super::guard::dependents::{self, Dependents, losses};
 use super::guard::owner::{Found, Owners};
+use super::guard::schema::ids;
 use super::guard::target_identity::Marking;
 use super::import::Engine;
 use super::plan::{Frozen, Plan};
@@ -163,5 +164,9 @@ async fn decide(sides: &Sides, request: &Request, found: Preflight, ask: &dyn As
     let strategy = strategy.or(request.strategy).unwrap_or_default();
     let engine = request.engine.or(resumed.as_ref().map(|unfinished| unfinished.engine)).unwrap_or_default();
     engine.check(strategy, &found.columns).map_err(unchanged)?;
+    if strategy.removes_all() && resumed.is_none() {
+        let at_target = sides.target.server().endpoint();
+        ids::check_room(at_target, &found.target, found.source_books.books).map_err(unchanged)?;
+    }
     Ok(Prepared { found, owners, strategy, engine, resumed, equal: None })
 }

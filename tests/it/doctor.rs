@@ -47,7 +47,7 @@ async fn a_healthy_pair() {
       ok     encryption    none, on this machine
       ok     tables        the application's
       ok     policies      none that could hide rows
-      ok     role          `developer` may change books
+      ok     rights        `developer` has those that a sync needs
       ok     books         357; users: 1
       ok     dependents    0 rows of `public."BookInReadingList"`
       ok     ledger        up to date, m0011_measured

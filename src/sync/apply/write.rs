@@ -147,8 +147,8 @@ fn update_sql(apply: &Applying<'_>) -> [String; 2] {
     [vacate, format!("UPDATE {TABLE} b SET {} FROM {from} WHERE {changed}", set.join(", "))]
 }
 
-/// A value that no book has and that fits `varchar(10)`.
-pub(in crate::sync) const PLACEHOLDER: &str = "E'\\x01' || to_hex(b.id)";
+/// A value that no book has and that fits `varchar(10)`. The sum is of a type that `to_hex` takes, whatever integer an id is.
+pub(in crate::sync) const PLACEHOLDER: &str = "E'\\x01' || to_hex(b.id + 0)";
 
 /// Keeps the ids of the new books in order of the source's. Those of a first fill need no list, because an undo removes
 /// all.

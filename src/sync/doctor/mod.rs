@@ -8,10 +8,12 @@ mod rehearsal;
 use std::time::Duration;
 
 use super::guard::owner::{Found, Owner};
-use super::guard::schema::{Comparison, Verdict, compare, is_known, refuse_undecided, unique_keys};
+use super::guard::schema::{
+    Comparison, SideFacts, Verdict, compare, ids, is_known, refuse_undecided, unique_keys,
+};
 use super::guard::stake::Stake;
 use super::guard::target_identity::Marking;
-use super::guard::{dependents, empty_source, encoding, same_database, swapped};
+use super::guard::{dependents, empty_source, encoding, rights, same_database, swapped};
 use super::inventory::{SourceBooks, TargetBooks};
 use super::preflight::{self, Sides, Wishes};
 use super::rehearsal::Rehearsal;
@@ -48,6 +50,13 @@ pub async fn examine(sides: &Sides, wishes: &Wishes, rehearsal: Rehearsal) -> Di
         one_side::target(&mut diagnosis, sides.target.server(), facts);
     }
     match (source, target) {
+        // Nothing tells the two apart.
+        (Some((source_tx, source)), Some((target_tx, target)))
+            if !(source.identity_readable && target.identity_readable) =>
+        {
+            drop(source_tx.finish().await);
+            target_tx.rollback().await;
+        }
         (Some((source_tx, source)), Some((target_tx, target))) => {
             let pair = Pair { sides, wishes, rehearsal, source, target };
             pair.examine(source_tx, target_tx, &mut diagnosis).await;
@@ -123,6 +132,15 @@ impl Pair<'_> {
     async fn columns(&self, source_tx: &SourceTx<'_>, diagnosis: &mut Diagnosis) -> Option<CopiedColumns> {
         let Self { sides, source, target, .. } = self;
         let mapping = &sides.mapping;
+        for (about, server, facts) in
+            [(About::Source, sides.source.server(), source), (About::Target, sides.target.server(), target)]
+        {
+            diagnosis.check_silent(
+                about,
+                "ids",
+                ids::check(SideFacts { endpoint: server.endpoint(), facts }),
+            );
+        }
         let Comparison { columns, copied } = compare(source, target, mapping);
         let same = columns.iter().filter(|compared| compared.verdict == Verdict::Copied).count();
         let found = format!("{same} are the same on both sides");
@@ -179,6 +197,9 @@ impl Pair<'_> {
             (None, _) => "none yet; the first sync makes it".into(),
         };
         diagnosis.check(About::Target, "ledger", ledger, books.ledger_is_old());
+        let is_old = books.ledger_is_old().unwrap_or(false);
+        let may_upgrade = rights::check_upgrade(sides.target.server().endpoint(), target, is_old);
+        diagnosis.check_silent(About::Target, "rights", may_upgrade);
         let name = wishes.mark_development.as_deref();
         match sides.ends().check(target, books.marked.as_ref(), books.books, name) {
             Ok(Marking::Marked) => diagnosis.fine(About::Target, "mark", "marked as a development database"),

@@ -5,6 +5,7 @@ pub mod empty_source;
 pub mod encoding;
 pub mod hidden_rows;
 pub mod owner;
+pub mod rights;
 pub mod same_database;
 pub mod schema;
 pub mod stake;

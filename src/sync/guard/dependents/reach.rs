@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use sea_orm::IdenStatic;
 
+use super::Fate;
 use super::keys::{Action, ForeignKey, Relation};
 use crate::book::{CopiedColumns, KEY, OWNER};
 
@@ -165,6 +166,14 @@ impl<'a> Reach<'a> {
         let tables: BTreeSet<&str> =
             tables.filter(|table| !table.is_book).map(|table| table.root.as_str()).collect();
         tables.into_iter().collect()
+    }
+
+    /// Whether rows of `table` may have this fate.
+    pub fn meets(&self, table: &str, fate: Fate) -> bool {
+        self.nodes
+            .iter()
+            .filter(|node| !node.table.is_book && node.table.root == table)
+            .any(|node| fate == if node.event == Event::Deleted { Fate::Removed } else { Fate::Detached })
     }
 
     /// Every key that hands an event on or forbids one.

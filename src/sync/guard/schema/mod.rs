@@ -2,6 +2,7 @@
 //! becomes of a difference.
 
 mod columns;
+pub(in crate::sync) mod ids;
 mod lines;
 mod types;
 
@@ -35,6 +36,7 @@ pub fn check(
     for side in [source, target] {
         version(side)?;
         tables(side)?;
+        ids::check(side)?;
     }
     let Comparison { columns, copied } = compare(source.facts, target.facts, mapping);
     refuse_undecided(&columns, mapping)?;
