@@ -76,10 +76,7 @@ impl Ran {
 
     /// What a dry run announces, by family.
     pub(crate) fn announced(&self, snapshot: &Snapshot) -> Result<BTreeMap<String, Announced>, String> {
-        let preview = self.event("preview");
-        // Beside those of `changes`, an older version has all rows that reference any book.
-        let of_changes = &preview["changes"]["dependents"];
-        read(if of_changes.is_array() { of_changes } else { &preview["dependents"] }, snapshot)
+        read(&self.event("preview")["dependents"], snapshot)
     }
 
     /// A list of the last line that is like that of a dry run.

@@ -26,7 +26,7 @@ pub(crate) struct Snapshot {
 pub(crate) struct TableState {
     /// A quoted identifier with its schema.
     pub(crate) name: String,
-    /// Of a partition, the name of the whole table.
+    /// Of a partition, the name of the whole table; of a child of the book table, that one.
     pub(crate) family: String,
     file: i64,
     /// Its columns, constraints and triggers.
@@ -58,9 +58,10 @@ pub(crate) type Multiset = BTreeMap<(i64, String), i64>;
 const TABLES: &str = r"WITH RECURSIVE family (oid, root) AS (
   SELECT c.oid, c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname !~ '^(pg_.*|information_schema|dewey_sync)$'
+      AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid AND inhparent = 'public."Book"'::regclass)
   UNION ALL
   SELECT i.inhrelid, f.root FROM family f JOIN pg_inherits i ON i.inhparent = f.oid
-    JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition
+    JOIN pg_class c ON c.oid = i.inhrelid AND (c.relispartition OR i.inhparent = 'public."Book"'::regclass)
 )
 SELECT c.oid::bigint, format('%I.%I', n.nspname, c.relname), format('%I.%I', rn.nspname, r.relname), c.relkind::text,
   c.relfilenode::bigint, concat_ws(' | ',
