@@ -10,6 +10,9 @@ use crate::book::{OWNER, TABLE};
 use crate::error::Result;
 use crate::postgres::{Identity, Source, SourceTx, Target};
 
+/// Mark, books, their owners, users, and the newest migration of the ledger.
+type Found = (Option<Identity>, u64, u64, Option<u64>, Option<String>);
+
 /// A target that is no standby, not the source, and hides no rows.
 #[derive(Debug, Clone)]
 pub struct CheckedTarget {
@@ -60,7 +63,6 @@ pub async fn check_target(
         if facts.ledger { ledger_version() } else { "NULL".into() }
     );
     let rows = target_tx.last(&query).await.map_err(asking(at_target))?;
-    type Found = (Option<Identity>, u64, u64, Option<u64>, Option<String>);
     let (marked, books, owners, users, version): Found = from_json(&rows).map_err(asking(at_target))?;
     refuse_newer(version.as_deref())?;
     let ends = Ends { target: at_target, source: source.map(|source| source.server().endpoint()) };

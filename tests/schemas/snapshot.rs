@@ -55,7 +55,7 @@ pub(crate) struct BookState {
 /// Rows by their table and text, and how often they are there.
 pub(crate) type Multiset = BTreeMap<(i64, String), i64>;
 
-const TABLES: &str = r"WITH RECURSIVE family (oid, root) AS (
+const TABLES: &str = r#"WITH RECURSIVE family (oid, root) AS (
   SELECT c.oid, c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname !~ '^(pg_.*|information_schema|dewey_sync)$'
       AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid AND inhparent = 'public."Book"'::regclass)
@@ -72,7 +72,7 @@ SELECT c.oid::bigint, format('%I.%I', n.nspname, c.relname), format('%I.%I', rn.
     (SELECT string_agg(concat(tgname, ' ', tgenabled), ', ' ORDER BY oid) FROM pg_trigger WHERE tgrelid = c.oid)),
   EXISTS (SELECT FROM pg_namespace WHERE nspname = 'dewey_sync')
 FROM family JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
-  JOIN pg_class r ON r.oid = family.root JOIN pg_namespace rn ON rn.oid = r.relnamespace ORDER BY c.oid";
+  JOIN pg_class r ON r.oid = family.root JOIN pg_namespace rn ON rn.oid = r.relnamespace ORDER BY c.oid"#;
 
 impl Snapshot {
     pub(crate) async fn take(connection: &mut PgConnection, case: &Case) -> Result<Self, sqlx::Error> {
