@@ -23,7 +23,7 @@ pub struct Lacking {
     pub object: String,
     /// That schema, of a table that has a foreign key.
     pub schema: Option<String>,
-    /// As GRANT writes them; [`LOCK`] is any right that allows to lock a table.
+    /// As GRANT writes them; `LOCK` is any right that allows to lock a table.
     pub rights: Vec<String>,
 }
 

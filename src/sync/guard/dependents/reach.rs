@@ -71,7 +71,7 @@ pub(super) struct Edge<'a> {
 /// Everything that writing books can reach through foreign keys.
 #[derive(Debug)]
 pub struct Reach<'a> {
-    /// The deletion of books is the first one; [`changed_books`](Self::changed_books) may be the second.
+    /// The deletion of books is the first one ([`DELETED_BOOKS`]); [`CHANGED_BOOKS`] may be the second.
     pub(super) nodes: Vec<Node<'a>>,
     pub(super) edges: Vec<Edge<'a>>,
     /// Keys whose rows forbid an event, by the node of that event.
