@@ -35,6 +35,10 @@ pub struct Server {
     connect_timeout: Duration,
     /// A pooler refused start-up options, so settings are made in each transaction only.
     reduced: AtomicBool,
+    /// A connection was opened with them, so they are not what is refused later.
+    takes_options: AtomicBool,
+    /// A connection was opened, so user, password and database are right.
+    admitted: AtomicBool,
     idle: Mutex<Vec<Opened>>,
     /// The names of sessions that may go on although their client is gone.
     abandoned: Mutex<Vec<String>>,
@@ -83,6 +87,8 @@ impl Server {
             traffic: Counter::default(),
             connect_timeout,
             reduced,
+            takes_options: AtomicBool::default(),
+            admitted: AtomicBool::default(),
             idle: Mutex::default(),
             abandoned: Mutex::default(),
         }
@@ -207,23 +213,31 @@ impl Server {
     async fn open_as(&self, name: &str) -> Result<PgConnection, Fault> {
         let reduced = self.is_reduced();
         match self.open_with(self.options_for(name, reduced)).await {
-            Err(fault) if fault.sqlstate() == Some("08P01") && !reduced => {
+            Err(fault)
+                if fault.is_protocol_violation()
+                    && !reduced
+                    && !self.takes_options.load(Ordering::Acquire) =>
+            {
+                let opened = self.open_with(self.options_for(name, true)).await?;
+                // Only now it is known that it was the options.
                 self.reduced.store(true, Ordering::Release);
-                tracing::info!(
-                    "the {} refuses start-up options: connecting without them",
-                    self.endpoint.side
-                );
-                self.open_with(self.options_for(name, true)).await
+                tracing::info!("the {} refuses start-up options: connected without them", self.endpoint.side);
+                Ok(opened)
             }
-            opened => opened,
+            opened => {
+                self.takes_options.fetch_or(opened.is_ok() && !reduced, Ordering::AcqRel);
+                opened
+            }
         }
     }
 
     async fn open_with(&self, options: PgConnectOptions) -> Result<PgConnection, Fault> {
-        tokio::time::timeout(self.connect_timeout, options.connect())
+        let opened = tokio::time::timeout(self.connect_timeout, options.connect())
             .await
             .map_err(|_| Fault::deadline(self.connect_timeout))?
-            .map_err(|error| Fault::at_startup(&error))
+            .map_err(|error| Fault::at_startup(&error, !self.admitted.load(Ordering::Acquire)))?;
+        self.admitted.store(true, Ordering::Release);
+        Ok(opened)
     }
 
     /// The name of the next connection's session.

@@ -36,6 +36,8 @@ pub struct Fault {
     pub origin: Origin,
     /// Whether the request was a COMMIT, so that its effect is unknown when no answer came.
     pub at_commit: bool,
+    /// Whether it answered the opening of a connection before any other one was let in, so that the URL may be wrong.
+    pub at_startup: bool,
     text: String,
 }
 
@@ -80,12 +82,13 @@ impl Fault {
     }
 
     pub(crate) fn of(origin: Origin, text: impl Into<String>) -> Self {
-        Self { origin, at_commit: false, text: text.into() }
+        Self { origin, at_commit: false, at_startup: false, text: text.into() }
     }
 
-    /// The answer to a start-up packet, which may quote the options that a URL holds.
-    pub(super) fn at_startup(error: &sqlx::Error) -> Self {
-        let fault = Self::from(error);
+    /// The answer to a start-up packet, which may quote the options that a URL holds. `first` is before another one was
+    /// answered with a session.
+    pub(super) fn at_startup(error: &sqlx::Error, first: bool) -> Self {
+        let fault = Self { at_startup: first, ..Self::from(error) };
         match fault.sqlstate() {
             Some(code) if code.starts_with("42") || code.starts_with("22") => {
                 Self { text: format!("the server refuses an option of the URL (SQLSTATE {code})"), ..fault }
@@ -100,6 +103,18 @@ impl Fault {
             Origin::Server { sqlstate, .. } => Some(sqlstate),
             _ => None,
         }
+    }
+
+    /// Whether a pooler says that there is no server behind it for now, or no room there. It passes on what the server told
+    /// it, and says both in the way in which it refuses a password.
+    pub fn is_of_absent_server(&self) -> bool {
+        self.is_protocol_violation() && ABSENT.iter().any(|words| self.text.contains(words))
+    }
+
+    /// The one SQLSTATE that older poolers have for everything that is not well: a start-up option or a password that is
+    /// refused, a server that crashed, a time-out. A server itself has it for a driver that makes mistakes.
+    pub fn is_protocol_violation(&self) -> bool {
+        self.sqlstate() == Some("08P01")
     }
 
     /// What this fault means while the run is on its way: a server out of reach, or a statement that failed for good.
@@ -117,8 +132,11 @@ impl Fault {
     /// What it means before the first write: mostly that the configuration names what is not there.
     pub fn kind_at_start(&self) -> Kind {
         match &self.origin {
+            Origin::Server { .. } if self.is_protocol_violation() && self.at_startup => {
+                if self.is_of_absent_server() { Kind::Unreachable } else { Kind::Usage }
+            }
             Origin::Server { sqlstate, .. }
-                if ["08P01", "28", "3D", "3F", "42"].iter().any(|c| sqlstate.starts_with(c)) =>
+                if ["28", "3D", "3F", "42"].iter().any(|c| sqlstate.starts_with(c)) =>
             {
                 Kind::Usage
             }
@@ -137,6 +155,7 @@ impl Fault {
         Self {
             origin: Origin::Server { sqlstate: error.code().to_owned(), fatal },
             at_commit: false,
+            at_startup: false,
             text: text_of(error),
         }
     }
@@ -178,6 +197,21 @@ impl From<&sqlx::Error> for Fault {
         }
     }
 }
+
+/// PgBouncer's words, and those of a server that it passes on.
+const ABSENT: [&str; 11] = [
+    "server conn crashed",
+    "server login has been failing",
+    "cannot connect to server",
+    "client_login_timeout",
+    "query_wait_timeout",
+    "starting up",
+    "shutting down",
+    "in recovery mode",
+    "not yet accepting connections",
+    "too many clients",
+    "too many connections",
+];
 
 const NO_CONNECTION: &str = "no connection was to be had in time";
 
@@ -231,13 +265,35 @@ mod tests {
 
     #[test]
     fn before_the_first_write_a_wrong_name_or_right_is_the_calls_fault() {
-        for sqlstate in ["08P01", "28P01", "28000", "3D000", "3F000", "42501", "42P01"] {
+        for sqlstate in ["28P01", "28000", "3D000", "3F000", "42501", "42P01"] {
             assert_eq!(server(sqlstate).kind_at_start(), Kind::Usage, "{sqlstate}");
         }
         assert_eq!(Fault::of(Origin::Tls, "why").kind_at_start(), Kind::Usage);
         for sqlstate in ["08006", "53300", "57P03"] {
             assert_eq!(server(sqlstate).kind_at_start(), Kind::Unreachable, "{sqlstate}");
         }
+    }
+
+    #[test]
+    fn a_pooler_refuses_a_password_in_the_way_in_which_it_misses_a_server() {
+        for (text, kind) in [
+            ("SASL authentication failed", Kind::Usage),
+            ("password authentication failed for user \"x\"", Kind::Usage),
+            ("no such database: x", Kind::Usage),
+            ("bouncer config error", Kind::Usage),
+            ("unsupported startup parameter: options", Kind::Usage),
+            ("server login has been failing, try again later (server_login_retry)", Kind::Unreachable),
+            ("client_login_timeout (server down)", Kind::Unreachable),
+            ("the database system is starting up", Kind::Unreachable),
+            ("sorry, too many clients already", Kind::Unreachable),
+        ] {
+            let fault = Fault { text: text.into(), ..server("08P01") };
+            let first = Fault { at_startup: true, ..fault.clone() };
+            assert_eq!(first.kind_at_start(), kind, "{text}");
+            assert_eq!(first.is_of_absent_server(), kind == Kind::Unreachable, "{text}");
+            assert_eq!(fault.kind_at_start(), Kind::Unreachable, "{text}, once a connection was let in");
+        }
+        assert!(!Fault { text: "starting up".into(), ..server("57014") }.is_of_absent_server());
     }
 
     #[test]

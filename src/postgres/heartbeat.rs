@@ -125,9 +125,11 @@ async fn sign_of_life(server: &Server, question: &str, beats: &mut Interval) {
     }
 }
 
-/// Whether a server that refuses a ping is there all the same; it may have no room for another connection.
+/// Whether a server that refuses a ping is there all the same; it may have no room for another connection. A pooler's
+/// answer says nothing of the server behind it.
 fn answers(fault: &Fault) -> bool {
-    matches!(&fault.origin, Origin::Server { sqlstate, fatal } if !fatal || sqlstate == "53300")
+    !fault.is_protocol_violation()
+        && matches!(&fault.origin, Origin::Server { sqlstate, fatal } if !fatal || sqlstate == "53300")
 }
 
 /// A session whose request was lost on the way there, or whose answer was on the way back, waits for its client. One that

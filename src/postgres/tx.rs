@@ -298,7 +298,8 @@ impl<'server> Tx<'server> {
 
     /// What ended this connection has probably ended those that wait, too.
     fn forget_idle_after(&self, error: &sqlx::Error) {
-        if matches!(Fault::from(error).origin, Origin::Io | Origin::Deadline) {
+        let origin = Fault::from(error).origin;
+        if matches!(origin, Origin::Io | Origin::Deadline | Origin::Server { fatal: true, .. }) {
             self.server.forget_idle();
         }
     }

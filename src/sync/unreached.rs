@@ -20,7 +20,10 @@ pub(super) fn unreached(fault: Fault, endpoint: &Endpoint) -> Error {
 /// The error when the pooler in front of `server` does not lend out what a run needs.
 pub(super) fn crowded(fault: Fault, server: &Server) -> Error {
     let endpoint = server.endpoint();
-    Error::new(fault.kind_at_start(), format!("could not work through the pooler of the {}, {endpoint}", endpoint.side))
+    // What a pooler does not lend out now it will not lend out later.
+    let is_refused = fault.is_protocol_violation() && !fault.is_of_absent_server();
+    let kind = if is_refused { Kind::Usage } else { fault.kind_at_start() };
+    Error::new(kind, format!("could not work through the pooler of the {}, {endpoint}", endpoint.side))
         .because(fault)
         .hint(format!(
             "a run needs {} connections at once, each for a whole transaction: enlarge the pooler's pool, or name the \
@@ -39,7 +42,8 @@ fn hint(fault: &Fault, endpoint: &Endpoint) -> String {
             format!("check the database's name in {origin}, or create it")
         }
         (_, Some("3D000")) => format!("check the database's name in {origin}"),
-        (Origin::Client, _) | (_, Some(_)) => format!("check the URL in {origin}"),
+        (Origin::Client, _) => format!("check the URL in {origin}"),
+        (_, Some(_)) if !fault.is_of_absent_server() => format!("check the URL in {origin}"),
         _ => match supabase_project(&endpoint.host) {
             Some(project) => format!(
                 "Supabase's direct hosts have IPv6 addresses only; where there is no IPv6, name its session pooler in \

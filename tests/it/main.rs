@@ -30,6 +30,7 @@ mod migrate;
 mod migrations;
 mod owners;
 mod pooler;
+mod pooler_faults;
 mod prompts;
 mod report;
 mod resume;

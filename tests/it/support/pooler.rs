@@ -27,6 +27,11 @@ impl Pooler {
     /// `mode` is when a client's server connection goes to the next client: at the end of its `transaction`, its `session` or
     /// its `statement`; `settings` are further lines of its file.
     pub(crate) fn start(server: &Server, mode: &str, settings: &str) -> Self {
+        Self::before(server, server.port(), mode, settings)
+    }
+
+    /// The same, where `port` leads to the server.
+    pub(crate) fn before(server: &Server, server_port: u16, mode: &str, settings: &str) -> Self {
         let program = [
             "/usr/sbin/pgbouncer",
             "/usr/bin/pgbouncer",
@@ -46,7 +51,6 @@ impl Pooler {
             "[databases]\n* = host=127.0.0.1 port={server_port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
              listen_port = {port}\nunix_socket_dir =\npool_mode = {mode}\nauth_type = scram-sha-256\n\
              auth_file = {users}\n{settings}\n",
-            server_port = server.port(),
             users = users.display(),
         );
         fs::write(&file, text).unwrap();
