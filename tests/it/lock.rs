@@ -1,12 +1,10 @@
 //! One run at a time on a target, and what becomes of a run that another one took over from.
 
-use std::time::{Duration, Instant};
-
 use sqlx::{Connection, PgConnection};
 
 use crate::support::inspect::{BOOKS, dump};
 use crate::support::redact::masked;
-use crate::support::running::{Running, until_it_waits};
+use crate::support::running::{self, Running, until_it_waits_for_lock, until_it_waits_for_table};
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::{connect, execute};
 use crate::support::terminal::{Terminal, shown};
@@ -26,10 +24,7 @@ fn states(sandbox: &Sandbox) -> String {
 }
 
 fn until(sandbox: &Sandbox, query: &str, is_so: impl Fn(&str) -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_so(&one(sandbox, query)) {
-        assert!(Instant::now() < deadline, "{query}: {}", one(sandbox, query));
-    }
+    running::until(&sandbox.target_admin_url(), query, is_so);
 }
 
 /// A run that waits before its first change of a book, for as long as the returned session is there.
@@ -37,7 +32,7 @@ async fn held(sandbox: &Sandbox, strategy: &str) -> (Running, PgConnection) {
     let mut holder = connect(&sandbox.target_admin_url()).await;
     sqlx::raw_sql(r#"BEGIN; LOCK TABLE "Book" IN SHARE MODE"#).execute(&mut holder).await.unwrap();
     let running = Running::start(sandbox, &["sync", "--yes", "--strategy", strategy]);
-    until_it_waits(sandbox);
+    until_it_waits_for_table(sandbox, r#""Book""#);
     (running, holder)
 }
 
@@ -185,7 +180,7 @@ async fn a_run_that_was_taken_over_from_before_it_records_its_success_fails() {
         let mut other = connect(&sandbox.target_admin_url()).await;
         sqlx::raw_sql("SELECT pg_advisory_lock(77)").execute(&mut other).await.unwrap();
         let mut running = Running::start(&sandbox, &["sync", "--yes", "--strategy", "batched"]);
-        until_it_waits(&sandbox);
+        until_it_waits_for_lock(&sandbox, 77);
         let taken = "UPDATE dewey_sync.run SET state = 'superseded' WHERE state = 'running'";
         sqlx::raw_sql(taken).execute(&mut other).await.unwrap();
         other.close().await.unwrap();
