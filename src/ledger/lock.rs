@@ -1,6 +1,6 @@
 //! One run at a time on a target: an advisory lock in a transaction that stays open on a connection of its own.
 //!
-//! The transaction holds no snapshot, and unlike a session's lock it does not stay behind in a pooler. A lock that is
+//! The transaction holds no snapshot and no table, and unlike a session's lock it does not stay behind in a pooler. A lock that is
 //! lost with its connection does no harm, because every writing transaction compares the epoch; so it is taken again,
 //! and the epoch decides whether the run goes on.
 
@@ -103,13 +103,19 @@ impl<'a> Lock<'a> {
 
     async fn take_again(&self, tenure: Tenure) -> Result<Tx<'a>> {
         let tx = take(self.target, self.wait).await?;
-        let rows = tx.simple(&is_current(tenure)).await.map_err(locking)?;
+        let rows = tx.simple(&without_a_trace(&is_current(tenure))).await.map_err(locking)?;
         let current = rows.first().map(|row| row.try_get::<bool, _>(0)).transpose().map_err(Fault::from);
         match current.map_err(locking)? {
             Some(true) => Ok(tx),
             _ => Err(super::run::taken_over(tenure)),
         }
     }
+}
+
+/// `query`, whose tables are free again before the transaction ends. It is open as long as the run is: whoever waited for a
+/// table of ours until then would keep the run's own transactions waiting.
+fn without_a_trace(query: &str) -> String {
+    format!("SAVEPOINT before; {query}; ROLLBACK TO SAVEPOINT before; RELEASE SAVEPOINT before")
 }
 
 const NO_IDLE_TIMEOUT: &str = "SET LOCAL idle_in_transaction_session_timeout = 0";

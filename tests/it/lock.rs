@@ -190,3 +190,21 @@ async fn a_run_that_was_taken_over_from_before_it_records_its_success_fails() {
     }
     assert_eq!(states(&sandbox), "verified, superseded, superseded");
 }
+
+/// The transaction of the lock is as long as the run, and nobody would see that the run waits for itself: for whoever waits for
+/// a table that this transaction has.
+#[tokio::test]
+async fn the_lock_of_a_run_has_no_table() {
+    let sandbox = Sandbox::with_books(40).await;
+    let mut terminal = Terminal::start(&sandbox, &["sync"]);
+    terminal.until("[y/N] ").await;
+    let mut other = connect(&sandbox.target_admin_url()).await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE dewey_sync.run IN SHARE MODE").execute(&mut other).await.unwrap();
+    terminal.answer("y\n").await;
+    // By then the lock, which was let go for the question, is taken again.
+    until_it_waits_for_table(&sandbox, "dewey_sync.run");
+    let all = "SET lock_timeout = '20s'; LOCK TABLE dewey_sync.run IN ACCESS EXCLUSIVE MODE; COMMIT";
+    sqlx::raw_sql(all).execute(&mut other).await.unwrap();
+    let (status, said) = terminal.end().await;
+    assert_eq!(status.code(), Some(0), "{said}");
+}
