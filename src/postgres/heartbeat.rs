@@ -44,6 +44,11 @@ impl Limit {
         format!("SET LOCAL statement_timeout = {}", self.statement_timeout().as_millis())
     }
 
+    /// A statement that has it wait from then on for a lock as long as it would without another one.
+    pub fn lock_sql(self) -> String {
+        format!("SET LOCAL lock_timeout = {}", self.lock_timeout().as_millis())
+    }
+
     /// The server's `statement_timeout`; zero is none.
     pub(super) fn statement_timeout(self) -> Duration {
         match self {

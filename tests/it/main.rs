@@ -17,6 +17,7 @@ mod errors;
 mod exit_codes;
 mod failures;
 mod fill_ahead;
+mod fill_yields;
 mod guard_dependents;
 mod guards;
 mod guards_copies;

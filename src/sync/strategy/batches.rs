@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{Job, explain_duplicates};
 use crate::error::{Error, Kind, Result};
-use crate::ledger::checkpoint::{self, Destination};
+use crate::ledger::checkpoint::{self, Checkpoint, Destination};
 use crate::ledger::run::Claim;
 use crate::postgres::Fault;
 use crate::progress::{Event, Phase, Progress};
@@ -136,8 +136,7 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Dest
     let claiming = |fault: Fault| fault.error("could not claim the batch");
     let timeout = job.tuning.batch_timeout;
     let batch = range.checkpoint();
-    let claim = checkpoint::claim_sql(job.tenure, destination, batch);
-    let first = format!("{claim}; {}", owners::hold_sql(&job.remap.owners));
+    let first = first_sql(job, destination, batch);
     let source = job.sides.source.open(timeout).await;
     let source = source.map_err(|fault| fault.error("could not begin on the source"))?;
     let transfer = job.transfer(destination);
@@ -154,7 +153,9 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Dest
         }
         Claim::Lost => return Err(job.lost_run()),
     }
-    owners::check_held(&rows, &job.remap.owners)?;
+    if destination == Destination::Book {
+        owners::check_held(&rows, &job.remap.owners)?;
+    }
     let copied = match transfer.import(&target, exported).await {
         Ok(copied) => copied,
         Err(error) => return Err(explain_duplicates(error, &source, &job.remap.columns).await),
@@ -167,6 +168,16 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Dest
     committed.map_err(|fault| fault.error("could not commit the batch"))?;
     finished.map_err(|fault| fault.error("could not end the source's snapshot"))?;
     Ok(copied)
+}
+
+/// The stage belongs to nobody, so its batches wait for no user: whoever changes that table may wait for the transaction
+/// that fills ahead, and that one waits for batches.
+fn first_sql(job: &Job<'_>, destination: Destination, batch: Checkpoint) -> String {
+    let claim = checkpoint::claim_sql(job.tenure, destination, batch);
+    match destination {
+        Destination::Book => format!("{claim}; {}", owners::hold_sql(&job.remap.owners)),
+        Destination::Stage => claim,
+    }
 }
 
 /// `error` with the batch that it ended.
