@@ -1,5 +1,6 @@
 //! What every command has: the global options, the screen, the signals, and the way to both sides.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -8,13 +9,14 @@ use super::output::{Screen, print_json};
 use super::signals::Interruption;
 use crate::config::{self, Endpoint, Environment, Locations};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{Server, Source, Target};
+use crate::postgres::{Listener, Server, Source, Target, Waiting};
+use crate::progress::{Event, Progress};
 use crate::sync::preflight::Sides;
 
 pub(super) struct Session {
     pub(super) global: Global,
     pub(super) environment: Environment,
-    pub(super) screen: Screen,
+    pub(super) screen: Arc<Screen>,
     pub(super) interruption: Interruption,
     /// Whether the last JSON line was written.
     pub(super) ended: AtomicBool,
@@ -22,7 +24,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(global: Global, environment: Environment, interruption: Interruption) -> Self {
-        let screen = Screen::new(&global);
+        let screen = Arc::new(Screen::new(&global));
         Self { global, environment, screen, interruption, ended: AtomicBool::new(false) }
     }
 
@@ -35,8 +37,8 @@ impl Session {
         let source = config::source(&self.locations(), &self.environment)?;
         let target = config::target(&self.locations(), &self.environment)?;
         Ok(Sides {
-            source: Source::new(server(source, connect_timeout)),
-            target: Target::new(server(target, connect_timeout)),
+            source: Source::new(self.server(source, connect_timeout)),
+            target: Target::new(self.server(target, connect_timeout)),
             mapping,
         })
     }
@@ -44,7 +46,7 @@ impl Session {
     /// The target alone.
     pub(super) fn target(&self) -> Result<Target> {
         let target = config::target(&self.locations(), &self.environment)?;
-        Ok(Target::new(server(target, None)))
+        Ok(Target::new(self.server(target, None)))
     }
 
     /// The source, if one is configured at all.
@@ -57,7 +59,19 @@ impl Session {
             return Ok(None);
         }
         let source = config::source(&locations, &self.environment)?;
-        Ok(Some(Source::new(server(source, None))))
+        Ok(Some(Source::new(self.server(source, None))))
+    }
+
+    /// Whoever keeps it waiting is shown.
+    fn server(&self, endpoint: Endpoint, connect_timeout: Option<Duration>) -> Server {
+        let screen = Arc::clone(&self.screen);
+        server(endpoint, connect_timeout).telling(Listener::new(move |Waiting { side, waited, awaited }| {
+            screen.event(&Event::Waiting {
+                side: *side,
+                waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+                awaited: awaited.clone(),
+            });
+        }))
     }
 
     /// Writes the last JSON line.

@@ -6,6 +6,8 @@
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 pub use endpoint::Endpoint;
 pub use environment::Environment;
 pub use mapping::{Mapping, mapping, owner_lines};
@@ -34,7 +36,8 @@ const APPLICATION_KEY: &str = "DEWEY_DB_DATABASE_URL";
 const DIRECT_KEYS: [&str; 2] = ["DEWEY_DB_DIRECT_URL", "DIRECT_URL"];
 
 /// One of the two databases of a sync.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Side {
     /// Production; only read.
     Source,

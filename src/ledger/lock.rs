@@ -7,12 +7,13 @@
 use std::time::Duration;
 
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use tokio::sync::Mutex;
 use tokio::time::MissedTickBehavior;
 
 use super::run::{Tenure, is_current};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{Fault, Target, Tx};
+use crate::postgres::{Fault, Target, Tx, name_of_stranger};
 
 /// The lock's key; the pooler's and the application's own advisory locks are other numbers.
 pub const KEY: i64 = i64::from_be_bytes(*b"dewey-rn");
@@ -144,15 +145,21 @@ async fn busy(target: &Target) -> Error {
     let high = KEY >> 32;
     let low = KEY & 0xffff_ffff;
     let holder = format!(
-        "SELECT format('pid %s, application `%s`, since %s', a.pid, a.application_name,
-           to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"'))
+        "SELECT a.pid, coalesce(a.application_name, ''),
+           ', since ' || to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"')
          FROM pg_locks l JOIN pg_stat_activity a USING (pid)
          WHERE l.locktype = 'advisory' AND l.granted AND l.classid = {high} AND l.objid = {low}
            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     );
     let named = async {
         let rows = target.read_once(target.server().quick(), &holder).await?;
-        rows.first().map(|row| row.try_get::<String, _>(0).map_err(Fault::from)).transpose()
+        let named = |row: &PgRow| {
+            let (pid, application, since): (i32, String, Option<String>) =
+                (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let application = name_of_stranger(&application);
+            Ok::<_, Fault>(format!("pid {pid}, application {application}{}", since.unwrap_or_default()))
+        };
+        rows.first().map(named).transpose()
     };
     let hint = "wait for it to end, or give it time with `--lock-wait`";
     match named.await {

@@ -2,7 +2,8 @@
 //!
 //! Not sqlx's pool: it pings on release, hides why nothing could be reached, and lends out connections that our
 //! [`Tx`](super::Tx) has to own. At most one connection a worker is ever open, and one for the
-//! [heartbeat](super::heartbeat); on the target also one for the lock, and one that fills an empty book table meanwhile.
+//! [heartbeat](super::heartbeat), and for a moment one that asks [for whom](super::waiting) is waited; on the target also one
+//! for the lock, and one that fills an empty book table meanwhile.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use super::fault::Fault;
 use super::heartbeat::Limit;
 use super::nodelay::send_at_once;
 use super::traffic::{Counter, Traffic, row_bytes};
+use super::waiting::{Listener, Told};
 use crate::config::{Endpoint, Side};
 
 /// How long a connection attempt may take when nobody says so.
@@ -42,6 +44,9 @@ pub struct Server {
     idle: Mutex<Vec<Opened>>,
     /// The names of sessions that may go on although their client is gone.
     abandoned: Mutex<Vec<String>>,
+    waits: Told,
+    /// Whether the last ping was answered, if there was one.
+    heard: AtomicBool,
 }
 
 /// A connection, and the `application_name` by which `pg_stat_activity` tells its session from all others.
@@ -91,7 +96,28 @@ impl Server {
             admitted: AtomicBool::default(),
             idle: Mutex::default(),
             abandoned: Mutex::default(),
+            waits: Told::default(),
+            heard: AtomicBool::default(),
         }
+    }
+
+    /// Tells `listener` of what waits for longer than usual.
+    #[must_use]
+    pub fn telling(self, listener: Listener) -> Self {
+        Self { waits: Told::to(listener), ..self }
+    }
+
+    /// Whether it was seen to be there although it did not answer a request.
+    pub(super) fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Acquire)
+    }
+
+    pub(super) fn note_heard(&self, heard: bool) {
+        self.heard.store(heard, Ordering::Release);
+    }
+
+    pub(super) fn waits(&self) -> &Told {
+        &self.waits
     }
 
     /// What the application names of all sessions of this process begin with.

@@ -6,6 +6,7 @@ use sea_orm::{DbErr, RuntimeErr};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use super::message::{CLOSED, NO_ANSWER, UNSENDABLE, text_of, text_of_io, text_of_json, text_of_tls};
+use super::waiting::Awaited;
 use crate::error::{Error, Kind};
 
 /// The origin of a fault, as far as the classifier in `retry` wants to know.
@@ -39,6 +40,8 @@ pub struct Fault {
     /// Whether it answered the opening of a connection before any other one was let in, so that the URL may be wrong.
     pub at_startup: bool,
     text: String,
+    #[source]
+    awaited: Option<Awaited>,
 }
 
 /// The answer that did not come in time, as the driver's errors can carry it.
@@ -49,6 +52,13 @@ pub(super) struct Overdue(pub(super) std::time::Duration);
 impl From<Overdue> for sqlx::Error {
     fn from(overdue: Overdue) -> Self {
         Self::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, overdue))
+    }
+}
+
+/// As the driver's errors can carry it.
+impl From<Fault> for sqlx::Error {
+    fn from(fault: Fault) -> Self {
+        Self::Io(std::io::Error::other(fault))
     }
 }
 
@@ -81,8 +91,20 @@ impl Fault {
         self
     }
 
+    /// The same fault, which came because `awaited` did not.
+    #[must_use]
+    pub(super) fn awaiting(mut self, awaited: Awaited) -> Self {
+        self.awaited = Some(awaited);
+        self
+    }
+
+    /// Whether it is a time-out, ours or one of the server.
+    pub(super) fn ends_a_wait(&self) -> bool {
+        self.origin == Origin::Deadline || matches!(self.sqlstate(), Some("55P03" | "57014"))
+    }
+
     pub(crate) fn of(origin: Origin, text: impl Into<String>) -> Self {
-        Self { origin, at_commit: false, at_startup: false, text: text.into() }
+        Self { origin, at_commit: false, at_startup: false, text: text.into(), awaited: None }
     }
 
     /// The answer to a start-up packet, which may quote the options that a URL holds. `first` is before another one was
@@ -157,6 +179,7 @@ impl Fault {
             at_commit: false,
             at_startup: false,
             text: text_of(error),
+            awaited: None,
         }
     }
 }
@@ -172,10 +195,16 @@ impl From<&sqlx::Error> for Fault {
             sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                 Self::of(Origin::Tls, text_of_tls(&error.to_string()))
             }
-            sqlx::Error::Io(error) => match error.get_ref().and_then(|error| error.downcast_ref()) {
-                Some(Overdue(waited)) => Self::deadline(*waited),
-                None => Self::of(Origin::Io, text_of_io(error)),
-            },
+            sqlx::Error::Io(error) => {
+                let ours = error.get_ref();
+                if let Some(fault) = ours.and_then(|error| error.downcast_ref::<Self>()) {
+                    return fault.clone();
+                }
+                match ours.and_then(|error| error.downcast_ref()) {
+                    Some(Overdue(waited)) => Self::deadline(*waited),
+                    None => Self::of(Origin::Io, text_of_io(error)),
+                }
+            }
             sqlx::Error::Configuration(error) if error.to_string().contains("saslprep") => {
                 Self::client(UNSENDABLE)
             }
@@ -198,7 +227,7 @@ impl From<&sqlx::Error> for Fault {
     }
 }
 
-/// PgBouncer's words, and those of a server that it passes on.
+/// Words of `PgBouncer`, and those of a server that it passes on.
 const ABSENT: [&str; 11] = [
     "server conn crashed",
     "server login has been failing",

@@ -121,7 +121,9 @@ async fn until_silent(server: &Server, question: &str, silence: Duration) {
 async fn sign_of_life(server: &Server, question: &str, beats: &mut Interval) {
     loop {
         beats.tick().await;
-        match Box::pin(ping(server, question, beats.period())).await {
+        let answer = Box::pin(ping(server, question, beats.period())).await;
+        server.note_heard(answer.as_ref().map_or_else(answers, |_| true));
+        match answer {
             Ok(true) => return,
             Ok(false) => tracing::debug!("the {} is not at work for us", server.endpoint().side),
             Err(fault) if answers(&fault) => return,
@@ -138,11 +140,12 @@ fn answers(fault: &Fault) -> bool {
 }
 
 /// A session whose request was lost on the way there, or whose answer was on the way back, waits for its client. One that
+/// has committed and waits for a standby has nothing left to do, and would wait for ever for one that is not there. One that
 /// is not found has ended, unless a balancer connected us to another standby.
 fn is_at_work(name: &str) -> String {
     format!(
-        "BEGIN READ ONLY; SELECT coalesce(bool_or(state NOT LIKE 'idle%'), pg_is_in_recovery()) \
-         FROM pg_stat_activity WHERE application_name = {}; COMMIT",
+        "BEGIN READ ONLY; SELECT coalesce(bool_or(state NOT LIKE 'idle%' AND wait_event IS DISTINCT FROM 'SyncRep'), \
+           pg_is_in_recovery()) FROM pg_stat_activity WHERE application_name = {}; COMMIT",
         literal(name)
     )
 }

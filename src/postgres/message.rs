@@ -45,6 +45,20 @@ fn quotes_a_statement(error: &PgDatabaseError) -> bool {
     code.starts_with("42") && code != "42501" && error.r#where().is_some()
 }
 
+/// A name that others gave, as part of a line.
+pub(crate) fn name_of_stranger(name: &str) -> String {
+    let mut shown = String::from("`");
+    for c in name.chars() {
+        if c.is_control() || !c.is_ascii() && c.escape_debug().len() > 1 {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown.push('`');
+    shown
+}
+
 /// The byte that the driver makes of an answer that did not come; what forwards a port does that when nothing listens
 /// behind it.
 pub(super) const NO_ANSWER: &str = "unexpected response from SSLRequest: 0x00";

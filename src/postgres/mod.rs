@@ -14,13 +14,16 @@ mod source;
 mod target;
 mod traffic;
 mod tx;
+mod waiting;
 
 pub use connect::{Server, identifier, literal};
 pub use fault::{Fault, Origin};
 pub use fingerprint::Fingerprint;
 pub use heartbeat::Limit;
 pub use identity::Identity;
+pub(crate) use message::name_of_stranger;
 pub use source::{Source, SourceTx};
 pub use target::Target;
 pub use traffic::Traffic;
 pub use tx::Tx;
+pub use waiting::{Listener, Waiting};

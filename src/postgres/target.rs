@@ -11,6 +11,8 @@ use super::connect::{Server, literal};
 use super::fault::Fault;
 use super::heartbeat::{Limit, while_answering};
 use super::tx::{SNAPSHOT, Tx};
+use super::waiting::Watch;
+use crate::error::{Error, Kind};
 
 /// The server that books are written to.
 #[derive(Debug)]
@@ -60,10 +62,12 @@ impl Target {
         Ok(rows)
     }
 
-    /// Ends what sessions were left alone, such as that of the lock, which would keep the next run waiting. Failing to is no
-    /// failure of what was done.
-    pub async fn leave(&self) {
-        if !self.0.has_abandoned() {
+    /// Ends what sessions were left alone, such as that of the lock, which would keep the next run waiting; `failed` is how
+    /// the work ended. A server that is out of reach is not waited for once more. Failing to is no failure of what was done.
+    pub async fn leave(&self, failed: Option<&Error>) {
+        let is_unreachable =
+            failed.is_some_and(|error| error.kind == Kind::Unreachable) && !self.0.is_heard();
+        if is_unreachable || !self.0.has_abandoned() {
             return;
         }
         let ended = async {
@@ -88,12 +92,16 @@ impl Target {
             .acquire_timeout(self.0.connect_timeout())
             .connect_lazy_with(self.0.options(&name));
         let settings = format!("{MIGRATION_SETTINGS}; SET LOCAL application_name = {}", literal(&name));
+        let (watch, watched) = (Watch::default(), name.clone());
         let working = self.0.working(name);
         let connection: DatabaseConnection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
         let migrating = Box::pin(migrate_on(&connection, &settings, migrate));
+        let migrating = watch.over(&self.0, &watched, MIGRATION_LOCK, migrating);
         let migrating = while_answering(&self.0, self.0.connect_timeout(), migrating);
         let migrated = tokio::time::timeout(MIGRATION, migrating).await;
-        let done = migrated.map_err(|_| Fault::deadline(MIGRATION))?.map_err(Fault::from)??;
+        let migrated =
+            migrated.map_err(|_| Fault::deadline(MIGRATION)).and_then(|done| done.map_err(Fault::from));
+        let done = migrated.flatten().map_err(|fault| watch.explain(fault))?;
         working.ended();
         // A connection that does not answer is dropped instead.
         let closed = tokio::time::timeout(self.0.connect_timeout(), connection.close()).await;
@@ -104,6 +112,9 @@ impl Target {
 
 /// For all of a migration; it makes a few empty tables.
 const MIGRATION: Duration = Duration::from_mins(2);
+
+/// As [`MIGRATION_SETTINGS`] say.
+const MIGRATION_LOCK: Duration = Duration::from_secs(30);
 
 /// One transaction, whatever the role's defaults are. SeaORM names its prepared statements as every client of its driver
 /// does, also those that a pooler lent this session to before.

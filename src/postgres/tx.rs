@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, TryStreamExt};
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, StreamTrait,
 };
@@ -21,10 +21,11 @@ use sqlx::{AssertSqlSafe, Connection, Either, Executor, Row};
 use tokio::sync::Mutex;
 
 use super::connect::{OWN_SESSION, Opened, Server, Working, literal};
-use super::fault::{Fault, Origin, Overdue};
+use super::fault::{Fault, Origin};
 use super::heartbeat::Limit;
 use super::settings::{BEGUN, settings};
 use super::traffic::{row_bytes, values_bytes};
+use super::waiting::Watch;
 
 /// For COMMIT and ROLLBACK, whatever the statements before were given.
 const ENDING: Duration = Duration::from_mins(2);
@@ -52,6 +53,7 @@ pub struct Tx<'server> {
     opening: std::sync::Mutex<Option<Opening>>,
     /// No pooler has lent the server's session to others, so that a statement that was prepared in it is still there.
     session_is_own: AtomicBool,
+    watch: Watch,
 }
 
 /// BEGIN and the settings, whose answer is one row.
@@ -108,6 +110,7 @@ impl<'server> Tx<'server> {
             limit: std::sync::Mutex::new(limit),
             opening: std::sync::Mutex::new(Some(Opening { sql, read_only })),
             session_is_own: AtomicBool::new(false),
+            watch: Watch::default(),
         })
     }
 
@@ -188,9 +191,8 @@ impl<'server> Tx<'server> {
             counter.sent(1, statement.len());
             let mut connection = self.connection.lock().await;
             let failed_before = self.poisoned.swap(true, Ordering::AcqRel);
-            let mut messages = self.within_limit(connection.copy_out_raw(statement)).await??;
-            while let Some(message) = self.within_limit(messages.next()).await? {
-                let message = message?;
+            let mut messages = self.within_limit(connection.copy_out_raw(statement)).await?;
+            while let Some(message) = self.within_limit(messages.try_next()).await? {
                 counter.received(message.as_ref().len());
                 yield message;
             }
@@ -248,7 +250,7 @@ impl<'server> Tx<'server> {
     /// Sends the last statements, the one that ends the transaction among them; their rows.
     pub(super) async fn end(self, sql: &str) -> Result<Vec<PgRow>, Fault> {
         let rows = tokio::time::timeout(ENDING, self.simple(sql)).await;
-        let rows = rows.map_err(|_| Fault::deadline(ENDING))??;
+        let rows = rows.map_err(|_| self.watch.explain(Fault::deadline(ENDING)))??;
         self.ended();
         Ok(rows)
     }
@@ -266,8 +268,7 @@ impl<'server> Tx<'server> {
     ) -> Result<T, sqlx::Error> {
         let mut connection = self.connection.lock().await;
         let failed_before = self.poisoned.swap(true, Ordering::AcqRel);
-        let answer = self.within_limit(send(&mut connection)).await.map_err(sqlx::Error::from).flatten();
-        let answer = answer.inspect_err(|error| self.forget_idle_after(error))?;
+        let answer = self.within_limit(Box::pin(send(&mut connection))).await?;
         self.poisoned.store(failed_before, Ordering::Release);
         Ok(answer)
     }
@@ -304,9 +305,18 @@ impl<'server> Tx<'server> {
         }
     }
 
-    async fn within_limit<T>(&self, answer: impl Future<Output = T>) -> Result<T, Overdue> {
+    /// What `answer` brings within the deadline; an error says for what was waited, where it is known.
+    async fn within_limit<T>(
+        &self,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
         let limit = *self.limit.lock().unwrap_or_else(PoisonError::into_inner);
-        limit.wait(self.server, self.session(), answer).await
+        let answer = self.watch.over(self.server, self.session(), limit.lock_timeout(), answer);
+        let answer = limit.wait(self.server, self.session(), answer).await;
+        answer.map_err(sqlx::Error::from).flatten().map_err(|error| {
+            self.forget_idle_after(&error);
+            self.watch.explain_error(error)
+        })
     }
 }
 
@@ -383,10 +393,7 @@ impl StreamTrait for Tx<'_> {
             let mut connection = self.connection.lock().await;
             let failed_before = self.poisoned.swap(true, Ordering::AcqRel);
             let mut rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch(&mut *connection);
-            while let Some(row) =
-                self.within_limit(rows.next()).await.map_err(|overdue| querying(overdue.into()))?
-            {
-                let row = row.inspect_err(|error| self.forget_idle_after(error)).map_err(querying)?;
+            while let Some(row) = self.within_limit(rows.try_next()).await.map_err(querying)? {
                 counter.received(row_bytes(&row));
                 match opening.take() {
                     Some(opening) => drop(opening.check(Some(&row)).map_err(querying)?),

@@ -172,7 +172,13 @@ pub async fn run(
     let tenure = retry(request.tuning.retry, "the beginning of the run", cancel, progress, async |_| {
         unless_cancelled(cancel, SYNC, begin(sides, request, &prepared, frozen.as_ref())).await
     });
-    let tenure = tenure.await.map_err(unchanged)?;
+    let tenure = match tenure.await {
+        Ok(tenure) => tenure,
+        Err(error) => {
+            sides.target.leave(Some(&error)).await;
+            return Err(unchanged(error));
+        }
+    };
     let Prepared { strategy, engine, .. } = prepared;
     *begun = Some(Begun { run_id: tenure.run_id, strategy, engine });
     if let Some(verified) = equal {
@@ -221,10 +227,7 @@ pub async fn run(
         done
     };
     lock.release().await;
-    // A server that is out of reach is not waited for once more.
-    if !done.as_ref().is_err_and(|error| error.kind == Kind::Unreachable) {
-        sides.target.leave().await;
-    }
+    sides.target.leave(done.as_ref().err()).await;
     let verified = done.map_err(again_if_interrupted)?;
     Ok(Synced { owners: owners.clone(), verified, nothing_to_do: false })
 }

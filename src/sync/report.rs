@@ -119,7 +119,7 @@ impl Summary {
                 counts.failed += books;
             }
             Event::Retry { .. } => *retries += 1,
-            Event::Notice { .. } | Event::Verified { .. } => {}
+            Event::Notice { .. } | Event::Waiting { .. } | Event::Verified { .. } => {}
         }
     }
 }

@@ -50,3 +50,4 @@ mod undo;
 mod users;
 mod values;
 mod verification;
+mod waiting;
