@@ -90,7 +90,7 @@ fmt *ARGS:
 [group('check')]
 lint:
     cargo clippy --workspace --all-targets --locked -- --deny warnings
-    cargo clippy --test faults --test versions --locked -- --deny warnings
+    cargo clippy --test faults --test schemas --test versions --locked -- --deny warnings
 
 # Builds the documentation, warnings are errors
 [group('check')]
@@ -123,6 +123,11 @@ test *ARGS: (_require "postgresql" "pgbouncer" "procps")
 [group('test')]
 faults *ARGS: (_require "postgresql" "procps")
     cargo test --quiet --locked --test faults -- "$@"
+
+# Random schemas around `"Book"`, 2,000 of them; `--cases N`, `--sample N`, `--seed N`, `--print`
+[group('test')]
+schemas *ARGS: (_require "postgresql")
+    cargo test --quiet --locked --test schemas -- "$@"
 
 # Syncs between PostgreSQL 13, 15 and 18, which are fetched into `target/postgresql`
 [group('test')]

@@ -94,12 +94,14 @@ pub struct Error {
     pub state: Option<String>,
     /// The command to run or the line to add.
     pub hint: Option<String>,
+    /// Lines to copy that belong to the hint. Every other text here is one line, whatever is in it.
+    pub lines: Vec<String>,
 }
 
 impl Error {
     /// An error without a cause yet; `doing` says what could not be done.
     pub fn new(kind: Kind, doing: impl Into<String>) -> Self {
-        Self { kind, doing: doing.into(), cause: None, state: None, hint: None }
+        Self { kind, doing: doing.into(), cause: None, state: None, hint: None, lines: Vec::new() }
     }
 
     /// Adds the cause.
@@ -121,6 +123,19 @@ impl Error {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint.get_or_insert_with(|| hint.into());
         self
+    }
+
+    /// Puts lines to copy below the hint.
+    #[must_use]
+    pub fn lines(mut self, lines: impl IntoIterator<Item = String>) -> Self {
+        self.lines.extend(lines);
+        self
+    }
+
+    /// The hint and its lines as one text.
+    pub fn hint_and_lines(&self) -> Option<String> {
+        let hint = self.hint.as_ref()?;
+        Some(self.lines.iter().fold(hint.clone(), |text, line| text + "\n  " + line))
     }
 
     /// What failed and why, in one line.

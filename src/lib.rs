@@ -7,7 +7,7 @@
 //!                                                                                            numbers  one Tx
 //! ```
 //!
-//! Imports go one way: `main -> cli -> sync -> {ledger, postgres, retry, progress} -> {book, config, error}`.
+//! Imports go one way: `main -> cli -> sync -> {ledger, postgres, retry, progress} -> {book, config, error} -> printable`.
 
 pub mod book;
 pub mod cli;
@@ -16,6 +16,7 @@ pub mod demo;
 pub mod error;
 pub mod ledger;
 pub mod postgres;
+pub mod printable;
 pub mod progress;
 pub mod retry;
 pub mod sync;

@@ -1,9 +1,10 @@
-//! Makes what `dewey-sync` needs in the target: its ledger, and the application's tables where they are absent.
+//! Makes what `dewey-sync` needs in the target: its ledger, and the application's tables where it has made none.
 //!
 //! Two migrators of `sea-orm-migration`, each with its own history table. Invariants:
 //! - every object of ours, both history tables included, lives in the schema `dewey_sync`, and none of them depends
 //!   on an object of the application, so `DROP SCHEMA public CASCADE` leaves the ledger whole;
-//! - an object of the application that somebody else made is adopted: never altered, never dropped;
+//! - an object of the application that somebody else made is adopted: never altered, never dropped, and nothing is made
+//!   beside it;
 //! - nothing is dropped with CASCADE.
 //!
 //! [`ledger_up`], [`up`] and [`down`] work inside a transaction of the caller, which must be READ COMMITTED (a
@@ -13,12 +14,14 @@
 mod application;
 mod ledger;
 mod object;
+mod removal;
 
 use sea_orm_migration::prelude::DbErr;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
 
 pub use crate::ledger::{LEDGER_HISTORY, LEDGER_VERSION, LedgerMigration, LedgerState};
 pub use crate::object::{Kind, Object, State};
+pub use crate::removal::{Dependent, Doomed, Removal};
 
 /// Serialises the processes that change the schema of one database.
 const LOCK: i64 = i64::from_be_bytes(*b"dewey-mg");
@@ -42,8 +45,8 @@ pub async fn ledger_up(tx: &DatabaseTransaction) -> Result<(), DbErr> {
     search_in(tx, &search_path).await
 }
 
-/// Brings the ledger up to date, then makes the application's objects that are absent from `application_schema`
-/// and adopts the others.
+/// Brings the ledger up to date, then makes the application's objects in an `application_schema` that has none of them
+/// but our own; what is there is adopted.
 ///
 /// # Errors
 /// [`DbErr::Migration`] when a newer tool made the ledger. The schema itself is not made: the server answers 3F000.
@@ -70,6 +73,20 @@ pub async fn down(tx: &DatabaseTransaction, application_schema: &str) -> Result<
     Ok(objects)
 }
 
+/// The tables of the ledger, its histories included, without their schema.
+pub fn ledger_tables() -> impl Iterator<Item = &'static str> {
+    ledger::tables()
+}
+
+/// What [`down`] would drop; `None` where nothing of ours is. Reads only.
+///
+/// # Errors
+/// [`DbErr::Migration`] when a newer tool made the ledger.
+pub async fn removal<C: ConnectionTrait>(db: &C, application_schema: &str) -> Result<Option<Removal>, DbErr> {
+    ledger::refuse_newer(db).await?;
+    removal::removal(db, application_schema).await
+}
+
 /// What is applied, made, adopted and absent; reads only, and the ledger need not exist.
 pub async fn status<C: ConnectionTrait>(db: &C, application_schema: &str) -> Result<Status, DbErr> {
     Ok(Status {
@@ -81,6 +98,11 @@ pub async fn status<C: ConnectionTrait>(db: &C, application_schema: &str) -> Res
 /// Whether the ledger needs [`ledger_up`], or a newer tool; two short queries, and it reads only.
 pub async fn ledger_state<C: ConnectionTrait>(db: &C) -> Result<LedgerState, DbErr> {
     ledger::state(db).await
+}
+
+/// The statements of [`ledger_up`] for a ledger whose newest migration is `version`, or for none; without its history.
+pub fn ledger_statements(version: Option<&str>) -> String {
+    ledger::statements(version)
 }
 
 /// Waits for other migrating processes, refuses a newer ledger and points the bare names of `sea-orm-migration`'s
@@ -103,6 +125,20 @@ async fn search_in(tx: &DatabaseTransaction, path: &str) -> Result<(), DbErr> {
     Ok(())
 }
 
+fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
 fn sql(text: &str, values: impl IntoIterator<Item = Value>) -> Statement {
     Statement::from_sql_and_values(DbBackend::Postgres, text, values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_quote_in_an_identifier_is_doubled() {
+        assert_eq!(quoted(r#"a"b"#), r#""a""b""#);
+    }
 }

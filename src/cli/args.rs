@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::entered;
 use crate::retry::Policy;
 use crate::sync::guard::dependents::Agreement;
 use crate::sync::guard::empty_source::EmptySource;
@@ -20,7 +21,7 @@ table or user; 3 a guard refused; 4 the target differs from the source; 5 not co
 
 /// Fills a development PostgreSQL with the books of the production one, owned by a user that exists in development
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(version, bin_name = "dewey-sync", after_help = EXIT_CODES, max_term_width = 100)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) global: Global,
@@ -69,6 +70,24 @@ pub(super) enum Color {
     Never,
 }
 
+impl Color {
+    /// Whether the call wants it, if it says so.
+    pub(super) fn wanted(self) -> Option<bool> {
+        match self {
+            Self::Auto => None,
+            Self::Always => Some(true),
+            Self::Never => Some(false),
+        }
+    }
+
+    /// [`Color::wanted`] of a call that cannot be parsed.
+    pub(super) fn of_call(words: &[String]) -> Option<bool> {
+        let next = || words.iter().skip_while(|word| *word != "--color").nth(1).map(String::as_str);
+        let word = words.iter().find_map(|word| word.strip_prefix("--color=")).or_else(next)?;
+        Self::from_str(word, false).ok()?.wanted()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Replace the target's books by the source's, every row verified
@@ -90,7 +109,7 @@ pub(super) enum Command {
         #[command(flatten)]
         sync: SyncArgs,
         /// The e-mail of the user that is added to a target without users
-        #[arg(long, value_name = "EMAIL", default_value = "developer@example.org")]
+        #[arg(long, value_name = "EMAIL", default_value = "developer@example.org", value_parser = entered::email)]
         email: String,
     },
     /// Everything that a sync looks at before its first write, each finding with its fix; writes nothing
@@ -172,6 +191,9 @@ pub(super) struct SyncArgs {
     /// Where the transactions end [default: staged]
     #[arg(long, value_enum)]
     pub(super) strategy: Option<Strategy>,
+    /// Do not write a sample of at most 100 books first and roll it back
+    #[arg(long, hide_short_help = true)]
+    pub(super) no_rehearsal: bool,
     /// How books are written [default: insert]
     #[arg(long, value_enum, hide_short_help = true, help_heading = "Tuning")]
     pub(super) engine: Option<Engine>,
@@ -268,7 +290,7 @@ impl PatienceArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct MarkArgs {
-    /// Mark the target, whose database has this name, as a development database
+    /// Mark the target as a development database, by its database's name or as `NAME@HOST:PORT`; only if it is not production
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(super) mark_development: Option<String>,
 }
@@ -278,13 +300,13 @@ pub(super) enum UsersAction {
     /// Add a user to the target
     Add {
         /// Unique in the target
-        #[arg(long, value_name = "EMAIL")]
+        #[arg(long, value_name = "EMAIL", value_parser = entered::email)]
         email: String,
         /// The id at the application's login service; without it the user cannot log in
-        #[arg(long, value_name = "ID")]
+        #[arg(long, value_name = "ID", value_parser = entered::one_line)]
         clerk_id: Option<String>,
         /// The name that the application shows
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_parser = entered::one_line)]
         name: Option<String>,
         #[command(flatten)]
         mark: MarkArgs,
@@ -293,10 +315,10 @@ pub(super) enum UsersAction {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum MigrateAction {
-    /// Create the application's tables where they are absent, and the ledger
+    /// Create the ledger, and the application's tables in a schema that has none of them
     ///
     /// Where the application is at hand, `prisma migrate deploy` is the better first step: it knows all of the
-    /// application's tables. Tables that are there are adopted and never altered.
+    /// application's tables. Objects that are there are adopted and never altered, and nothing is created beside them.
     Up {
         #[command(flatten)]
         mark: MarkArgs,
@@ -321,6 +343,9 @@ pub(super) struct UndoArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
+    /// Also write a sample of at most 100 books and roll it back, as a sync does; runs triggers
+    #[arg(long)]
+    pub(super) rehearse: bool,
     #[command(flatten)]
     pub(super) owner: OwnerArgs,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use clap::Parser;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 
 use super::args::{Cli, Command, DemoArgs, Global};
-use super::output::print;
+use super::output::{print, print_all};
 use super::session::Session;
 use super::{sync, undo, verify};
 use crate::book::TABLE;
@@ -31,10 +31,9 @@ pub(super) async fn run(session: &Session, args: &DemoArgs) -> Result<()> {
     let binaries = binaries::find(session.environment.get("PG_BIN").map(PathBuf::from))?;
     print("Two throw-away PostgreSQL servers are started.");
     let servers = session.unless_interrupted(start(binaries)).await?;
-    print(&format!(
-        "Production gets {} books, development gets the application's tables and a user.\n",
-        args.books
-    ));
+    let books = args.books;
+    print(&format!("Production gets {books} books, development gets the application's tables and a user."));
+    print("");
     session.unless_interrupted(Box::pin(fill(&servers, args.books))).await?;
     let directory = tempfile::tempdir().map_err(|error| failed(error, "could not make a directory"))?;
     write_env_files(directory.path(), &servers)?;
@@ -43,7 +42,10 @@ pub(super) async fn run(session: &Session, args: &DemoArgs) -> Result<()> {
     if args.keep {
         return keep(servers, &directory.keep());
     }
-    print("\nBoth servers go now. For your own databases, run `just sync` in the application's folder.");
+    print_all([
+        "",
+        "Both servers go now. For your own databases, run `just sync` in the application's folder.",
+    ]);
     Ok(())
 }
 
@@ -103,7 +105,9 @@ fn write_env_files(directory: &Path, servers: &Servers) -> Result<()> {
 /// Each command with a line of explanation, run as a user would run it from the application's folder.
 async fn tell(session: &Session, directory: &Path, servers: &Servers) -> Result<()> {
     let play = async |explanation: &str, call: &str| {
-        print(&format!("\n{explanation}\n$ dewey-sync {call}"));
+        print("");
+        print_all(explanation.lines());
+        print(&format!("$ dewey-sync {call}"));
         Box::pin(play(&story(session, directory), call)).await
     };
     play("A dry run checks both sides, counts, and writes nothing anywhere.", "sync --dry-run").await?;
@@ -118,10 +122,11 @@ async fn tell(session: &Session, directory: &Path, servers: &Servers) -> Result<
     let mut target = reconnect(&servers.target).await?;
     books::add_reading_list(&mut target, 1, 50).await?;
     books::go_on(&mut reconnect(&servers.source).await?).await?;
-    print(
-        "\nMeanwhile development's user put 50 books on a reading list, and production went on: of those 50, three\n\
-         have another title, two swapped their ISBN-10s, one is gone.",
-    );
+    print_all([
+        "",
+        "Meanwhile development's user put 50 books on a reading list, and production went on: of those 50, three",
+        "have another title, two swapped their ISBN-10s, one is gone.",
+    ]);
     play(
         "Books on both sides keep their ids, so the reading list stays; what hangs on the one that goes has to be\nagreed to.",
         "sync --yes --allow-cascade",
@@ -134,7 +139,8 @@ async fn tell(session: &Session, directory: &Path, servers: &Servers) -> Result<
 }
 
 async fn say_listed(target: &mut PgConnection) -> Result<()> {
-    print(&format!("\nThe reading list has {} books.", books::on_reading_lists(target).await?));
+    print("");
+    print(&format!("The reading list has {} books.", books::on_reading_lists(target).await?));
     Ok(())
 }
 
@@ -167,7 +173,7 @@ fn story(session: &Session, directory: &Path) -> Session {
 
 fn keep(servers: Servers, directory: &Path) -> Result<()> {
     let Servers { source, target } = servers;
-    print("\nBoth servers go on:");
+    print_all(["", "Both servers go on:"]);
     for (name, server) in [("production ", source), ("development", target)] {
         let url = server.url(DATABASE);
         let kept = server.keep()?;

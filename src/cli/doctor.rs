@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::args::DoctorArgs;
-use super::output::{print, print_json};
+use super::output::{print_all, print_json};
 use super::session::Session;
 use crate::config::Endpoint;
 use crate::error::Result;
@@ -11,6 +11,7 @@ use crate::sync::doctor::{About, Diagnosis, Finding, Grade, examine};
 use crate::sync::guard::dependents::Agreement;
 use crate::sync::guard::empty_source::EmptySource;
 use crate::sync::preflight::{Sides, Wishes};
+use crate::sync::rehearsal::Rehearsal;
 
 pub(super) async fn run(session: &Session, args: &DoctorArgs) -> Result<()> {
     let sides = session.sides(&args.owner, None)?;
@@ -20,13 +21,15 @@ pub(super) async fn run(session: &Session, args: &DoctorArgs) -> Result<()> {
         agreement: Agreement::ByQuestion,
         empty_source: EmptySource::Refused,
     };
-    let examined = session.unless_interrupted(async { Ok(Box::pin(examine(&sides, &wishes)).await) }).await;
+    let rehearsal = if args.rehearse { Rehearsal::Wanted } else { Rehearsal::LeftOut };
+    let examined =
+        session.unless_interrupted(async { Ok(Box::pin(examine(&sides, &wishes, rehearsal)).await) }).await;
     tokio::join!(sides.source.server().close(), sides.target.server().close());
     let diagnosis = examined?;
     if session.screen.is_json() {
         diagnosis.findings.iter().for_each(|finding| print_json(&line(finding)));
     } else {
-        print(&screen(&sides, &diagnosis));
+        print_all(screen(&sides, &diagnosis));
     }
     diagnosis.into_outcome()?;
     if session.screen.is_json() {
@@ -39,8 +42,8 @@ fn line(finding: &Finding) -> serde_json::Value {
     let Finding { about, what, found, grade } = finding;
     let (grade, fix, exit_code) = match grade {
         Grade::Fine => ("fine", None, 0),
-        Grade::Note(fix) => ("note", fix.as_deref(), 0),
-        Grade::Problem(error) => ("problem", error.hint.as_deref(), error.kind.exit_code()),
+        Grade::Note(fix) => ("note", fix.clone(), 0),
+        Grade::Problem(error) => ("problem", error.hint_and_lines(), error.kind.exit_code()),
     };
     json!({
         "event": "finding",
@@ -53,7 +56,7 @@ fn line(finding: &Finding) -> serde_json::Value {
     })
 }
 
-fn screen(sides: &Sides, diagnosis: &Diagnosis) -> String {
+fn screen(sides: &Sides, diagnosis: &Diagnosis) -> Vec<String> {
     let place = |endpoint: &Endpoint| format!("{}  {endpoint}  {}", endpoint.side, endpoint.origin);
     let mut lines = Vec::new();
     for (about, title) in [
@@ -73,9 +76,10 @@ fn screen(sides: &Sides, diagnosis: &Diagnosis) -> String {
                 Grade::Problem(error) => ("WRONG", error.hint.as_ref()),
             };
             lines.push(format!("  {mark:5}  {what:12}  {found}"));
-            lines.extend(fix.map(|fix| {
-                format!("         {:12}  fix: {}", "", fix.replace('\n', "\n                       "))
-            }));
+            lines.extend(fix.map(|fix| format!("         {:12}  fix: {fix}", "")));
+            if let Grade::Problem(error) = grade {
+                lines.extend(error.lines.iter().map(|line| format!("{:25}{line}", "")));
+            }
         }
     }
     let count =
@@ -86,5 +90,5 @@ fn screen(sides: &Sides, diagnosis: &Diagnosis) -> String {
         1 => "1 finding stands in the way of a sync.".into(),
         _ => format!("{problems} findings stand in the way of a sync."),
     });
-    lines.join("\n")
+    lines
 }

@@ -4,14 +4,21 @@ use dewey_sync_entity::ledger::run;
 use sea_orm::{EntityTrait, QueryOrder, QuerySelect};
 use serde_json::json;
 
-use super::output::{grouped, print, print_json};
+use super::output::{grouped, print, print_all, print_json};
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Fault, Target};
+use crate::printable::{cut, padded};
 use crate::sync::preflight::reach;
 
 /// Older runs are shown by their number.
 const RUNS_SHOWN: u64 = 20;
+
+/// Longer than the name of a host and a database.
+const DETAIL_COLUMNS: usize = 160;
+
+/// Longer than any error of ours.
+const ERROR_COLUMNS: usize = 2000;
 
 pub(super) async fn run(session: &Session, run_id: Option<i64>) -> Result<()> {
     let target = session.target()?;
@@ -31,7 +38,7 @@ pub(super) async fn run(session: &Session, run_id: Option<i64>) -> Result<()> {
         if session.screen.is_json() {
             print_json(&json(run));
         } else if run_id.is_some() {
-            print(&details(run));
+            print_all(details(run));
         } else {
             print(&line(run));
         }
@@ -78,24 +85,26 @@ fn line(run: &run::Model) -> String {
         || "unfinished".to_owned(),
         |finished| format!("{:.1} s", (finished - run.started_at).as_seconds_f64()),
     );
+    // Whatever wrote the ledger.
+    let column = |text: &str, columns| padded(&cut(text, columns), columns);
     format!(
-        "{:>5}  {}  {:13}  {:8}  {:>9} books changed  {took}",
+        "{:>5}  {}  {}  {}  {:>9} books changed  {took}",
         run.run_id,
         run.started_at.format("%Y-%m-%d %H:%M:%S UTC"),
-        run.state,
-        run.strategy.as_deref().unwrap_or(&run.action),
+        column(&run.state, 13),
+        column(run.strategy.as_deref().unwrap_or(&run.action), 8),
         grouped((run.inserted + run.updated + run.deleted).unsigned_abs()),
     )
 }
 
-fn details(run: &run::Model) -> String {
-    let serde_json::Value::Object(fields) = json(run) else { return String::new() };
+fn details(run: &run::Model) -> Vec<String> {
+    let serde_json::Value::Object(fields) = json(run) else { return Vec::new() };
     let shown = fields.iter().filter(|(name, value)| *name != "event" && !value.is_null());
     let lines = shown.map(|(name, value)| {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        format!("{name:18}  {text}")
+        format!("{name:18}  {}", cut(&text, if name == "error" { ERROR_COLUMNS } else { DETAIL_COLUMNS }))
     });
-    lines.collect::<Vec<_>>().join("\n")
+    lines.collect()
 }
 
 fn json(run: &run::Model) -> serde_json::Value {

@@ -8,18 +8,23 @@ use serde_json::json;
 
 use super::args::{MarkArgs, MigrateAction};
 use super::output::{print, print_json};
-use super::prompt::{address, is_yes, name_is_typed, on_terminal, read_line};
+use super::prompt::{name_is_typed, on_terminal};
+use super::removal;
 use super::session::Session;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::ledger;
 use crate::ledger::lock::Lock;
-use crate::postgres::{Fault, Target};
+use crate::postgres::{Fault, Source, Target};
+use crate::sync::check_target::{CheckedTarget, check_target};
 use crate::sync::facts::Facts;
-use crate::sync::guard::target_identity::{Marking, unmarked};
-use crate::sync::preflight::{self, reach};
+use crate::sync::guard::target_identity::{Ends, Marking};
+use crate::sync::preflight::reach;
 
 /// A run that is about to end is waited for.
-const LOCK_WAIT: Duration = Duration::from_secs(3);
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(3);
+
+/// The state when nothing was written.
+const UNCHANGED: &str = "the target is unchanged";
 
 pub(super) async fn run(session: &Session, action: MigrateAction) -> Result<()> {
     let target = session.target()?;
@@ -31,7 +36,7 @@ pub(super) async fn run(session: &Session, action: MigrateAction) -> Result<()> 
                 show(session, "migrated", &objects);
                 Ok(())
             }
-            MigrateAction::Down { yes } => down(session, &target, yes).await,
+            MigrateAction::Down { yes } => removal::down(session, &target, yes).await,
             MigrateAction::Status => status(session, &target).await,
         }
     };
@@ -67,50 +72,23 @@ pub(super) async fn up(
              it knows all of the application's tables",
         );
     }
+    if let Some(text) = left_to_the_application(&objects, &endpoint.schema) {
+        session.screen.note(&text);
+    }
     Ok(objects)
 }
 
-async fn down(session: &Session, target: &Target, yes: bool) -> Result<()> {
-    let (_, marking) = guarded(session, target, None, Naming::ByFlag).await?;
-    if marking != Marking::Marked {
-        if session.screen.is_json() {
-            show(session, "removed", &[]);
-        } else {
-            print("nothing to remove: this program created nothing here");
-        }
-        return Ok(());
-    }
-    let endpoint = target.server().endpoint();
-    let status = read_status(target).await?;
-    let doomed: Vec<&str> = status
-        .objects
-        .iter()
-        .filter(|object| object.state == State::Made)
-        .map(|object| object.name)
-        .collect();
-    if !yes && !doomed.is_empty() {
-        confirm(session, &format!("This drops {} of {endpoint} with all rows.", doomed.join(", "))).await?;
-    }
-    let lock = Lock::acquire(target, LOCK_WAIT).await?;
-    let objects = target
-        .migrate(async |tx| dewey_sync_migration::down(tx, &endpoint.schema).await)
-        .await
-        .map_err(|fault| failed(fault, "could not remove what `migrate up` created"))?;
-    lock.release().await;
-    show(session, "removed", &objects);
-    Ok(())
-}
-
-async fn confirm(session: &Session, what: &str) -> Result<()> {
-    let declined = |doing: &str| Error::new(Kind::Declined, doing).state("nothing was removed");
-    if !on_terminal() {
-        return Err(declined("could not ask whether to remove the tables")
-            .because("there is no terminal to ask on")
-            .hint("add `--yes` to answer beforehand"));
-    }
-    session.screen.clear();
-    super::output::ask(&format!("{what} Go on? [y/N] "));
-    if is_yes(&read_line().await?) { Ok(()) } else { Err(declined("the removal was declined")) }
+/// Why objects are absent after [`up`], if some are.
+fn left_to_the_application(objects: &[Object], schema: &str) -> Option<String> {
+    let absent = objects.iter().filter(|object| object.state == State::Absent);
+    let absent: Vec<String> = absent.map(|object| format!("{} `{}`", object.kind, object.name)).collect();
+    (!absent.is_empty()).then(|| {
+        format!(
+            "note: nothing was created in the schema `{schema}`, where objects of the application are; what is \
+             absent ({}) is for its own migrations to create (`prisma migrate deploy`)",
+            absent.join(", ")
+        )
+    })
 }
 
 async fn status(session: &Session, target: &Target) -> Result<()> {
@@ -130,7 +108,7 @@ async fn status(session: &Session, target: &Target) -> Result<()> {
     Ok(())
 }
 
-async fn read_status(target: &Target) -> Result<Status> {
+pub(super) async fn read_status(target: &Target) -> Result<Status> {
     let reading = |fault: Fault| failed(fault, "could not read the target's schema");
     let (tx, _) = target.snapshot(target.server().quick(), "").await.map_err(reading)?;
     let schema = &target.server().endpoint().schema;
@@ -159,13 +137,13 @@ pub(super) fn show_step(session: &Session, objects: &[Object]) {
     }
 }
 
-fn list(objects: &[Object]) {
+pub(super) fn list(objects: &[Object]) {
     for object in objects {
         print(&format!("{:8}  {}  {}", object.state.to_string(), object.kind, object.name));
     }
 }
 
-fn objects_json(objects: &[Object]) -> Vec<serde_json::Value> {
+pub(super) fn objects_json(objects: &[Object]) -> Vec<serde_json::Value> {
     let object = |object: &Object| {
         json!({
             "kind": object.kind.to_string(),
@@ -177,7 +155,7 @@ fn objects_json(objects: &[Object]) -> Vec<serde_json::Value> {
     objects.iter().map(object).collect()
 }
 
-fn failed(fault: Fault, doing: &str) -> Error {
+pub(super) fn failed(fault: Fault, doing: &str) -> Error {
     let kind = fault.kind_at_start();
     Error::new(kind, doing).because(fault).state("the target's schema is unchanged")
 }
@@ -189,6 +167,8 @@ pub(super) enum Naming {
     Typed,
     /// By the flag only: `--yes` answers no such question.
     ByFlag,
+    /// By another command, because this one has no such flag.
+    Elsewhere,
 }
 
 /// Reaches the target, and the source when one is configured, and passes the guards in front of every change that is no sync.
@@ -199,26 +179,48 @@ pub(super) async fn guarded(
     naming: Naming,
 ) -> Result<(Facts, Marking)> {
     let source = session.source_if_configured()?;
+    let checked = checked(target, source.as_ref(), name).await?;
+    if checked.marking == Marking::MustBeTyped {
+        named(session, target, source.as_ref(), &checked, naming).await?;
+    }
+    Ok((checked.facts, checked.marking))
+}
+
+/// The guards without the one of the name.
+pub(super) async fn checked(
+    target: &Target,
+    source: Option<&Source>,
+    name: Option<&str>,
+) -> Result<CheckedTarget> {
     reach(target.server()).await?;
-    if let Some(source) = &source {
+    if let Some(source) = source {
         reach(source.server()).await?;
     }
-    let checked = preflight::check_target(source.as_ref(), target, name).await;
-    if let Some(source) = &source {
+    let checked = check_target(source, target, name).await;
+    if let Some(source) = source {
         source.server().close().await;
     }
-    let (facts, marking) = checked.map_err(|error| error.state("the target is unchanged"))?;
-    if marking == Marking::MustBeTyped {
-        let endpoint = target.server().endpoint();
-        let named = match naming {
-            Naming::Typed if on_terminal() => {
-                target.server().close().await;
-                session.screen.clear();
-                name_is_typed(endpoint, &format!("{}.", address(&facts))).await
-            }
-            Naming::Typed | Naming::ByFlag => Err(unmarked(endpoint)),
-        };
-        named.map_err(|error| error.state("the target is unchanged"))?;
-    }
-    Ok((facts, marking))
+    checked.map_err(|error| error.state(UNCHANGED))
+}
+
+/// Whether an unmarked target is named.
+pub(super) async fn named(
+    session: &Session,
+    target: &Target,
+    source: Option<&Source>,
+    CheckedTarget { facts, stake, .. }: &CheckedTarget,
+    naming: Naming,
+) -> Result<()> {
+    let source = source.map(|source| source.server().endpoint());
+    let ends = Ends { target: target.server().endpoint(), source };
+    let named = match naming {
+        Naming::Typed if on_terminal() => {
+            target.server().close().await;
+            session.screen.clear();
+            name_is_typed(ends, facts, stake).await
+        }
+        Naming::Typed | Naming::ByFlag => Err(ends.unmarked(stake, None)),
+        Naming::Elsewhere => Err(ends.unmarked(stake, Some("dewey-sync migrate up"))),
+    };
+    named.map_err(|error| error.state(UNCHANGED))
 }

@@ -3,11 +3,14 @@
 mod args;
 mod demo;
 mod doctor;
+mod entered;
 mod history;
+mod log;
 mod migrate;
 mod output;
 mod panic;
 mod prompt;
+mod removal;
 mod report;
 mod session;
 mod setup;
@@ -15,6 +18,7 @@ mod signals;
 mod sync;
 mod traced;
 mod undo;
+mod usage;
 mod users;
 mod verify;
 
@@ -26,8 +30,8 @@ use serde_json::json;
 
 use crate::config::Environment;
 use crate::error::{Error, Kind, Result};
-use args::{Cli, Command, Global, Output};
-use output::{colored, error_json, print_json, render_error, say};
+use args::{Cli, Command, Output};
+use output::{Stream, error_json, print_json, say, say_error};
 use session::Session;
 use signals::Interruption;
 
@@ -35,11 +39,16 @@ use signals::Interruption;
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     panic::tell_places_only();
     let args: Vec<OsString> = args.into_iter().collect();
+    let environment = Environment::of_process();
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, &args),
+        Err(error) => {
+            let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+            return usage::show(error, &words, &environment);
+        }
     };
-    log_to_stderr(&cli.global);
+    let colored = environment.allows_color(cli.global.color.wanted(), Stream::Err.is_terminal());
+    log::log_to_stderr(&cli.global, colored);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -47,15 +56,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
             return Kind::Internal.exit_code();
         }
     };
-    let code = runtime.block_on(Box::pin(run(cli)));
+    let code = runtime.block_on(Box::pin(run(cli, environment, colored)));
     // A thread may still wait for an answer on the terminal.
     runtime.shutdown_background();
     code
 }
 
-async fn run(cli: Cli) -> u8 {
-    let environment = Environment::of_process();
-    let colored = colored(cli.global.color, environment.get("NO_COLOR").is_some());
+async fn run(cli: Cli, environment: Environment, colored: bool) -> u8 {
     let json = cli.global.output == Output::Json;
     let interruption = match Interruption::listen() {
         Ok(interruption) => interruption,
@@ -99,55 +106,6 @@ async fn command(session: &Session, command: Command) -> Result<()> {
 }
 
 fn finish(error: &Error, colored: bool) -> u8 {
-    say(&render_error(error, colored));
+    say_error(error, colored);
     error.kind.exit_code()
-}
-
-/// A call that could not be parsed, or asked for help.
-fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
-    let words: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
-    let told = error.render().to_string();
-    let shown = without_urls(&told, &words);
-    if shown == told {
-        drop(error.print());
-    } else {
-        say(shown.trim_end());
-    }
-    if !error.use_stderr() {
-        return 0;
-    }
-    if words.contains(&"--output=json") || words.windows(2).any(|pair| pair == ["--output", "json"]) {
-        let kind = Kind::Usage;
-        let message = shown.lines().next().unwrap_or_default();
-        let error = Error::new(kind, message.strip_prefix("error: ").unwrap_or(message));
-        print_json(&json!({
-            "event": "end",
-            "outcome": kind.outcome(),
-            "exit_code": kind.exit_code(),
-            "error": error_json(&error),
-        }));
-    }
-    Kind::Usage.exit_code()
-}
-
-/// `text` without what follows `://` in a word of the call: a URL does not belong there, and may hold a password.
-fn without_urls(text: &str, words: &[&str]) -> String {
-    let rests =
-        words.iter().filter_map(|word| Some(word.split_once("://")?.1)).filter(|rest| !rest.is_empty());
-    rests.fold(text.to_owned(), |text, rest| text.replace(rest, "…"))
-}
-
-/// Our own records only: those of the driver may hold values.
-fn log_to_stderr(global: &Global) {
-    use tracing_subscriber::filter::{LevelFilter, Targets};
-    use tracing_subscriber::prelude::*;
-    let level = match (global.quiet, global.verbose) {
-        (true, _) => LevelFilter::ERROR,
-        (false, 0) => LevelFilter::WARN,
-        (false, 1) => LevelFilter::INFO,
-        (false, _) => LevelFilter::DEBUG,
-    };
-    let ours = Targets::new().with_target("dewey_sync", level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    tracing_subscriber::registry().with(lines.without_time().with_filter(ours)).init();
 }

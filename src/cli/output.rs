@@ -1,12 +1,13 @@
-//! The only code that prints: results on stdout, everything else on stderr. A closed stream ends the output, not the run.
-
-use std::io::{IsTerminal, Write};
+//! What goes where: results on stdout, everything else on stderr.
 
 use serde::Serialize;
 use serde_json::json;
 
-use super::args::{Color, Global, Output};
+use super::args::{Global, Output};
+use crate::config::Environment;
 use crate::error::Error;
+use crate::printable::Printable;
+pub(super) use crate::progress::streams::{Stream, ask, print, print_all, say, say_all};
 use crate::progress::{Bars, Event, Json, Lines, Progress};
 
 /// Where results and progress go.
@@ -18,11 +19,14 @@ pub(super) enum Screen {
 }
 
 impl Screen {
-    pub(super) fn new(global: &Global) -> Self {
+    pub(super) fn new(global: &Global, environment: &Environment) -> Self {
         match global.output {
             Output::Json => Self::Json(Json),
             Output::Human if global.quiet => Self::Quiet,
-            Output::Human if std::io::stderr().is_terminal() => Self::Bars(Bars::default()),
+            // A bar moves the cursor.
+            Output::Human if Stream::Err.is_terminal() && !environment.has_dumb_terminal() => {
+                Self::Bars(Bars::default())
+            }
             Output::Human => Self::Lines(Lines::default()),
         }
     }
@@ -32,11 +36,16 @@ impl Screen {
     }
 
     /// A line of context for a person, on stderr; nothing for a program.
-    pub(super) fn note(&self, text: &str) {
+    pub(super) fn note(&self, line: &str) {
+        self.note_all(&[line]);
+    }
+
+    /// [`Screen::note`] with several lines.
+    pub(super) fn note_all(&self, lines: &[impl AsRef<str>]) {
         match self {
             Self::Json(_) | Self::Quiet => {}
-            Self::Bars(bars) => bars.suspend(|| say(text)),
-            Self::Lines(_) => say(text),
+            Self::Bars(bars) => bars.suspend(|| say_all(lines)),
+            Self::Lines(_) => say_all(lines),
         }
     }
 
@@ -64,50 +73,30 @@ impl Progress for Screen {
     }
 }
 
-/// A line on stderr.
-pub(super) fn say(text: &str) {
-    drop(writeln!(std::io::stderr(), "{text}"));
-}
-
-/// Part of a line on stderr, for an answer to follow.
-pub(super) fn ask(text: &str) {
-    let mut stderr = std::io::stderr();
-    drop(write!(stderr, "{text}").and_then(|()| stderr.flush()));
-}
-
-/// A line of results on stdout.
-pub(super) fn print(text: &str) {
-    drop(writeln!(std::io::stdout(), "{text}"));
-}
-
 /// A JSON object as a line of results.
 pub(super) fn print_json(object: &impl Serialize) {
     Json::line(object);
 }
 
-/// Whether errors and results may be coloured.
-pub(super) fn colored(color: Color, no_color: bool) -> bool {
-    match color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => !no_color && std::io::stderr().is_terminal(),
-    }
+/// The error on stderr in its form: what, each cause once, a blank line, the state, the hint.
+pub(super) fn say_error(error: &Error, colored: bool) {
+    Stream::Err.write_styled(&render_error(error, colored));
 }
 
-/// The error in its form: what, each cause once, a blank line, the state, the hint.
-pub(super) fn render_error(error: &Error, colored: bool) -> String {
-    let label = |text: &str, code: &str| {
-        if colored { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+fn render_error(error: &Error, colored: bool) -> String {
+    let line = |label: &str, code: &str, text: &str| {
+        let text = Printable(text);
+        if colored { format!("\x1b[{code}m{label}\x1b[0m {text}") } else { format!("{label} {text}") }
     };
-    let mut lines = vec![format!("{} {}", label("error:", "1;31"), error.doing)];
-    lines.extend(error.causes().iter().map(|cause| format!("{} {cause}", label("caused by:", "1"))));
-    let state = error.state.as_ref().map(|state| format!("{} {state}", label("state:", "1")));
-    let hint = error.hint.as_ref().map(|hint| format!("{} {hint}", label("hint:", "1;36")));
-    if state.is_some() || hint.is_some() {
+    let mut lines = vec![line("error:", "1;31", &error.doing)];
+    lines.extend(error.causes().iter().map(|cause| line("caused by:", "1", cause)));
+    if error.state.is_some() || error.hint.is_some() {
         lines.push(String::new());
     }
-    lines.extend(state.into_iter().chain(hint));
-    lines.join("\n")
+    lines.extend(error.state.iter().map(|state| line("state:", "1", state)));
+    lines.extend(error.hint.iter().map(|hint| line("hint:", "1;36", hint)));
+    lines.extend(error.lines.iter().map(|line| format!("  {}", Printable(line))));
+    lines.join("\n") + "\n"
 }
 
 /// The error as JSON.
@@ -116,7 +105,7 @@ pub(super) fn error_json(error: &Error) -> serde_json::Value {
         "message": error.doing,
         "causes": error.causes(),
         "state": error.state,
-        "hint": error.hint,
+        "hint": error.hint_and_lines(),
     })
 }
 
@@ -148,14 +137,27 @@ mod tests {
         let error = Error::new(Kind::Unreachable, "could not read batch 3 of 4 from the source")
             .because("connection reset by peer")
             .state("`\"Book\"` is unchanged")
-            .hint("run `just sync`");
+            .hint("run `just sync`")
+            .lines(["[columns]".into(), "a = false".into()]);
         insta::assert_snapshot!(render_error(&error, false), @r#"
         error: could not read batch 3 of 4 from the source
         caused by: connection reset by peer
 
         state: `"Book"` is unchanged
         hint: run `just sync`
+          [columns]
+          a = false
         "#);
+    }
+
+    #[test]
+    fn no_part_of_an_error_ends_a_line_or_sets_a_colour() {
+        let forged = "a\nerror: b\u{1b}[0m";
+        let error =
+            Error::new(Kind::Refused, forged).because(format!("c{forged}")).state(forged).hint(forged);
+        let rendered = render_error(&error.lines([forged.to_owned()]), true);
+        assert_eq!(rendered.lines().count(), 6, "{rendered}");
+        assert_eq!(rendered.matches('\u{1b}').count(), 8, "{rendered:?}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::FutureExt;
 
-use super::output::say;
+use super::output::{say, say_all};
 use crate::error::{Error, Kind, Result};
 
 /// Where the last one happened.
@@ -20,7 +20,7 @@ pub(super) fn tell_places_only() {
         say(&format!("panicked at {place}"));
         let backtrace = Backtrace::capture();
         if backtrace.status() == BacktraceStatus::Captured {
-            say(&backtrace.to_string());
+            say_all(backtrace.to_string().lines());
         }
         *PLACE.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
     }));

@@ -4,15 +4,18 @@ use std::io::IsTerminal;
 
 use async_trait::async_trait;
 
-use super::output::{Screen, ask, grouped, say};
+use super::output::{Screen, Stream, ask, grouped, plural, say, say_all};
 use crate::config::Endpoint;
 use crate::error::{Error, Kind, Result};
+use crate::printable::{columns, padded, value};
 use crate::sync::Ask;
 use crate::sync::changes::Changes;
 use crate::sync::facts::Facts;
 use crate::sync::guard::dependents::{describe, losses};
 use crate::sync::guard::owner::{Owner, Owners, User};
-use crate::sync::guard::target_identity::unmarked;
+use crate::sync::guard::stake::{Size, Stake};
+use crate::sync::guard::target_identity::Ends;
+use crate::sync::guard::triggers;
 use crate::sync::preflight::{Preflight, Sides};
 use crate::sync::resume::Unfinished;
 
@@ -32,7 +35,7 @@ pub(super) struct Prompt<'a> {
 
 /// Whether somebody can be asked.
 pub(super) fn on_terminal() -> bool {
-    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    std::io::stdin().is_terminal() && Stream::Err.is_terminal()
 }
 
 fn declined(what: &str) -> Error {
@@ -53,9 +56,9 @@ impl Prompt<'_> {
         self.screen.clear();
     }
 
-    async fn line(&self, question: String) -> Result<String> {
+    async fn line(&self, question: &[String]) -> Result<String> {
         self.rest().await;
-        ask(&question);
+        ask(question);
         read_line().await
     }
 }
@@ -75,21 +78,34 @@ pub(super) async fn read_line() -> Result<String> {
     }
 }
 
-/// Whether the name of `endpoint`'s database is typed in answer to `question`, which says what is known of it.
-pub(super) async fn name_is_typed(endpoint: &Endpoint, known: &str) -> Result<()> {
-    ask(&format!(
-        "{endpoint} was never marked as a development database. {known}\n\
-         If it is a development database, type its name: "
+/// Asks for the name of a target that nobody has marked, saying what is known of it.
+///
+/// # Errors
+/// [`Kind::Declined`] when another text is typed.
+pub(super) async fn name_is_typed(ends: Ends<'_>, target: &Facts, stake: &Stake) -> Result<()> {
+    let Size { books, users } = stake.target;
+    let address = target.address.as_deref().unwrap_or("a local socket");
+    let users = users.map(|users| format!(" and {}", plural(users, "user", "users"))).unwrap_or_default();
+    let mut lines = vec![format!(
+        "{} was never marked as a development database. Its server is at {address} and it holds {}{users}.",
+        ends.target,
+        plural(books, "book", "books"),
+    )];
+    lines.extend(stake.clauses().iter().map(|clause| sentence(clause)));
+    lines.push(format!(
+        "If it is a development database and not production, type its name, {}: ",
+        ends.name()
     ));
-    if read_line().await? == endpoint.database {
-        return Ok(());
-    }
-    Err(declined("the target was not marked as a development database"))
+    ask(&lines);
+    ends.check_typed(&read_line().await?)
 }
 
-/// Where a server is by its own account.
-pub(super) fn address(facts: &Facts) -> String {
-    format!("Its server is at {}", facts.address.as_deref().unwrap_or("a local socket"))
+/// A clause that stands alone.
+fn sentence(clause: &str) -> String {
+    let mut chars = clause.chars();
+    let first = chars.next().map(|first| first.to_ascii_uppercase());
+    let end = if clause.ends_with('?') { "" } else { "." };
+    first.into_iter().chain(chars).chain(end.chars()).collect()
 }
 
 /// Whether an answer means yes.
@@ -100,7 +116,7 @@ pub(super) fn is_yes(answer: &str) -> bool {
 #[async_trait]
 impl Ask for Prompt<'_> {
     fn show(&self, found: &Preflight, owners: &Owners) {
-        self.screen.note(&header(self.sides, found, owners));
+        self.screen.note_all(&header(self.sides, found, owners));
     }
 
     fn waits(&self) -> bool {
@@ -115,10 +131,11 @@ impl Ask for Prompt<'_> {
         let Unfinished { run_id, strategy, started_at, state, .. } = unfinished;
         let began = started_at.get(..16).unwrap_or(started_at).replace('T', " ");
         let question = format!(
-            "Run {run_id} ({}, begun {began} UTC) did not come to its end: {state}. Go on with it? [Y/n] ",
-            strategy.name()
+            "Run {run_id} ({}, begun {began} UTC) did not come to its end: {}. Go on with it? [Y/n] ",
+            strategy.name(),
+            value(state)
         );
-        let answer = self.line(question).await?;
+        let answer = self.line(&[question]).await?;
         Ok(answer.is_empty() || is_yes(&answer))
     }
 
@@ -131,15 +148,15 @@ impl Ask for Prompt<'_> {
         let width = users.iter().map(|user| user.id.to_string().len()).max().unwrap_or(1);
         let listed = users.iter().map(|user| {
             let mark = if Some(user.id) == preselected { '*' } else { ' ' };
-            format!("{mark} {:>width$}  {}", user.id, user.email)
+            format!("{mark} {:>width$}  {}", user.id, value(&user.email))
         });
         self.screen.clear();
         let Endpoint { origin, .. } = self.sides.target.server().endpoint();
         say(&format!("Users of {}, from {origin}:", self.sides.target.server().endpoint()));
-        say(&listed.collect::<Vec<_>>().join("\n"));
+        say_all(listed);
         let offer = preselected.map_or_else(String::new, |id| format!(" [{id}]"));
         for _ in 0..TRIES {
-            let answer = self.line(format!("Who shall own the books? Id or e-mail{offer}: ")).await?;
+            let answer = self.line(&[format!("Who shall own the books? Id or e-mail{offer}: ")]).await?;
             let chosen = match (answer.as_str(), preselected) {
                 ("", Some(id)) => users.iter().find(|user| user.id == id),
                 (answer, _) => {
@@ -154,32 +171,31 @@ impl Ask for Prompt<'_> {
     }
 
     async fn mark(&self, found: &Preflight) -> Result<()> {
-        let endpoint = self.sides.target.server().endpoint();
+        let (ends, stake) = (self.sides.ends(), found.stake());
         if self.yes || !on_terminal() {
-            return Err(unmarked(endpoint));
+            return Err(ends.unmarked(&stake, None));
         }
-        let books = &found.target_books;
-        let (address, users) = (address(&found.target), grouped(books.users));
-        let known = format!("{address} and it holds {} books and {users} users.", grouped(books.books));
         self.rest().await;
-        name_is_typed(endpoint, &known).await
+        name_is_typed(ends, &found.target, &stake).await
     }
 
     async fn confirm(&self, found: &Preflight, owners: &Owners) -> Result<()> {
         let question = question(self.sides, found, owners);
-        self.ask(found, owners, "whether to replace the target's books", &question).await
+        self.ask(found, owners, "whether to replace the target's books", question).await
     }
 
     async fn confirm_changes(&self, found: &Preflight, owners: &Owners, changes: &Changes) -> Result<()> {
         let target = self.sides.target.server().endpoint();
-        let question = format!("{}\nChange the books of {target}? [y/N] ", changed(changes));
-        self.ask(found, owners, CHANGE, &question).await
+        let mut question = changed(changes);
+        question.extend(triggers::told(&found.target));
+        question.push(format!("Change the books of {target}? [y/N] "));
+        self.ask(found, owners, CHANGE, question).await
     }
 }
 
 impl Prompt<'_> {
     /// Asks `question`, unless a flag has answered it.
-    async fn ask(&self, found: &Preflight, owners: &Owners, what: &str, question: &str) -> Result<()> {
+    async fn ask(&self, found: &Preflight, owners: &Owners, what: &str, question: Vec<String>) -> Result<()> {
         if self.yes {
             return Ok(());
         }
@@ -188,8 +204,8 @@ impl Prompt<'_> {
         }
         // What a silent screen did not show belongs to the question.
         let shown = self.screen.shows_notes();
-        let context = if shown { String::new() } else { format!("{}\n", header(self.sides, found, owners)) };
-        if is_yes(&self.line(context + question).await?) {
+        let context = if shown { Vec::new() } else { header(self.sides, found, owners) };
+        if is_yes(&self.line(&[context, question].concat()).await?) {
             return Ok(());
         }
         Err(declined("the sync was declined"))
@@ -197,7 +213,7 @@ impl Prompt<'_> {
 }
 
 /// What an apply changes, in numbers.
-pub(super) fn changed(changes: &Changes) -> String {
+pub(super) fn changed(changes: &Changes) -> Vec<String> {
     let Changes { new, changed, removed, unchanged, private, dependents } = changes;
     let counted = [(*new, "new"), (*changed, "changed"), (*removed, "only in development and removed")];
     let counted = counted.map(|(books, what)| format!("{} {what}", grouped(books)));
@@ -206,18 +222,18 @@ pub(super) fn changed(changes: &Changes) -> String {
         lines.push(format!("{} of the new and changed ones are PRIVATE in production.", grouped(*private)));
     }
     lines.extend(losses(dependents).map(|lost| format!("Lost with those removed: {}.", describe(lost))));
-    lines.join("\n")
+    lines
 }
 
 /// Both sides, where each URL came from, and the owner.
-fn header(sides: &Sides, found: &Preflight, owners: &Owners) -> String {
+fn header(sides: &Sides, found: &Preflight, owners: &Owners) -> Vec<String> {
     let endpoints = [sides.source.server().endpoint(), sides.target.server().endpoint()];
     let shown = endpoints.map(ToString::to_string);
-    let width = shown.iter().map(String::len).max().unwrap_or_default();
+    let width = shown.iter().map(|name| columns(name)).max().unwrap_or_default();
     let encrypted = [&found.source, &found.target].map(|facts| facts.tls == Some(true));
     let side = |index: usize, facts: &Facts, read_only: &str| {
         let Endpoint { side, origin, .. } = endpoints[index];
-        let name = &shown[index];
+        let name = padded(&shown[index], width);
         let version = facts.major_version();
         // Without a column for what neither side has, the line fits a terminal of 80.
         let tls = match encrypted {
@@ -225,31 +241,31 @@ fn header(sides: &Sides, found: &Preflight, owners: &Owners) -> String {
             _ if encrypted[index] => "  TLS",
             _ => "     ",
         };
-        let line = format!("{side}  {name:width$}  PostgreSQL {version}{tls}  {read_only:9}  {origin}");
+        let line = format!("{side}  {name}  PostgreSQL {version}{tls}  {read_only:9}  {origin}");
         line.trim_end().to_owned()
     };
     let mut lines = vec![side(0, &found.source, "read-only"), side(1, &found.target, "")];
     if let Some(Owner { user: User { id, email, .. }, how }) = &owners.others {
-        lines.push(format!("owner   {email} (user {id}, {how})"));
+        lines.push(format!("owner   {} (user {id}, {how})", value(email)));
     }
     if !owners.named.is_empty() {
         let named = owners.named.iter().map(|(from, to)| format!("{} to {}", from.0, to.0));
         lines.push(format!("owners  {} as the owner map says", named.collect::<Vec<_>>().join(", ")));
     }
-    lines.join("\n")
+    lines
 }
 
 /// `all owned by ada@example.org`.
 pub(super) fn owned(owners: &Owners) -> String {
     match &owners.others {
-        Some(owner) if owners.named.is_empty() => format!("all owned by {}", owner.user.email),
-        Some(owner) => format!("owned as the owner map says, the others by {}", owner.user.email),
+        Some(owner) if owners.named.is_empty() => format!("all owned by {}", value(&owner.user.email)),
+        Some(owner) => format!("owned as the owner map says, the others by {}", value(&owner.user.email)),
         None => "owned as the owner map says".into(),
     }
 }
 
 /// What will be removed and copied, as the question before it.
-fn question(sides: &Sides, found: &Preflight, owners: &Owners) -> String {
+fn question(sides: &Sides, found: &Preflight, owners: &Owners) -> Vec<String> {
     let target = sides.target.server().endpoint();
     let mut lines = vec![
         replaced(found),
@@ -263,8 +279,9 @@ fn question(sides: &Sides, found: &Preflight, owners: &Owners) -> String {
         losses(&found.target_books.dependents)
             .map(|lost| format!("Lost with the old ones: {}.", describe(lost))),
     );
+    lines.extend(triggers::told(&found.target));
     lines.push(format!("Replace the books of {target}? [y/N] "));
-    lines.join("\n")
+    lines
 }
 
 /// `412 books are removed: 400 of ada@example.org, 12 of bob@example.org.`
@@ -274,7 +291,7 @@ pub(super) fn replaced(found: &Preflight) -> String {
         .owners
         .iter()
         .flatten()
-        .map(|owner| format!("{} of {}", grouped(owner.books), owner.email))
+        .map(|owner| format!("{} of {}", grouped(owner.books), value(&owner.email)))
         .collect();
     let whose = if owners.is_empty() { String::new() } else { format!(": {}", owners.join(", ")) };
     format!("{} books are removed{whose}.", grouped(books.books))

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::printable;
 
 /// A file that takes the summary.
 pub(super) struct Report {
@@ -28,7 +29,7 @@ impl Report {
 
     /// What happened has happened, also when the disk is full by now.
     pub(super) fn write(mut self, summary: &serde_json::Value) {
-        if let Err(error) = writeln!(self.file, "{summary:#}") {
+        if let Err(error) = writeln!(self.file, "{}", printable::json(&format!("{summary:#}"))) {
             tracing::warn!(%error, "the report could not be written to `{}`", self.path.display());
         }
     }

@@ -10,6 +10,7 @@ use super::signals::Interruption;
 use crate::config::{self, Endpoint, Environment, Locations};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Listener, Server, Source, Target, Waiting};
+use crate::printable::value;
 use crate::progress::{Event, Progress};
 use crate::sync::preflight::Sides;
 
@@ -24,7 +25,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(global: Global, environment: Environment, interruption: Interruption) -> Self {
-        let screen = Arc::new(Screen::new(&global));
+        let screen = Arc::new(Screen::new(&global, &environment));
         Self { global, environment, screen, interruption, ended: AtomicBool::new(false) }
     }
 
@@ -62,18 +63,6 @@ impl Session {
         Ok(Some(Source::new(self.server(source, None))))
     }
 
-    /// Whoever keeps it waiting is shown.
-    fn server(&self, endpoint: Endpoint, connect_timeout: Option<Duration>) -> Server {
-        let screen = Arc::clone(&self.screen);
-        server(endpoint, connect_timeout).telling(Listener::new(move |Waiting { side, waited, awaited }| {
-            screen.event(&Event::Waiting {
-                side: *side,
-                waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
-                awaited: awaited.clone(),
-            });
-        }))
-    }
-
     /// Writes the last JSON line.
     pub(super) fn end(&self, line: &serde_json::Value) {
         self.ended.store(true, Ordering::Release);
@@ -93,6 +82,22 @@ impl Session {
         }
     }
 
+    /// Says what the URL leaves open, gives the endpoint the base of its sessions' names, and has whoever keeps them waiting
+    /// shown.
+    fn server(&self, endpoint: Endpoint, connect_timeout: Option<Duration>) -> Server {
+        if let Some(text) = endpoint.notice() {
+            self.screen.event(&Event::Notice { text });
+        }
+        let screen = Arc::clone(&self.screen);
+        server(endpoint, connect_timeout).telling(Listener::new(move |Waiting { side, waited, awaited }| {
+            screen.event(&Event::Waiting {
+                side: *side,
+                waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+                awaited: awaited.clone(),
+            });
+        }))
+    }
+
     fn locations(&self) -> Locations {
         let Global { dir, source_env, target_env, .. } = &self.global;
         Locations { dir: dir.clone(), source_env: source_env.clone(), target_env: target_env.clone() }
@@ -103,6 +108,7 @@ impl Session {
 fn server(endpoint: Endpoint, connect_timeout: Option<Duration>) -> Server {
     let ignored = endpoint.ignored_parameters();
     if !ignored.is_empty() {
+        let ignored: Vec<String> = ignored.iter().map(|name| value(name)).collect();
         tracing::warn!("parameters of the {}'s URL that are not used: {}", endpoint.side, ignored.join(", "));
     }
     let session_base = format!("dewey-sync {}-{:08x}", std::process::id(), rand::random::<u32>());

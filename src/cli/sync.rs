@@ -5,22 +5,29 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::args::SyncArgs;
-use super::output::{error_json, grouped, plural, print, print_json};
+use super::output::{error_json, grouped, plural, print_all, print_json};
 use super::prompt::{Prompt, changed, owned, replaced};
 use super::report::Report;
 use super::session::Session;
 use super::traced::Traced;
 use crate::error::Result;
+use crate::printable::cut;
 use crate::sync::changes::Changes;
 use crate::sync::compare::Compared;
-use crate::sync::guard::dependents::{describe, losses};
-use crate::sync::guard::target_identity::{Marking, unmarked};
+use crate::sync::guard::dependents::{Dependents, describe, losses as lost};
+use crate::sync::guard::target_identity::Marking;
+use crate::sync::guard::triggers;
 use crate::sync::import::Engine;
+use crate::sync::losses;
 use crate::sync::preflight::{Preflight, Sides, Wishes};
+use crate::sync::rehearsal::Rehearsal;
 use crate::sync::report::{Summary, Tally};
 use crate::sync::resume::Resume;
 use crate::sync::strategy::{Strategy, Verified};
 use crate::sync::{self, Begun, MODE, Prepared, Request, Synced, UNCHANGED};
+
+/// A title stands alone on a line of 80 columns.
+const TITLE_COLUMNS: usize = 78;
 
 pub(super) async fn run(session: &Session, args: &SyncArgs) -> Result<()> {
     let started = Instant::now();
@@ -42,7 +49,7 @@ pub(super) async fn run(session: &Session, args: &SyncArgs) -> Result<()> {
         }
         session.end(&ended.json(&done));
     } else if let Ok(done) = &done {
-        print(&ended.text(done));
+        print_all(ended.text(done));
     }
     done.map(drop)
 }
@@ -85,7 +92,7 @@ async fn preview(
     let looked = sync::preview(sides, request, prompt, cancel, tally);
     let (prepared, compared) = Box::pin(looked).await?;
     if prepared.found.marking == Marking::MustBeTyped && prompt.yes {
-        return Err(unmarked(sides.target.server().endpoint()).state(UNCHANGED));
+        return Err(sides.ends().unmarked(&prepared.found.stake(), None).state(UNCHANGED));
     }
     Ok(Done::DryRun(Box::new(prepared), compared))
 }
@@ -101,6 +108,7 @@ fn request(args: &SyncArgs) -> Request {
         strategy: args.strategy,
         engine: args.engine,
         resume: args.resume.unwrap_or(Resume::Offer),
+        rehearsal: if args.no_rehearsal { Rehearsal::LeftOut } else { Rehearsal::Wanted },
         tuning: args.tuning.tuning(args.engine),
         os_user: whoami::username().unwrap_or_default(),
         host: whoami::hostname().unwrap_or_default(),
@@ -137,6 +145,8 @@ impl Ended<'_> {
             "engine": self.engine(),
             "counts": self.summary.counts,
             "batches": self.summary.batches,
+            "losses": self.summary.losses,
+            "not_undone": self.summary.not_undone,
             "retries": self.summary.retries,
             "apply_ms": self.summary.apply_ms,
             "duration_ms": u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
@@ -167,7 +177,8 @@ impl Ended<'_> {
             "owner_map": owners.named,
             "batches": self.batches_planned(found),
             "titles": found.source_books.titles,
-            "dependents": found.target_books.dependents,
+            "dependents": predicted(found, compared, prepared.strategy),
+            "triggers": found.target.triggers.as_deref().unwrap_or_default(),
             "marked": found.marking == Marking::Marked,
         })
     }
@@ -176,18 +187,22 @@ impl Ended<'_> {
         found.source_books.books.div_ceil(u64::from(self.args.tuning.tuning(self.args.engine).batch_size))
     }
 
-    fn text(&self, done: &Done) -> String {
+    fn text(&self, done: &Done) -> Vec<String> {
         match done {
             Done::Synced(Synced { nothing_to_do: true, verified, .. }) => nothing_to_do(verified),
             Done::Synced(synced) => self.synced_text(synced),
-            Done::DryRun(_, Compared::Equal(verified)) => {
-                format!("{}\nNothing was written.", nothing_to_do(verified))
+            Done::DryRun(prepared, compared) => {
+                let mut lines = match compared {
+                    Compared::Equal(verified) => nothing_to_do(verified),
+                    Compared::Different { .. } => self.preview_text(prepared, compared),
+                };
+                lines.push("Nothing was written.".into());
+                lines
             }
-            Done::DryRun(prepared, compared) => self.preview_text(prepared, compared),
         }
     }
 
-    fn synced_text(&self, synced: &Synced) -> String {
+    fn synced_text(&self, synced: &Synced) -> Vec<String> {
         let Summary { counts, batches, retries, apply_ms, .. } = self.summary;
         #[expect(
             clippy::cast_precision_loss,
@@ -220,30 +235,37 @@ impl Ended<'_> {
                 format!("copied    {}/{}  {speed}", grouped(counts.inserted), grouped(counts.exported)),
             ],
         };
+        let Summary { losses, not_undone, .. } = &self.summary;
+        if !losses.is_empty() {
+            lines.push(format!("elsewhere {}", losses::describe(losses)));
+        }
+        if !not_undone.is_empty() {
+            lines.push(format!("note      `undo` does not restore {}", losses::describe(not_undone)));
+        }
         lines.push(verified_line(&synced.verified));
-        lines.join("\n")
+        lines
     }
 
-    fn preview_text(&self, prepared: &Prepared, compared: &Compared) -> String {
+    fn preview_text(&self, prepared: &Prepared, compared: &Compared) -> Vec<String> {
         let Prepared { found, owners, .. } = prepared;
         let source = &found.source_books;
         let mut lines = Vec::new();
         if self.strategy().removes_all() {
             lines.push(replaced(found).replace("are removed", "would be removed"));
             lines.extend(
-                losses(&found.target_books.dependents)
+                lost(&found.target_books.dependents)
                     .map(|lost| format!("Lost with the old ones: {}.", describe(lost))),
             );
             if let Compared::Different { dependents, .. } = compared {
                 let [all, fewer] = [&found.target_books.dependents, dependents]
-                    .map(|found| losses(found).map(|lost| lost.rows).sum::<u64>());
+                    .map(|found| lost(found).map(|lost| lost.rows).sum::<u64>());
                 if all > fewer {
                     let kept = grouped(all - fewer);
                     lines.push(format!("`--strategy staged` would keep {kept} of these {}.", grouped(all)));
                 }
             }
         } else if let Some(changes) = changes(found, compared) {
-            lines.push(changed(&changes));
+            lines.extend(changed(&changes));
         }
         lines.push(format!(
             "{} books of {} would be copied in {}, {}.",
@@ -260,10 +282,19 @@ impl Ended<'_> {
                 "The target is not marked as a development database: its name would have to be typed.".into(),
             );
         }
+        lines.extend(triggers::told(&found.target));
         let titles = source.titles.as_deref().unwrap_or_default();
-        lines.extend(titles.iter().map(|title| format!("  {}", visible(title))));
-        lines.push("Nothing was written.".into());
-        lines.join("\n")
+        lines.extend(titles.iter().map(|title| format!("  {}", cut(title, TITLE_COLUMNS))));
+        lines
+    }
+}
+
+/// Rows that foreign keys delete or change along.
+fn predicted<'a>(found: &'a Preflight, compared: &'a Compared, strategy: Strategy) -> &'a [Dependents] {
+    match compared {
+        _ if strategy.removes_all() => &found.target_books.dependents,
+        Compared::Different { dependents, .. } => dependents,
+        Compared::Equal(_) => &[],
     }
 }
 
@@ -281,18 +312,12 @@ fn changes(found: &Preflight, compared: &Compared) -> Option<Changes> {
     })
 }
 
-fn nothing_to_do(verified: &Verified) -> String {
-    format!("unchanged nothing to do\n{}", verified_line(verified))
+fn nothing_to_do(verified: &Verified) -> Vec<String> {
+    vec!["unchanged nothing to do".into(), verified_line(verified)]
 }
 
 fn verified_line(verified: &Verified) -> String {
     let time = verified.snapshot_at().get(11..19).unwrap_or_default();
     let books = grouped(verified.fingerprint().rows.unsigned_abs());
     format!("verified  {books} books, every copied column and the owner, as production stood at {time} UTC")
-}
-
-/// A title without the control characters that could move a terminal's cursor.
-fn visible(title: &str) -> String {
-    let shown = title.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
-    shown.collect()
 }

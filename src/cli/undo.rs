@@ -13,8 +13,9 @@ use crate::error::{Error, Kind, Result};
 use crate::postgres::Target;
 use crate::sync::UNCHANGED;
 use crate::sync::apply::Agreed;
-use crate::sync::guard::dependents::{Agreement, check, describe, losses};
+use crate::sync::guard::dependents::{Agreement, check, describe, losses as lost};
 use crate::sync::guard::target_identity::Marking;
+use crate::sync::losses;
 use crate::sync::report::Tally;
 use crate::sync::undo::{self, Request, Undo, nothing_to_undo};
 
@@ -42,6 +43,7 @@ pub(super) async fn run(session: &Session, args: &UndoArgs) -> Result<()> {
             "counts": undo.map(Undo::counts),
             "regained": undo.map(|undo| &undo.regained),
             "lost": undo.map(|undo| &undo.lost),
+            "not_undone": undo.map(|undo| &undo.not_undone),
             "retries": tally.summary().retries,
             "duration_ms": u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             "error": done.as_ref().err().map(error_json),
@@ -53,6 +55,9 @@ pub(super) async fn run(session: &Session, args: &UndoArgs) -> Result<()> {
         print(&format!(
             "undone    run {undone}: {restored} back, {changed} changed back, {removed} removed again"
         ));
+        if let Some(left) = not_undone(undo) {
+            print(&left);
+        }
     }
     done.map(drop)
 }
@@ -64,7 +69,7 @@ async fn undo(
     tally: &Tally<'_>,
     run_id: &mut Option<i64>,
 ) -> Result<Undo> {
-    let looked = session.unless_interrupted(guarded(session, target, None, Naming::ByFlag));
+    let looked = session.unless_interrupted(guarded(session, target, None, Naming::Elsewhere));
     let (facts, marking) = looked.await?;
     if marking != Marking::Marked {
         return Err(nothing_to_undo());
@@ -100,14 +105,20 @@ async fn confirm(session: &Session, target: &Target, plan: &Undo) -> Result<()> 
     }
     target.server().close().await;
     session.screen.clear();
-    ask(&question(target, plan));
+    ask(question(target, plan));
     if is_yes(&read_line().await?) {
         return Ok(());
     }
     Err(Error::new(Kind::Declined, "the undo was declined"))
 }
 
-fn question(target: &Target, plan: &Undo) -> String {
+/// What stays as the sync's triggers left it.
+fn not_undone(Undo { not_undone, .. }: &Undo) -> Option<String> {
+    (!not_undone.is_empty())
+        .then(|| format!("Not restored, because triggers did it: {}.", losses::describe(not_undone)))
+}
+
+fn question(target: &Target, plan: &Undo) -> Vec<String> {
     let Undo { undone, removed, restored, changed, .. } = plan;
     let [removed, restored, changed] = [removed, restored, changed].map(|books| grouped(*books));
     let mut lines = vec![format!(
@@ -115,7 +126,8 @@ fn question(target: &Target, plan: &Undo) -> String {
          {restored} that it removed come back."
     )];
     lines.extend(plan.regained.iter().map(|back| format!("Back with them: {}.", describe(back))));
-    lines.extend(losses(&plan.lost).map(|lost| format!("Lost with those that go: {}.", describe(lost))));
+    lines.extend(not_undone(plan));
+    lines.extend(lost(&plan.lost).map(|lost| format!("Lost with those that go: {}.", describe(lost))));
     lines.push(format!("Change {}? [y/N] ", target.server().endpoint()));
-    lines.join("\n")
+    lines
 }

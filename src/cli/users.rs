@@ -10,6 +10,7 @@ use super::output::{print, print_json};
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Fault, Target};
+use crate::printable::value;
 use crate::sync::guard::owner::User;
 use crate::sync::preflight::reach;
 
@@ -47,7 +48,8 @@ async fn list(session: &Session, target: &Target) -> Result<()> {
         if session.screen.is_json() {
             print_json(&json!({ "event": "user", "id": id, "email": email, "name": name }));
         } else {
-            print(format!("{id:>6}  {email}  {}", name.as_deref().unwrap_or_default()).trim_end());
+            let (email, name) = (value(email), value(name.as_deref().unwrap_or_default()));
+            print(format!("{id:>6}  {email}  {name}").trim_end());
         }
     }
     if session.screen.is_json() {
@@ -66,7 +68,10 @@ pub(super) async fn all(target: &Target) -> Result<Vec<User>> {
         let kind = fault.kind_at_start();
         Error::new(kind, "could not read the target's users")
             .because(fault)
-            .hint("create the tables with the application (`prisma migrate deploy`) or with `dewey-sync migrate up`")
+            .hint(
+                "create the tables with the application (`prisma migrate deploy`), or with `dewey-sync migrate up` \
+                 where it has created none",
+            )
     };
     let (tx, _) = target.snapshot(target.server().quick(), "").await.map_err(reading)?;
     let rows: Vec<(i32, String, Option<String>)> = user::Entity::find()
@@ -123,7 +128,7 @@ impl Added {
     pub(super) fn text(&self) -> String {
         let Self { id, email, clerk_id, generated } = self;
         let made_up = if *generated { ", a made-up one: nobody can log in with it" } else { "" };
-        format!("added user {id}, {email}, clerk id {clerk_id}{made_up}")
+        format!("added user {id}, {}, clerk id {}{made_up}", value(email), value(clerk_id))
     }
 
     pub(super) fn json(&self) -> serde_json::Value {

@@ -13,6 +13,7 @@ use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Fault, Limit};
 use crate::progress::{Event, Phase, Progress};
 use crate::sync::guard::owner::{self, Found, Wanted};
+use crate::sync::guard::rights::Needs;
 use crate::sync::preflight::{self, Looked, Sides, Spare};
 use crate::sync::verify::{Difference, Pair};
 
@@ -62,7 +63,7 @@ pub(super) async fn run(session: &Session, args: &OwnerArgs) -> Result<()> {
 
 async fn compare(session: &Session, sides: &Sides, wanted: &Wanted) -> Result<(Fingerprint, Difference)> {
     preflight::connect(sides, Spare::Unwanted, &session.screen).await?;
-    let looked = preflight::look(sides, wanted, None, &session.screen).await?;
+    let looked = preflight::look(sides, wanted, None, Needs::Reading, &session.screen).await?;
     let owners = expected_owners(sides, &looked, wanted)?;
     session.screen.event(&Event::Phase { phase: Phase::Verifying });
     let opening = |fault: Fault| fault.error("could not begin to compare");

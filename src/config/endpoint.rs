@@ -11,6 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 use super::parameters::{Parameters, Tls};
 use super::url::{self, DEFAULT_PORT, Parts};
 use super::{Origin, Side};
+use crate::printable::{Printable, value};
 
 /// Supabase's port of the pooler that gives out a server connection a transaction.
 const SUPABASE_POOLER_PORT: u16 = 6543;
@@ -75,7 +76,17 @@ impl Endpoint {
 
     /// Whether the URL shows that a pooler answers, which keeps no session and takes no start-up option.
     pub fn pooled(&self) -> bool {
-        self.parameters.pgbouncer || self.host.contains("-pooler.") || self.port == SUPABASE_POOLER_PORT
+        self.parameters.pgbouncer
+            || self.parameters.pool
+            || self.host.contains("-pooler.")
+            || url::is_prismas_pooler(&self.host)
+            || self.port == SUPABASE_POOLER_PORT
+    }
+
+    /// `HOST:PORT`, an address with colons in brackets.
+    pub fn place(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
     /// Whether a certificate tells the server who connects.
@@ -86,6 +97,16 @@ impl Endpoint {
     /// The names of the URL's parameters that were not understood.
     pub fn ignored_parameters(&self) -> &[String] {
         &self.parameters.ignored
+    }
+
+    /// What should be said of the connection before it is opened.
+    pub fn notice(&self) -> Option<String> {
+        let Self { side, tls, .. } = self;
+        let text = format!(
+            "the {side}'s URL says `sslmode=no-verify`, which is `require`: the connection is encrypted, the \
+             server's certificate is not checked"
+        );
+        tls.unverified.then_some(text)
     }
 
     /// How long to wait for a connection, if the URL says so.
@@ -116,7 +137,8 @@ impl Endpoint {
 /// `penumbra at ep-cool-1a2b.neon.tech`; the port is shown where it tells servers apart.
 impl Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { database, host, port, .. } = self;
+        let Self { port, .. } = self;
+        let (database, host) = (value(&self.database), Printable(&self.host).to_string());
         let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
         write!(f, "{database} at {open}{host}{close}")?;
         if *port != DEFAULT_PORT || self.is_local() { write!(f, ":{port}") } else { Ok(()) }
@@ -161,8 +183,36 @@ mod tests {
             ("postgres://u:p@aws-0.pooler.supabase.com:5432/db", false),
             ("postgres://u:p@h/db?pgbouncer=true", true),
             ("postgres://u:p@h/db?pgbouncer=false", false),
+            ("postgres://u:p@h/db?pool=true", true),
+            ("postgres://u:p@h/db?pool=false&pgbouncer=true", true),
+            ("postgres://u:p@h/db?pool=false", false),
+            ("postgres://u:p@pooled.db.prisma.io/", true),
+            ("postgres://u:p@db.prisma.io/", false),
+            ("postgres://u:p@pooled.example.org/db", false),
         ] {
             assert_eq!(endpoint(url).pooled(), pooled, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_the_url_leaves_unchecked_is_noticed_where_there_is_one() {
+        let root = tempfile::NamedTempFile::new().unwrap();
+        let root = format!("sslmode=no-verify&sslrootcert={}", root.path().display());
+        for (at, query, notice, mode) in [
+            ("h", "sslmode=no-verify", true, "Require"),
+            ("localhost", "sslmode=no-verify", true, "Require"),
+            // As in node-postgres, which knows the mode: no authority is asked.
+            ("h", &root, true, "Require"),
+            ("h", "sslmode=require&sslmode=no-verify", true, "Require"),
+            ("h", "sslmode=no-verify&sslmode=require", false, "Require"),
+            ("h", "sslmode=no-verify&sslaccept=strict", false, "VerifyFull"),
+            ("", "sslmode=no-verify&host=/tmp", false, "Disable"),
+            ("h", "sslmode=require", false, "Require"),
+        ] {
+            let endpoint = endpoint(&format!("postgres://u:p@{at}/db?{query}"));
+            assert_eq!(endpoint.notice().is_some(), notice, "{query}");
+            let options = format!("{:?}", endpoint.connect_options("us"));
+            assert!(options.contains(&format!("ssl_mode: {mode},")), "{query}: {options}");
         }
     }
 

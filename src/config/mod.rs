@@ -18,6 +18,7 @@ use env_file::EnvFile;
 use origin::Place;
 use problem::{Problem, SHAPE};
 
+mod color;
 mod endpoint;
 mod env_file;
 mod environment;
@@ -33,7 +34,7 @@ mod url;
 const APPLICATION_KEY: &str = "DEWEY_DB_DATABASE_URL";
 
 /// Where the application keeps the direct URL when [`APPLICATION_KEY`] goes through Prisma's HTTP proxy.
-const DIRECT_KEYS: [&str; 2] = ["DEWEY_DB_DIRECT_URL", "DIRECT_URL"];
+const DIRECT_KEYS: [&str; 3] = ["DEWEY_DB_DIRECT_URL", "DIRECT_URL", "DIRECT_DATABASE_URL"];
 
 /// One of the two databases of a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -288,6 +289,12 @@ mod tests {
                 "DEWEY_DB_DIRECT_URL",
             ),
             ("DEWEY_DB_DIRECT_URL=prisma+postgres://x/\nDIRECT_URL=postgres://u:p@h/db", "DIRECT_URL"),
+            ("DIRECT_DATABASE_URL=postgres://u:p@h/db", "DIRECT_DATABASE_URL"),
+            ("DIRECT_DATABASE_URL=postgres://u:p@x/db\nDIRECT_URL=postgres://u:p@h/db", "DIRECT_URL"),
+            (
+                "DEWEY_DB_DIRECT_URL=\nDIRECT_URL=''\nDIRECT_DATABASE_URL=postgres://u:p@h/db",
+                "DIRECT_DATABASE_URL",
+            ),
         ] {
             let (dir, locations) = files(&format!("{prisma}{more}"), "");
             // The environment's direct URL is no companion of the file's.

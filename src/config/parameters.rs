@@ -36,6 +36,8 @@ pub(super) struct Parameters {
     pub(super) port: Option<String>,
     pub(super) schema: Option<String>,
     pub(super) pgbouncer: bool,
+    /// The same in the URLs of Prisma's own databases.
+    pub(super) pool: bool,
     pub(super) statement_cache_size: Option<usize>,
     pub(super) connect_timeout: Option<Duration>,
     /// Start-up options: hosted services route by `endpoint=…`.
@@ -48,6 +50,8 @@ pub(super) struct Parameters {
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
     mode: Option<PgSslMode>,
+    /// `no-verify`, as node-postgres calls it.
+    unverified: bool,
     strict: bool,
     root: Option<PathBuf>,
     client: Option<PathBuf>,
@@ -58,6 +62,8 @@ pub(super) struct Certificates {
 #[derive(Debug, Clone)]
 pub(super) struct Tls {
     pub(super) mode: PgSslMode,
+    /// Somebody asked for it that the server's certificate is not checked.
+    pub(super) unverified: bool,
     pub(super) root: Option<PathBuf>,
     /// Certificate and key.
     pub(super) client: Option<(PathBuf, PathBuf)>,
@@ -83,6 +89,7 @@ pub(super) fn parse(query: &str) -> Result<(Parameters, Certificates), Problem> 
             "pgbouncer" => {
                 parameters.pgbouncer = one_of("pgbouncer", "`true` or `false`", value.parse().ok())?;
             }
+            "pool" if value.parse::<bool>().is_ok() => parameters.pool = value == "true",
             "statement_cache_size" => {
                 let size = one_of("statement_cache_size", "a number", value.parse().ok())?;
                 parameters.statement_cache_size = Some(size);
@@ -92,7 +99,10 @@ pub(super) fn parse(query: &str) -> Result<(Parameters, Certificates), Problem> 
                 let limit = Duration::from_secs(seconds.into());
                 parameters.connect_timeout = Some(limit).filter(|limit| !limit.is_zero());
             }
-            "sslmode" => tls.mode = Some(ssl_mode(&value)?),
+            "sslmode" => {
+                tls.unverified = value == "no-verify";
+                tls.mode = Some(if tls.unverified { PgSslMode::Require } else { ssl_mode(&value)? });
+            }
             "sslaccept" => tls.strict |= ssl_accept(&value)?,
             // The trust store of the system is there anyhow, and only useful if it is asked about.
             "sslrootcert" if value == "system" => tls.strict = true,
@@ -112,11 +122,15 @@ pub(super) fn parse(query: &str) -> Result<(Parameters, Certificates), Problem> 
 impl Certificates {
     /// Decides for a host: without `sslmode=disable`, only a local one may be spoken to in plain text.
     pub(super) fn resolve(self, host: &str) -> Result<Tls, Problem> {
-        let Self { mode, strict, mut root, mut client, key } = self;
+        let Self { mode, unverified, strict, mut root, mut client, key } = self;
         if key.is_none() {
             // Prisma's `sslcert` is the authority's, and is looked at only with `sslaccept=strict`.
             let authority = client.take().filter(|_| strict);
             root = root.or(authority);
+        }
+        let unverified = unverified && !strict && !host.starts_with('/');
+        if unverified {
+            root = None;
         }
         let mode = match mode {
             // TLS is not for sockets; `sqlx` would ask for it there, too.
@@ -140,12 +154,12 @@ impl Certificates {
             (None, Some(_)) => return Err(Problem::Needs { name: "sslkey", needs: "sslcert" }),
             (_, None) => None,
         };
-        Ok(Tls { mode, root, client })
+        Ok(Tls { mode, unverified, root, client })
     }
 }
 
 fn ssl_mode(value: &str) -> Result<PgSslMode, Problem> {
-    let allowed = "`disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`";
+    let allowed = "`disable`, `allow`, `prefer`, `require`, `no-verify`, `verify-ca` or `verify-full`";
     one_of("sslmode", allowed, value.parse().ok())
 }
 
@@ -217,7 +231,7 @@ mod tests {
         for (query, problem) in [
             (
                 "sslmode=hunter2",
-                "its parameter `sslmode` must be `disable`, `allow`, `prefer`, `require`, `verify-ca` or `verify-full`",
+                "its parameter `sslmode` must be `disable`, `allow`, `prefer`, `require`, `no-verify`, `verify-ca` or `verify-full`",
             ),
             ("sslaccept=x", "its parameter `sslaccept` must be `strict` or `accept_invalid_certs`"),
             ("pgbouncer=1", "its parameter `pgbouncer` must be `true` or `false`"),
@@ -237,8 +251,8 @@ mod tests {
     #[test]
     fn known_parameters_without_meaning_are_silent_and_unknown_ones_named() {
         let query = "application_name=a&channel_binding=require&connection_limit=1&gssencmode=disable&pool_timeout=0\
-                     &sslnegotiation=direct&socket_timeout=1&supa=x&uselibpqcompat=true&workaround=y&&sslidentity=id.p12&%1b[=v";
-        assert_eq!(parse(query).unwrap().0.ignored, ["sslidentity", r"\u{1b}["]);
+                     &sslnegotiation=direct&socket_timeout=1&supa=x&uselibpqcompat=true&workaround=y&&sslidentity=id.p12&%1b[=v&pool=7";
+        assert_eq!(parse(query).unwrap().0.ignored, ["sslidentity", r"\u{1b}[", "pool"]);
     }
 
     #[test]

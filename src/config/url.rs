@@ -33,6 +33,12 @@ const OTHER_SCHEMES: [&str; 13] = [
     "sqlserver",
 ];
 
+/// The host of Prisma's own databases, and what the names of its poolers and regions end in.
+const PRISMAS_HOST: &str = "db.prisma.io";
+
+/// What the URLs mean that Prisma's console gives out for that host, which name no database.
+const PRISMAS_DATABASE: &str = "postgres";
+
 /// What a URL says, decoded.
 #[derive(Debug)]
 pub(super) struct Parts {
@@ -81,7 +87,10 @@ pub(super) fn parse(url: &str) -> Result<Parts, Problem> {
     if database.contains('/') {
         return Err(Problem::Unescaped);
     }
-    let database = named("database", decoded("database", database)?)?;
+    let database = match decoded("database", database)? {
+        none if none.is_empty() && is_prismas(&host) => PRISMAS_DATABASE.to_owned(),
+        database => named("database", database)?,
+    };
     let tls = certificates.resolve(&host)?;
     Ok(Parts { user, password: password.map(SecretString::from), host, port, database, parameters, tls })
 }
@@ -91,6 +100,17 @@ pub(super) fn is_local(host: &str) -> bool {
     host.starts_with('/')
         || host.trim_end_matches('.') == "localhost"
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// One of Prisma's own databases, `db.prisma.io` or beneath it.
+fn is_prismas(host: &str) -> bool {
+    let before = host.trim_end_matches('.').strip_suffix(PRISMAS_HOST);
+    before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+}
+
+/// The pooler in front of Prisma's own databases, `pooled.db.prisma.io`.
+pub(super) fn is_prismas_pooler(host: &str) -> bool {
+    is_prismas(host) && host.split('.').any(|label| label == "pooled")
 }
 
 fn scheme(url: &str) -> Option<(String, &str)> {
@@ -198,6 +218,13 @@ mod tests {
                 "postgres://admin:pw@books.c1.eu-west-1.rds.amazonaws.com:5433/books",
                 "admin pw books.c1.eu-west-1.rds.amazonaws.com 5433 books",
             ),
+            (
+                "postgres://0123abcd:sk_x@db.prisma.io:5432/?sslmode=require",
+                "0123abcd sk_x db.prisma.io 5432 postgres",
+            ),
+            ("postgres://u:p@Pooled.DB.prisma.io?pool=true", "u p pooled.db.prisma.io 5432 postgres"),
+            ("postgres://u:p@/?host=db.prisma.io.", "u p db.prisma.io. 5432 postgres"),
+            ("postgres://u:p@db.prisma.io/mine", "u p db.prisma.io 5432 mine"),
             (" POSTGRES://u:p@LOCALHOST/db\n", "u p localhost 5432 db"),
             ("postgres://u@my_db:/db", "u - my_db 5432 db"),
             ("postgres://u:@h/db", "u - h 5432 db"),
@@ -223,6 +250,9 @@ mod tests {
             ("postgres://u:p@:5432/db", "it names no host"),
             ("postgres://u:p@h", "it names no database"),
             ("postgres://u:p@h/?schema=public", "it names no database"),
+            ("postgres://u:p@not-db.prisma.io/", "it names no database"),
+            ("postgres://u:p@db.prisma.io.example.org/", "it names no database"),
+            ("postgres://@db.prisma.io/", "it names no user"),
             ("postgres://u:pa/ss@h/db", &unescaped),
             ("postgres://u:12/ss@h/db", &unescaped),
             ("postgres://u:p@a/ss@h/db", &unescaped),

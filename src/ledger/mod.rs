@@ -1,6 +1,7 @@
 //! The run's durable memory in the target: schema `dewey_sync`, whose tables the package `migration` makes.
 
 pub mod checkpoint;
+pub mod contents;
 pub mod lock;
 pub mod replaced;
 pub mod run;

@@ -4,14 +4,14 @@
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use crate::postgres::{Fault, Fingerprint};
+use crate::postgres::{Effect, Fault, Fingerprint, literal};
 
 /// What makes the text of a row the same value again, whatever the server's settings are.
 pub const EXACT_TEXT: &str = "SET LOCAL extra_float_digits = 3; SET LOCAL IntervalStyle = 'postgres'; \
      SET LOCAL bytea_output = 'hex'; SET LOCAL xmloption = 'content'";
 
 /// The book table before and after the apply of a run; the digests cover every column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Generation {
     /// The run that was applied.
     pub run_id: i64,
@@ -19,25 +19,29 @@ pub struct Generation {
     pub before: Fingerprint,
     /// What it expects to find.
     pub after: Fingerprint,
+    /// What happened to other tables without being kept; `None` where an older version did not measure it.
+    pub not_undone: Option<Vec<Effect>>,
 }
 
 impl Generation {
     /// A statement that records it.
     pub fn record_sql(&self) -> String {
-        let Self { run_id, before, after } = self;
+        let Self { run_id, before, after, not_undone } = self;
+        let not_undone = serde_json::json!(not_undone).to_string();
         format!(
-            "INSERT INTO dewey_sync.generation (run_id, rows_before, digest_before, rows_after, digest_after) \
-             VALUES ({run_id}, {}, '{}', {}, '{}')",
+            "INSERT INTO dewey_sync.generation (run_id, rows_before, digest_before, rows_after, digest_after, not_undone) \
+             VALUES ({run_id}, {}, '{}', {}, '{}', {}::jsonb)",
             before.rows,
             before.digest_hex(),
             after.rows,
-            after.digest_hex()
+            after.digest_hex(),
+            literal(&not_undone),
         )
     }
 
     /// A query for the only one.
-    pub const QUERY: &str = "SELECT run_id AS generation, rows_before, digest_before, rows_after, digest_after \
-         FROM dewey_sync.generation ORDER BY run_id DESC LIMIT 1";
+    pub const QUERY: &str = "SELECT run_id AS generation, rows_before, digest_before, rows_after, digest_after, \
+         not_undone::text AS not_undone FROM dewey_sync.generation ORDER BY run_id DESC LIMIT 1";
 
     /// Finds the answer to [`Self::QUERY`] among the rows of a query that held it.
     pub fn find(rows: &[PgRow]) -> Result<Option<Self>, Fault> {
@@ -50,7 +54,10 @@ impl Generation {
             let hex: String = row.try_get(name)?;
             u64::from_str_radix(&hex, 16).map_err(|_| Fault::client("a digest in the ledger is no number"))
         };
+        let not_undone: Option<String> = row.try_get("not_undone")?;
+        let not_undone = not_undone.map(|text| serde_json::from_str(&text)).transpose();
         Ok(Self {
+            not_undone: not_undone.map_err(|error| Fault::unreadable(&error))?.flatten(),
             run_id: row.try_get("generation")?,
             before: Fingerprint { rows: row.try_get("rows_before")?, digest: digest("digest_before")? },
             after: Fingerprint { rows: row.try_get("rows_after")?, digest: digest("digest_after")? },

@@ -5,7 +5,10 @@
 use sea_orm::{DbErr, RuntimeErr};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-use super::message::{CLOSED, NO_ANSWER, UNSENDABLE, text_of, text_of_io, text_of_json, text_of_tls};
+use super::effects::{Effects, TOO_MUCH};
+use super::message::{
+    CLOSED, NO_ANSWER, UNSENDABLE, function_of, text_of, text_of_io, text_of_json, text_of_tls,
+};
 use super::waiting::Awaited;
 use crate::error::{Error, Kind};
 
@@ -39,6 +42,10 @@ pub struct Fault {
     pub at_commit: bool,
     /// Whether it answered the opening of a connection before any other one was let in, so that the URL may be wrong.
     pub at_startup: bool,
+    /// What the transaction did, when that was more than it may have done, and nothing of it was committed.
+    pub effects: Option<Box<Effects>>,
+    /// The function that raised it, as the server writes its signature.
+    pub function: Option<String>,
     text: String,
     #[source]
     awaited: Option<Awaited>,
@@ -104,7 +111,15 @@ impl Fault {
     }
 
     pub(crate) fn of(origin: Origin, text: impl Into<String>) -> Self {
-        Self { origin, at_commit: false, at_startup: false, text: text.into(), awaited: None }
+        Self {
+            origin,
+            at_commit: false,
+            at_startup: false,
+            effects: None,
+            function: None,
+            text: text.into(),
+            awaited: None,
+        }
     }
 
     /// The answer to a start-up packet, which may quote the options that a URL holds. `first` is before another one was
@@ -174,12 +189,15 @@ impl Fault {
 
     fn of_server(error: &PgDatabaseError) -> Self {
         let fatal = matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic);
+        let measured = (error.code() == TOO_MUCH).then(|| Effects::from_json(error.message()).ok()).flatten();
+        let text = match &measured {
+            Some(_) => "the transaction did more than it may".into(),
+            None => text_of(error),
+        };
         Self {
-            origin: Origin::Server { sqlstate: error.code().to_owned(), fatal },
-            at_commit: false,
-            at_startup: false,
-            text: text_of(error),
-            awaited: None,
+            effects: measured.map(Box::new),
+            function: function_of(error).map(str::to_owned),
+            ..Self::of(Origin::Server { sqlstate: error.code().to_owned(), fatal }, text)
         }
     }
 }

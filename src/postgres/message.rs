@@ -5,6 +5,8 @@
 
 use sqlx::postgres::PgDatabaseError;
 
+use crate::printable::value;
+
 /// The SQLSTATE classes whose messages name objects and limits, never values.
 const NAMING_CLASSES: [&str; 17] =
     ["08", "0A", "23", "25", "26", "28", "2B", "3D", "3F", "40", "42", "53", "54", "55", "57", "58", "XX"];
@@ -21,7 +23,9 @@ pub(super) fn text_of(error: &PgDatabaseError) -> String {
         return format!("{} (SQLSTATE {code})", error.message());
     }
     if raised {
-        return format!("an error raised by a function or trigger (SQLSTATE {code})");
+        let function = function_of(error)
+            .map_or_else(|| "a function or trigger".into(), |name| format!("the function `{name}`"));
+        return format!("an error raised by {function} (SQLSTATE {code})");
     }
     let what = match code.get(..2) {
         Some("22") => "a value was not accepted",
@@ -38,6 +42,12 @@ pub(super) fn text_of(error: &PgDatabaseError) -> String {
     format!("{what}{named} (SQLSTATE {code})")
 }
 
+/// The PL/pgSQL function that an error comes from, if it is one's. Lines of the context that quote a statement are not read.
+pub(super) fn function_of(error: &PgDatabaseError) -> Option<&str> {
+    let line = error.r#where()?.lines().find_map(|line| line.strip_prefix("PL/pgSQL function "))?;
+    line.split_once(" line ").map(|(name, _)| name)
+}
+
 /// Whether the message may quote the text of a statement that a function put together, such as a trigger's from a title:
 /// such an answer has a context. Statements of ours hold no value.
 fn quotes_a_statement(error: &PgDatabaseError) -> bool {
@@ -47,16 +57,7 @@ fn quotes_a_statement(error: &PgDatabaseError) -> bool {
 
 /// A name that others gave, as part of a line.
 pub(crate) fn name_of_stranger(name: &str) -> String {
-    let mut shown = String::from("`");
-    for c in name.chars() {
-        if c.is_control() || !c.is_ascii() && c.escape_debug().len() > 1 {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown.push('`');
-    shown
+    format!("`{}`", value(name))
 }
 
 /// The byte that the driver makes of an answer that did not come; what forwards a port does that when nothing listens

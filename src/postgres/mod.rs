@@ -2,6 +2,7 @@
 //! wrong with either as a [`Fault`].
 
 mod connect;
+pub mod effects;
 mod fault;
 pub mod fingerprint;
 mod heartbeat;
@@ -17,6 +18,7 @@ mod tx;
 mod waiting;
 
 pub use connect::{Server, identifier, literal};
+pub use effects::{Effect, Effects};
 pub use fault::{Fault, Origin};
 pub use fingerprint::Fingerprint;
 pub use heartbeat::Limit;

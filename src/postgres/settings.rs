@@ -11,10 +11,11 @@ pub(super) const BEGUN: &str = "SELECT current_setting('transaction_read_only') 
 
 /// What every transaction sets for itself, because a pooler may have lent the session to somebody else and a role or a
 /// database may have defaults of its own. With the keepalives the server notices within a minute that a client vanished.
-/// Compiling the long lists of columns would take longer than it saves.
+/// Compiling the long lists of columns would take longer than it saves. Temporary tables are looked for last, where
+/// PostgreSQL would look first: a pooler's session may have one with the name of the application's.
 pub(super) fn settings(schema: &str, name: &str, limit: Limit, version: Option<u32>) -> String {
     let mut settings = format!(
-        "SET LOCAL search_path = {schema}; SET LOCAL client_encoding = 'UTF8'; SET LOCAL DateStyle = 'ISO, MDY'; \
+        "SET LOCAL search_path = {schema}, pg_temp; SET LOCAL client_encoding = 'UTF8'; SET LOCAL DateStyle = 'ISO, MDY'; \
          SET LOCAL TimeZone = 'UTC'; SET LOCAL standard_conforming_strings = on; SET LOCAL row_security = off; \
          SET LOCAL application_name = {name}; SET LOCAL statement_timeout = {timeout_ms}; \
          SET LOCAL lock_timeout = {lock_ms}; SET LOCAL idle_in_transaction_session_timeout = {idle_ms}; \
@@ -28,6 +29,10 @@ pub(super) fn settings(schema: &str, name: &str, limit: Limit, version: Option<u
     // PostgreSQL 14 and later end a statement whose client is gone; without it, it goes on to its end.
     if version.is_some_and(|version| version >= 140_000) {
         settings.push_str("; SET LOCAL client_connection_check_interval = 1000");
+    }
+    // Statements have limits of their own, and an apply may take longer than any role's default.
+    if version.is_some_and(|version| version >= 170_000) {
+        settings.push_str("; SET LOCAL transaction_timeout = 0");
     }
     settings
 }

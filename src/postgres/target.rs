@@ -45,7 +45,16 @@ impl Target {
 
     /// Begins a writing transaction, whatever the role's defaults are. The rows are those of `first`.
     pub async fn write(&self, limit: impl Into<Limit>, first: &str) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
-        Tx::begin(&self.0, "ISOLATION LEVEL READ COMMITTED READ WRITE", limit.into(), first).await
+        Tx::begin(&self.0, READ_WRITE, limit.into(), first).await
+    }
+
+    /// The same, for a transaction whose work is measured before it commits; see [`effects`](super::effects).
+    pub async fn write_measured(
+        &self,
+        limit: impl Into<Limit>,
+        first: &str,
+    ) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
+        Tx::begin_measured(&self.0, READ_WRITE, limit.into(), first).await
     }
 
     /// Runs `sql` as a whole READ ONLY transaction with one snapshot, in one round trip; its rows.
@@ -58,6 +67,13 @@ impl Target {
     /// Runs `sql` as a whole transaction, in one round trip; its rows.
     pub async fn once(&self, limit: impl Into<Limit>, sql: &str) -> Result<Vec<PgRow>, Fault> {
         let (tx, rows) = self.write(limit, &format!("{sql}; COMMIT")).await?;
+        tx.ended();
+        Ok(rows)
+    }
+
+    /// Runs `sql` in a measured transaction that is rolled back, in one round trip; its rows.
+    pub async fn try_and_roll_back(&self, limit: impl Into<Limit>, sql: &str) -> Result<Vec<PgRow>, Fault> {
+        let (tx, rows) = self.write_measured(limit, &format!("{sql}; ROLLBACK")).await?;
         tx.ended();
         Ok(rows)
     }
@@ -109,6 +125,8 @@ impl Target {
         Ok(done)
     }
 }
+
+const READ_WRITE: &str = "ISOLATION LEVEL READ COMMITTED READ WRITE";
 
 /// For all of a migration; it makes a few empty tables.
 const MIGRATION: Duration = Duration::from_mins(2);

@@ -21,6 +21,7 @@ use sqlx::{AssertSqlSafe, Connection, Either, Executor, Row};
 use tokio::sync::Mutex;
 
 use super::connect::{OWN_SESSION, Opened, Server, Working, literal};
+use super::effects::first_reading;
 use super::fault::{Fault, Origin};
 use super::heartbeat::Limit;
 use super::settings::{BEGUN, settings};
@@ -90,8 +91,26 @@ impl<'server> Tx<'server> {
         Ok((tx, rows))
     }
 
+    /// The same, and its first statement takes the first reading of what it does; see [`effects`](super::effects).
+    pub(super) async fn begin_measured(
+        server: &'server Server,
+        mode: &str,
+        limit: Limit,
+        first: &str,
+    ) -> Result<(Self, Vec<PgRow>), Fault> {
+        let also = format!(", {} IS NOT NULL AS is_measured", first_reading());
+        let tx = Self::open_with(server, mode, limit, &also).await?;
+        let rows = tx.simple(first).await?;
+        Ok((tx, rows))
+    }
+
     /// The same, but begins together with the first request.
     pub(super) async fn open(server: &'server Server, mode: &str, limit: Limit) -> Result<Self, Fault> {
+        Self::open_with(server, mode, limit, "").await
+    }
+
+    /// `also` are further columns of the answer to the opening.
+    async fn open_with(server: &'server Server, mode: &str, limit: Limit, also: &str) -> Result<Self, Fault> {
         let Opened { mut connection, name } = server.acquire().await?;
         server.end_abandoned(&mut connection).await?;
         let settings = settings(&server.endpoint().schema, &name, limit, connection.server_version_num());
@@ -101,7 +120,7 @@ impl<'server> Tx<'server> {
             literal(OWN_SESSION),
             literal(&name)
         );
-        let sql = format!("BEGIN {mode}; {settings}; {BEGUN}, {is_own} AS is_own; ");
+        let sql = format!("BEGIN {mode}; {settings}; {BEGUN}, {is_own} AS is_own{also}; ");
         Ok(Self {
             server,
             connection: Mutex::new(connection),
@@ -215,15 +234,15 @@ impl<'server> Tx<'server> {
         ended.map(drop).map_err(Fault::at_commit)
     }
 
-    /// Runs the last statements and commits, in one round trip. They may take as long as the statements before.
+    /// Runs the last statements and commits, in one round trip; their rows. They may take as long as the statements before.
     ///
     /// # Errors
     /// As [`commit`](Self::commit): PostgreSQL skips the COMMIT when a statement before it in the same text fails.
-    pub async fn commit_after(self, last: &str) -> Result<(), Fault> {
+    pub async fn commit_after(self, last: &str) -> Result<Vec<PgRow>, Fault> {
         self.refuse_if_poisoned()?;
-        self.simple(&format!("{last}; COMMIT")).await.map_err(Fault::at_commit)?;
+        let rows = self.simple(&format!("{last}; COMMIT")).await.map_err(Fault::at_commit)?;
         self.ended();
-        Ok(())
+        Ok(rows)
     }
 
     fn refuse_if_poisoned(&self) -> Result<(), Fault> {

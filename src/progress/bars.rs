@@ -8,6 +8,7 @@ use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, Prog
 
 use super::lines::line_of;
 use super::{Event, Phase, Progress};
+use crate::printable::Printable;
 
 const TICK: Duration = Duration::from_millis(100);
 
@@ -61,7 +62,7 @@ impl Progress for Bars {
         if !matches!(event, Event::Deleted { .. })
             && let Some(line) = line_of(event)
         {
-            self.bar.println(line);
+            self.bar.println(Printable(&line).to_string());
         }
     }
 }
@@ -70,6 +71,7 @@ impl Bars {
     fn phase(&self, phase: Phase) {
         self.bar.set_message(match phase {
             Phase::Checking => "checking both sides",
+            Phase::Rehearsing => "rehearsing with a sample",
             Phase::Planning => "planning",
             Phase::Deleting => "removing the old books",
             Phase::Copying => "copying",

@@ -1,9 +1,9 @@
 //! Plain lines on stderr, for a log or a pipe.
 
-use std::io::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::streams::say;
 use super::{Event, Phase, Progress};
 
 /// Batches are reported at most this often, so that a long run does not flood a log.
@@ -57,8 +57,7 @@ impl Progress for Lines {
             other => line_of(other),
         };
         if let Some(line) = line {
-            // A closed stderr ends the output, not the run.
-            drop(writeln!(std::io::stderr(), "{line}"));
+            say(&line);
         }
     }
 }
@@ -73,7 +72,8 @@ pub(super) fn line_of(event: &Event) -> Option<String> {
         Event::Phase { phase: Phase::Repairing } => {
             Some("copying again what changed in the source meanwhile".into())
         }
-        Event::Phase { .. }
+        Event::Measured { .. }
+        | Event::Phase { .. }
         | Event::Planned { .. }
         | Event::Batch { .. }
         | Event::Staged { .. }

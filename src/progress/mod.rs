@@ -3,11 +3,13 @@
 mod bars;
 mod json;
 mod lines;
+pub mod streams;
 
 use serde::Serialize;
 
 use crate::config::Side;
 use crate::ledger::checkpoint::Destination;
+use crate::postgres::Effect;
 
 pub use bars::Bars;
 pub use json::Json;
@@ -119,6 +121,13 @@ pub enum Event {
         /// How long the books were locked.
         apply_ms: u64,
     },
+    /// What the committed transaction did to other tables than the books'.
+    Measured {
+        /// Old rows that are gone or changed, by table.
+        losses: Vec<Effect>,
+        /// What `undo` neither puts back nor takes away.
+        not_undone: Vec<Effect>,
+    },
     /// Something is tried again after a delay.
     Retry {
         /// What failed.
@@ -154,6 +163,8 @@ pub enum Event {
 pub enum Phase {
     /// Reaching both servers and passing the guards.
     Checking,
+    /// Writing a sample of the books and rolling it back.
+    Rehearsing,
     /// Cutting the ranges.
     Planning,
     /// Removing the old books.

@@ -1,10 +1,11 @@
 //! What the stage would change: books new, changed, only in the target, unchanged, and what hangs on those that go.
 
+use sea_orm::IdenStatic;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::guard::dependents::{Dependents, ForeignKey, Reach};
+use super::guard::dependents::{Dependents, ForeignKey, Reach, Which, Writes};
 use crate::book::{self, Column, CopiedColumns, KEY, OTHER_KEY, OWNER, PRIVATE, TABLE, VISIBILITY, quoted};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Fault, Tx};
@@ -36,7 +37,13 @@ impl Changes {
 /// A query that compares the stage of a run with the books, whose dependents are reached through `keys`; its row has the
 /// column `changes`. One pass over both: a sort or a hash of a hundred thousand books does not fit the default.
 pub(super) fn count_sql(run_id: i64, columns: &CopiedColumns, keys: &[ForeignKey]) -> String {
-    let dependents = Reach::of(keys).map(|reach| reach.counted(Some(&only_in_target(run_id))));
+    let reach = Reach::of(keys, Writes::Copies(columns));
+    let dependents = reach.map(|reach| {
+        reach.counted(&Which {
+            deleted: Some(&|alias| only_in_target(run_id, alias)),
+            changed: &|alias, names| changes_in(run_id, columns, alias, names),
+        })
+    });
     format!(
         "SET LOCAL work_mem = '{WORK_MEM}';
 SELECT json_build_object('new', new, 'changed', changed, 'unchanged', found - changed,
@@ -69,16 +76,38 @@ pub(super) async fn count(
 /// For the comparison of whole tables.
 pub(super) const WORK_MEM: &str = "128MB";
 
-/// The condition that a book `b` is not in the stage.
-pub(super) fn only_in_target(run_id: i64) -> String {
+/// The condition that the book `alias` is not in the stage.
+pub(super) fn only_in_target(run_id: i64, alias: &str) -> String {
     let key = quoted(KEY);
-    format!("NOT EXISTS (SELECT FROM dewey_sync.stage s WHERE s.run_id = {run_id} AND s.{key} = b.{key})")
+    format!(
+        "NOT EXISTS (SELECT FROM dewey_sync.stage s WHERE s.run_id = {run_id} AND s.{key} = {alias}.{key})"
+    )
+}
+
+/// The condition that the stage has another value for one of these columns, as the server quotes them, of the book `alias`.
+pub(super) fn changes_in(run_id: i64, columns: &CopiedColumns, alias: &str, names: &[String]) -> String {
+    let compared = columns.iter().chain([OWNER]);
+    let compared: Vec<Column> =
+        compared.filter(|column| names.iter().any(|name| names_column(name, *column))).collect();
+    format!(
+        "EXISTS (SELECT FROM dewey_sync.stage s WHERE s.run_id = {run_id} AND s.{key} = {alias}.{key} AND {differs})",
+        key = quoted(KEY),
+        differs = differs_in(&compared, alias),
+    )
+}
+
+/// Whether the server's identifier is that of `column`.
+pub(super) fn names_column(identifier: &str, column: Column) -> bool {
+    identifier.trim_matches('"') == column.as_str()
 }
 
 /// The condition that a book `b` differs from its stage row `s`, in the values that the fingerprint covers.
 pub(super) fn differs(columns: &CopiedColumns) -> String {
-    let compared: Vec<Column> = columns.iter().chain([OWNER]).collect();
-    let of_book = compared.iter().map(|c| format!("b.{}::{}", quoted(*c), book::comparable_type(*c)));
+    differs_in(&columns.iter().chain([OWNER]).collect::<Vec<_>>(), "b")
+}
+
+fn differs_in(compared: &[Column], alias: &str) -> String {
+    let of_book = compared.iter().map(|c| format!("{alias}.{}::{}", quoted(*c), book::comparable_type(*c)));
     let staged = compared.iter().map(|c| format!("s.{}", quoted(*c)));
     let [of_book, staged] = [of_book.collect::<Vec<_>>(), staged.collect()].map(|terms| terms.join(", "));
     format!("({of_book}) IS DISTINCT FROM ({staged})")

@@ -4,7 +4,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::unless_cancelled;
+use super::{losses, unless_cancelled};
 use crate::error::{Error, Result};
 use crate::postgres::Tx;
 use crate::progress::{Event, Phase, Progress};
@@ -23,10 +23,8 @@ impl<T> Sent<T> {
 
 /// An attempt, but for its COMMIT.
 pub(super) enum Attempted<'server, T> {
-    /// It waits for it.
-    Ready(Tx<'server>, T),
-    /// The same, with the statements that come in one round trip with it.
-    ReadyBut(Tx<'server>, String, T),
+    /// It waits for it, with the statements that come in one round trip with it.
+    Ready(Tx<'server>, String, T),
     /// There is nothing to commit.
     Not(T),
     /// An earlier one was committed, though its answer was lost.
@@ -55,22 +53,18 @@ pub(super) async fn commit<'server, T: Clone>(
     let mut sent = Sent(None);
     let done = retry(policy, what, cancel, progress, async |number| {
         let (tx, last, done) = match unless_cancelled(cancel, what, attempt(number, &mut sent)).await? {
-            Attempted::Ready(tx, done) => (tx, None, done),
-            Attempted::ReadyBut(tx, last, done) => (tx, Some(last), done),
+            Attempted::Ready(tx, last, done) => (tx, last, done),
             Attempted::Not(done) => return Ok(done),
             Attempted::Before => return sent.0.clone().map_or_else(&before, Ok),
         };
         progress.event(&Event::Phase { phase: Phase::Committing });
         sent.0 = Some(done.clone());
-        let committed = match last {
-            Some(last) => tx.commit_after(&last).await,
-            None => tx.commit().await,
-        };
-        let committed = committed.map_err(|fault| fault.error("could not commit"));
+        let committed = tx.commit_after(&last).await;
+        let committed = committed.map_err(|fault| losses::refused(fault, "could not commit"));
         if committed.as_ref().is_err_and(|error| classify_error(error) != Class::Ambiguous) {
             sent.0 = None;
         }
-        committed.map(|()| done)
+        committed.map(|_| done)
     });
     done.await.map_err(|error| Failed { error, in_doubt: sent.0.is_some() })
 }

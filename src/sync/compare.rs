@@ -1,16 +1,21 @@
 //! Whether there is anything to do: both sides compared before the first write. Tried again like any other reading of
 //! whole tables, because a standby may take back its snapshot.
 
+use std::collections::BTreeMap;
+
+use sea_orm::IdenStatic;
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use tokio_util::sync::CancellationToken;
 
 use super::Prepared;
+use super::changes::names_column;
 use super::facts::from_json;
-use super::guard::dependents::{Dependents, Reach};
+use super::guard::dependents::{Dependents, Reach, Which, Writes};
 use super::preflight::{Preflight, Sides};
 use super::strategy::{SNAPSHOT_TIME, Tuning, Verified};
-use super::verify::{Difference, Pair};
-use crate::book::{KEY, OwnerMap, quoted};
+use super::verify::{Difference, Differing, Pair};
+use crate::book::{Column, KEY, OWNER, OwnerMap, TABLE, comparable_type, quoted};
 use crate::error::{Error, Result};
 use crate::postgres::fingerprint::{Rows, whole_table};
 use crate::postgres::{Fault, Fingerprint, Limit, SourceTx, Tx, literal};
@@ -77,10 +82,10 @@ pub async fn compare(
         if expected == found {
             return Ok(Compared::Equal(Verified::new(expected, open.end().await?)));
         }
-        let (difference, gone) = Box::pin(pair.differing(&pair.differing_buckets().await?)).await?;
-        let dependents = hanging_on(&open.target, &prepared.found, &gone).await.map_err(comparing)?;
+        let differing = Box::pin(pair.differing(&pair.differing_buckets().await?)).await?;
+        let dependents = hanging_on(pair, &prepared.found, &differing).await.map_err(comparing)?;
         open.end().await?;
-        Ok(Compared::Different { difference, dependents })
+        Ok(Compared::Different { difference: differing.counts, dependents })
     })
     .await
 }
@@ -135,11 +140,63 @@ fn comparing(fault: Fault) -> Error {
     fault.error("could not compare both sides")
 }
 
-/// What hangs on the books of the target with these keys.
-async fn hanging_on(target: &Tx<'_>, found: &Preflight, keys: &[String]) -> Result<Vec<Dependents>, Fault> {
+/// The rows that foreign keys delete or change when the target's books become those of the source.
+async fn hanging_on(
+    pair: Pair<'_, '_>,
+    found: &Preflight,
+    differing: &Differing,
+) -> Result<Vec<Dependents>, Fault> {
     let foreign_keys = found.target.foreign_keys.as_deref().unwrap_or_default();
-    let Some(reach) = Reach::of(foreign_keys) else { return Ok(Vec::new()) };
-    let keys: Vec<String> = keys.iter().map(|key| literal(key)).collect();
-    let doomed = format!("b.{} = ANY (ARRAY[{}]::text[])", quoted(KEY), keys.join(", "));
-    from_json(&target.simple(&format!("SELECT {}::text", reach.counted(Some(&doomed)))).await?)
+    let Some(reach) = Reach::of(foreign_keys, Writes::Copies(pair.columns)) else { return Ok(Vec::new()) };
+    let mut changed: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for name in reach.changing() {
+        let column = pair.columns.iter().chain([OWNER]).find(|column| names_column(name, *column));
+        if let Some(column) = column.filter(|_| !differing.in_both.is_empty()) {
+            changed.insert(name, changed_keys(pair, column, &differing.in_both).await?);
+        }
+    }
+    let which = Which {
+        deleted: Some(&|alias| is_one_of(alias, &differing.only_in_target)),
+        changed: &|alias, names| {
+            let keys = names.iter().filter_map(|name| changed.get(name.as_str())).flatten();
+            is_one_of(alias, &keys.cloned().collect::<Vec<_>>())
+        },
+    };
+    from_json(&pair.target.simple(&format!("SELECT {}::text", reach.counted(&which))).await?)
+}
+
+/// Those of `keys` whose books have another value of `column` on the other side.
+async fn changed_keys(pair: Pair<'_, '_>, column: Column, keys: &[String]) -> Result<Vec<String>, Fault> {
+    let query = |rows: Rows<'_>| {
+        let key = rows.value(pair.columns, KEY);
+        let value = match rows {
+            Rows::OfSource(owners) if column.as_str() == OWNER.as_str() => {
+                owners.sql(&pair.columns.at_source(OWNER))
+            }
+            _ => rows.value(pair.columns, column),
+        };
+        let kind = comparable_type(column);
+        format!(
+            "SELECT {key}::text, ({value})::{kind}::text FROM {TABLE} WHERE {key} = ANY ({})",
+            texts(keys)
+        )
+    };
+    let (of_source, of_target) = (query(Rows::OfSource(pair.owners)), query(Rows::OfTarget));
+    let (source, target) = tokio::join!(pair.source.read(&of_source), pair.target.simple(&of_target));
+    let values = |rows: Vec<PgRow>| -> Result<BTreeMap<String, Option<String>>, Fault> {
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    };
+    let (source, target) = (values(source?)?, values(target?)?);
+    let differs =
+        |(key, value): &(&String, &Option<String>)| target.get(*key).is_some_and(|other| other != *value);
+    Ok(source.iter().filter(differs).map(|(key, _)| key.clone()).collect())
+}
+
+fn is_one_of(alias: &str, keys: &[String]) -> String {
+    format!("{alias}.{} = ANY ({})", quoted(KEY), texts(keys))
+}
+
+fn texts(texts: &[String]) -> String {
+    let list: Vec<String> = texts.iter().map(|text| literal(text)).collect();
+    format!("ARRAY[{}]::text[]", list.join(", "))
 }

@@ -5,6 +5,7 @@ use super::apply::Agreed;
 use super::changes::Changes;
 use super::guard::dependents::{self, Agreement};
 use super::guard::owner::Owners;
+use super::losses::Losses;
 use super::preflight::Preflight;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::lock::Lock;
@@ -30,6 +31,16 @@ impl Consent<'_, '_> {
         self.found.target_books.books == 0 && !self.ask.waits()
     }
 
+    /// What was agreed to before the first write, where that removes every book.
+    pub(super) fn beforehand(&self) -> Agreed {
+        let dependents = match self.agreement {
+            Agreement::ByFlag => None,
+            Agreement::ByQuestion => Some(self.found.target_books.dependents.clone()),
+            Agreement::Unasked => Some(Vec::new()),
+        };
+        Agreed { removed: None, dependents }
+    }
+
     /// Asks whether to make `changes`, if there are any.
     ///
     /// # Errors
@@ -50,6 +61,23 @@ impl Consent<'_, '_> {
         self.ask.confirm_changes(self.found, self.owners, changes).await?;
         let dependents = (self.agreement != Agreement::ByFlag).then(Vec::new);
         Ok(Agreed { removed: None, dependents })
+    }
+
+    /// Asks whether batches may do to other tables what the sample of a rehearsal did.
+    ///
+    /// # Errors
+    /// As [`Consent::to_apply`]; [`Kind::Refused`] when nobody can be asked.
+    pub async fn to_batches(&self, tenure: Tenure, losses: &Losses) -> Result<()> {
+        if self.agreement == Agreement::ByFlag {
+            return Ok(());
+        }
+        let changes = Changes {
+            new: self.found.source_books.books,
+            removed: self.found.target_books.books,
+            dependents: losses.as_dependents(),
+            ..Changes::default()
+        };
+        self.to_more(tenure, &changes).await.map(drop)
     }
 
     /// Asks anew when more would be lost than `agreed`.

@@ -11,8 +11,8 @@ use sqlx::Row;
 use super::plan::Range;
 use super::remap::Remap;
 use crate::book::{
-    Column, CopiedColumns, KEY, Model, OTHER_KEY, OwnerMap, Role, SourceBook, TABLE, comparable_type, quoted,
-    role,
+    Column, CopiedColumns, KEY, Model, OTHER_KEY, OwnerMap, Role, SourceBook, TABLE, UPDATED_AT,
+    comparable_type, quoted, role,
 };
 use crate::postgres::fingerprint::{Rows, bucket};
 use crate::postgres::{Fault, SourceTx};
@@ -49,14 +49,19 @@ pub enum Books<'a> {
     Range(&'a Range),
     /// Those whose keys fall into one of these buckets.
     Buckets(&'a [i32]),
+    /// At most [`SAMPLE_MAX`]: the newest, those that were changed last, and some in between.
+    Sample,
 }
+
+/// Books of a sample at most.
+pub const SAMPLE_MAX: usize = 100;
 
 impl Books<'_> {
     /// As SeaORM reads them.
     fn select(self, columns: &CopiedColumns, owners: &OwnerMap) -> Select<book::Entity> {
         let select = all(columns).filter(Expr::cust(self.condition(columns, owners)));
         match self {
-            Self::Range(_) => select.order_by_asc(Column::Id),
+            Self::Range(_) | Self::Sample => select.order_by_asc(Column::Id),
             Self::Buckets(_) => select,
         }
     }
@@ -64,7 +69,7 @@ impl Books<'_> {
     /// A query for `values`, which are expressions on the source.
     pub fn query(self, values: &str, columns: &CopiedColumns, owners: &OwnerMap) -> String {
         let order = match self {
-            Self::Range(_) => format!(" ORDER BY {TABLE}.{}", quoted(Column::Id)),
+            Self::Range(_) | Self::Sample => format!(" ORDER BY {TABLE}.{}", quoted(Column::Id)),
             Self::Buckets(_) => String::new(),
         };
         format!("SELECT {values} FROM {TABLE} WHERE {}{order}", self.condition(columns, owners))
@@ -77,8 +82,42 @@ impl Books<'_> {
                 let list: Vec<String> = buckets.iter().map(i32::to_string).collect();
                 format!("{} IN ({})", bucket(columns, Rows::OfSource(owners)), list.join(", "))
             }
+            Self::Sample => format!("{} IN ({})", quoted(Column::Id), sample_ids(columns)),
         }
     }
+}
+
+/// A query for the ids of [`Books::Sample`].
+fn sample_ids(columns: &CopiedColumns) -> String {
+    let id = quoted(Column::Id);
+    let changed = columns.contains(UPDATED_AT).then(|| {
+        format!("UNION (SELECT {id} FROM {TABLE} ORDER BY {} DESC LIMIT 40)", columns.at_source(UPDATED_AT))
+    });
+    format!(
+        "(SELECT {id} FROM {TABLE} ORDER BY {id} DESC LIMIT 40) {} UNION (SELECT (SELECT min({id}) FROM {TABLE} WHERE {id} >= place)
+  FROM (SELECT generate_series(min({id})::bigint, max({id}), greatest((max({id})::bigint - min({id})) / 19, 1)) AS place
+    FROM {TABLE}) places)",
+        changed.unwrap_or_default()
+    )
+}
+
+/// The books of [`Books::Sample`]; fewer where they are long.
+pub async fn sample(
+    source: &SourceTx<'_>,
+    Remap { columns, owners, .. }: &Remap,
+) -> Result<Vec<SourceBook>, Fault> {
+    let books = source.books(Books::Sample.select(columns, owners)).await?;
+    let mut books = pin!(books);
+    let mut sample = Vec::new();
+    let mut bytes = 0;
+    while let Some(book) = books.next().await {
+        let book = book?;
+        bytes += bytes_of(&book);
+        if sample.len() < SAMPLE_MAX && bytes < CHUNK_BYTES {
+            sample.push(SourceBook(book));
+        }
+    }
+    Ok(sample)
 }
 
 /// Every column of the entity. One that does not travel is read as a constant, because the source may lack it.
@@ -89,6 +128,8 @@ fn all(columns: &CopiedColumns) -> Select<book::Entity> {
         let expression = match columns.mapped(column) {
             _ if !travels => as_read(column, if comparable_type(column) == "integer" { "0" } else { "''" }),
             Some(_) => as_read(column, &columns.at_source(column)),
+            // The entity reads no smaller or larger integer as it is.
+            None if comparable_type(column) == "integer" => as_read(column, &quoted(column)),
             None => {
                 select = select.column(column);
                 continue;

@@ -4,8 +4,10 @@ use serde::Deserialize;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::guard::dependents::ForeignKey;
+use super::guard::dependents::{self, ForeignKey};
 use super::guard::hidden_rows::Policed;
+use super::guard::rights::{self, Lacking};
+use super::guard::triggers::{self, Trigger};
 use crate::book::{Column, TABLE};
 use crate::postgres::{Fault, Identity};
 use sea_orm::IdenStatic;
@@ -26,6 +28,8 @@ pub struct Facts {
     pub tls: Option<bool>,
     /// Which database it is.
     pub identity: Identity,
+    /// Whether the role may know that.
+    pub identity_readable: bool,
     /// Whether schema `dewey_sync` holds an identity table.
     pub ledger: bool,
     /// Whether the role may read that table.
@@ -40,8 +44,14 @@ pub struct Facts {
     pub role: String,
     /// The tables some of whose rows a policy could hide from the role.
     pub policed: Option<Vec<Policed>>,
+    /// How many ids the sequence behind the book table's can give out, where it can tell and comes to an end.
+    pub ids_left: Option<i64>,
+    /// Rights that the role lacks.
+    pub rights: Option<Vec<Lacking>>,
     /// Whether there is a table of users.
     pub users: bool,
+    /// Whether the role may count them.
+    pub users_readable: bool,
     /// The server's clock, RFC 3339 in UTC.
     pub now: String,
     /// The server's own address, when it is reached over TCP.
@@ -50,6 +60,10 @@ pub struct Facts {
     pub lock_was_free: bool,
     /// Every foreign key of the database.
     pub foreign_keys: Option<Vec<ForeignKey>>,
+    /// Whether the server counts what a transaction does.
+    pub track_counts: bool,
+    /// What else runs when books are changed or deleted.
+    pub triggers: Option<Vec<Trigger>>,
 }
 
 /// A column of the book table.
@@ -73,6 +87,15 @@ pub struct ColumnFacts {
 impl Facts {
     /// The query; `lock` is an SQL expression of boolean that takes or tries the same-database lock.
     pub fn query(lock: &str) -> String {
+        Self::query_with(lock, "(SELECT system_identifier::text FROM pg_control_system())")
+    }
+
+    /// The same for a role that may not know the identity.
+    pub(super) fn query_without_identity(lock: &str) -> String {
+        Self::query_with(lock, "NULL::text")
+    }
+
+    fn query_with(lock: &str, system_identifier: &str) -> String {
         format!(
             "SELECT json_build_object(
  'version', current_setting('server_version'),
@@ -81,8 +104,9 @@ impl Facts {
  'in_recovery', pg_is_in_recovery(),
  'tls', (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()),
  'identity', json_build_object(
-   'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
+   'system_identifier', coalesce({system_identifier}, ''),
    'database_oid', (SELECT oid::bigint FROM pg_database WHERE datname = current_database())),
+ 'identity_readable', {system_identifier} IS NOT NULL,
  'ledger', ledger.oid IS NOT NULL,
  'ledger_readable', coalesce(has_schema_privilege(ledger.relnamespace, 'USAGE')
    AND has_table_privilege(ledger.oid, 'SELECT'), false),
@@ -99,17 +123,26 @@ impl Facts {
      'holds', CASE c.oid WHEN book.oid THEN 'books' WHEN to_regclass('{user}') THEN 'users' ELSE 'others' END)
      ORDER BY n.nspname, relname)
    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relrowsecurity AND row_security_active(c.oid)),
+ 'rights', {rights},
+ 'ids_left', {ids_left},
  'users', to_regclass('{user}') IS NOT NULL,
+ 'users_readable', EXISTS (SELECT FROM pg_class c WHERE c.oid = to_regclass('{user}') AND relkind IN ('r', 'p')
+   AND has_table_privilege(c.oid, 'SELECT')),
  'now', to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),
  'address', host(inet_server_addr()),
  'lock_was_free', {lock},
- 'foreign_keys', {foreign_keys}
+ 'foreign_keys', {foreign_keys},
+ 'track_counts', current_setting('track_counts') = 'on',
+ 'triggers', {triggers}
  )::text
 FROM (SELECT named.oid, coalesce(relkind NOT IN ('r', 'p'), false) AS is_view
   FROM (SELECT to_regclass('{TABLE}')::oid AS oid) named LEFT JOIN pg_class USING (oid)) book LEFT JOIN (SELECT c.oid, c.relnamespace FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'dewey_sync' AND c.relname = 'identity') ledger ON true",
             user = crate::book::OWNER_TABLE,
             foreign_keys = foreign_keys(),
+            triggers = triggers::query(BOOK_OID),
+            rights = rights::query("book"),
+            ids_left = ids_left("book"),
         )
     }
 
@@ -134,24 +167,32 @@ FROM (SELECT named.oid, coalesce(relkind NOT IN ('r', 'p'), false) AS is_view
     }
 }
 
-/// Every foreign key of the database but the ledger's, as a scalar expression: a JSON array, or NULL when there is none.
-pub(super) fn foreign_keys() -> String {
+/// How many ids are left, as a scalar expression; `book` is the alias of a relation with the oid of the book table.
+fn ids_left(book: &str) -> String {
     format!(
-        "(SELECT json_agg(json_build_object(
-     'name', conname,
-     'table', format('%I.%I', n.nspname, t.relname),
-     'columns', (SELECT json_agg(format('%I', attname) ORDER BY place) FROM unnest(conkey) WITH ORDINALITY
-        AS key (number, place) JOIN pg_attribute ON attrelid = conrelid AND attnum = number),
-     'references', format('%I.%I', rn.nspname, r.relname),
-     'references_book', coalesce(confrelid = to_regclass('{TABLE}'), false),
-     'referenced_columns', (SELECT json_agg(format('%I', attname) ORDER BY place) FROM unnest(confkey)
-        WITH ORDINALITY AS key (number, place) JOIN pg_attribute ON attrelid = confrelid AND attnum = number),
-     'on_delete', confdeltype))
-   FROM pg_constraint JOIN pg_class t ON t.oid = conrelid JOIN pg_namespace n ON n.oid = t.relnamespace
-   JOIN pg_class r ON r.oid = confrelid JOIN pg_namespace rn ON rn.oid = r.relnamespace
-   WHERE contype = 'f' AND conparentid = 0 AND n.nspname <> 'dewey_sync')"
+        "(SELECT (least(seqmax, CASE atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647 END)
+     - coalesce(CASE WHEN has_sequence_privilege(seqrelid, 'USAGE, SELECT') AND NOT pg_is_in_recovery()
+         THEN pg_sequence_last_value(seqrelid) END,
+         seqstart - seqincrement)) / seqincrement
+   FROM pg_attribute JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND refobjid = attrelid AND refobjsubid = attnum
+     AND d.classid = 'pg_class'::regclass AND deptype IN ('a', 'i') JOIN pg_sequence ON seqrelid = d.objid
+   WHERE attrelid = {book}.oid AND attname = '{id}' AND seqincrement > 0 AND NOT seqcycle LIMIT 1)",
+        id = Column::Id.as_str(),
     )
 }
+
+/// Every foreign key of the database, as a scalar expression: a JSON array, or NULL when there is none.
+pub(super) fn foreign_keys() -> String {
+    dependents::foreign_keys(BOOK_OID)
+}
+
+/// A query for [`Facts::triggers`] alone; never NULL.
+pub(super) fn triggers_sql() -> String {
+    format!("SELECT coalesce({}, '[]')::text", triggers::query(BOOK_OID))
+}
+
+/// An expression for the oid of the book table; NULL where there is none.
+const BOOK_OID: &str = "to_regclass('\"Book\"')::oid";
 
 /// Reads the JSON text in the only column of the only row.
 pub(super) fn from_json<T: for<'de> Deserialize<'de>>(rows: &[PgRow]) -> Result<T, Fault> {

@@ -4,7 +4,8 @@ use dewey_sync_migration::{LEDGER_HISTORY, LEDGER_VERSION};
 use serde::Deserialize;
 
 use super::facts::Facts;
-use super::guard::dependents::{Dependents, Reach};
+use super::guard::dependents::{Dependents, Reach, Which, Writes};
+use super::guard::hidden_rows::Holds;
 use super::guard::owner::{UNNAMED_SHOWN, User, Wanted};
 use super::plan::Plan;
 use crate::book::{
@@ -24,6 +25,8 @@ pub struct SourceBooks {
     pub books: u64,
     /// Different owners.
     pub owners: u64,
+    /// All users, where the role may count them.
+    pub users: Option<u64>,
     /// Rows that only their owner may see in the application.
     pub private: u64,
     /// Owners that the owner map does not name, with their books, the largest first; where there is an owner map.
@@ -41,6 +44,8 @@ pub struct SourceBooks {
 pub struct TargetBooks {
     /// Rows.
     pub books: u64,
+    /// Different owners of a target that is not marked.
+    pub different_owners: Option<u64>,
     /// Whose they are, the largest owners first.
     pub owners: Option<Vec<OwnerBooks>>,
     /// All users.
@@ -72,22 +77,40 @@ impl TargetBooks {
     /// Whether the ledger has to be created or brought up to date.
     ///
     /// # Errors
-    /// [`Kind::Usage`] when a newer tool made it.
+    /// [`Kind::Refused`] when a newer tool made it.
     pub fn ledger_is_old(&self) -> Result<bool> {
-        match self.ledger_version.as_deref() {
-            Some(version) if version > LEDGER_VERSION => {
-                Err(Error::new(Kind::Usage, "could not use the target's ledger")
-                    .because("a newer version of this tool made it")
-                    .hint("update `dewey-sync`"))
-            }
-            version => Ok(version != Some(LEDGER_VERSION)),
-        }
+        refuse_newer(self.ledger_version.as_deref())?;
+        Ok(self.ledger_version.as_deref() != Some(LEDGER_VERSION))
     }
+}
+
+/// # Errors
+/// [`Kind::Refused`] when a newer tool made the ledger, whose newest migration is `version`.
+pub(super) fn refuse_newer(version: Option<&str>) -> Result<()> {
+    if version.is_none_or(|version| version <= LEDGER_VERSION) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Refused, "could not use the target's ledger")
+        .because("a newer version of this tool made it")
+        .hint("update `dewey-sync`"))
+}
+
+/// The newest migration of the ledger, as a JSON expression.
+pub(super) fn ledger_version() -> String {
+    format!("(SELECT max(version) FROM {LEDGER_HISTORY})")
 }
 
 /// The identity in a ledger, as a JSON expression.
 pub(super) const MARKED: &str = "(SELECT json_build_object('system_identifier', system_identifier, 'database_oid', database_oid) \
                       FROM dewey_sync.identity)";
+
+/// Whether a ledger carries `identity`, as an SQL condition.
+fn is_marked(Identity { system_identifier, database_oid }: &Identity) -> String {
+    format!(
+        "EXISTS (SELECT FROM dewey_sync.identity WHERE (system_identifier, database_oid) = ({}, {database_oid}))",
+        literal(system_identifier)
+    )
+}
 
 /// The query for [`SourceBooks`].
 /// With `batch_size`, the plan comes along.
@@ -112,15 +135,31 @@ pub(super) fn source_books_query(
     format!(
         "SELECT json_build_object('books', coalesce(sum(books), 0), 'owners', count(DISTINCT owner),
  'private', coalesce(sum(books) FILTER (WHERE visibility::text = '{PRIVATE}'), 0),
- 'unnamed_owners', {unnamed},
+ 'unnamed_owners', {unnamed}, 'users', {users},
  'titles', (SELECT json_agg(title) FILTER (WHERE title IS NOT NULL) FROM (SELECT {title} AS title FROM {TABLE} ORDER BY id LIMIT 3) first),
  'marked', {marked},
  'ranges', {ranges})::text
 FROM (SELECT {owner} AS owner, {visibility} AS visibility, count(*) AS books FROM {TABLE} GROUP BY 1, 2) shelves",
+        users = users_query(facts),
         ranges = batch_size.map_or_else(|| "NULL".to_owned(), Plan::ends_query),
         visibility = columns.at_source(VISIBILITY),
         title = columns.at_source(TITLE),
     )
+}
+
+/// How many users there are, as a scalar expression; NULL where the role may not count them.
+pub(super) fn users_query(facts: &Facts) -> String {
+    let hidden = facts.policed.iter().flatten().any(|policed| policed.holds == Holds::Users);
+    if facts.users_readable && !hidden {
+        format!("(SELECT count(*) FROM {OWNER_TABLE})")
+    } else {
+        "NULL".into()
+    }
+}
+
+/// How many different owners books have, as a scalar expression.
+pub(super) fn owners_query() -> String {
+    format!("(SELECT count(DISTINCT {}) FROM {TABLE})", quoted(OWNER))
 }
 
 /// The query for [`TargetBooks`]. The ledger's tables are read only where they are.
@@ -132,13 +171,14 @@ pub(super) fn target_books_query(facts: &Facts, wanted: &Wanted, lines: &OwnerLi
     };
     let named: Vec<String> = lines.named.values().map(|TargetUserId(id)| id.to_string()).collect();
     let ledger = |query: &str| if facts.ledger { query.to_owned() } else { "NULL".to_owned() };
-    let reach = Reach::of(facts.foreign_keys.as_deref().unwrap_or_default());
-    let dependents = reach.map(|reach| reach.counted(None));
+    let reach = Reach::of(facts.foreign_keys.as_deref().unwrap_or_default(), Writes::Replaces);
+    let dependents = reach.map(|reach| reach.counted(&Which::all()));
     format!(
         "SELECT json_build_object('books', (SELECT count(*) FROM {TABLE}),
  'owners', (SELECT json_agg(owner) FROM (SELECT email, count(*) AS books FROM {TABLE} b JOIN {OWNER_TABLE} u
     ON u.id = b.{owner} GROUP BY u.id, email ORDER BY books DESC, u.id LIMIT 3) owner),
  'users', (SELECT count(*) FROM {OWNER_TABLE}),
+ 'different_owners', CASE WHEN {is_marked} THEN NULL ELSE {different_owners} END,
  'candidates', (SELECT json_agg(candidate) FROM (SELECT id, email, name FROM {OWNER_TABLE} {filter}
     ORDER BY id LIMIT {CANDIDATES_MAX}) candidate),
  'named_users', (SELECT json_agg(id) FROM {OWNER_TABLE} WHERE id = ANY ('{{{named}}}'::integer[])),
@@ -149,8 +189,10 @@ pub(super) fn target_books_query(facts: &Facts, wanted: &Wanted, lines: &OwnerLi
         dependents = dependents.as_deref().unwrap_or("json_build_array()"),
         named = named.join(","),
         marked = ledger(MARKED),
+        is_marked = if facts.ledger { is_marked(&facts.identity) } else { "false".into() },
+        different_owners = owners_query(),
         owner = quoted(OWNER),
-        version = ledger(&format!("(SELECT max(version) FROM {LEDGER_HISTORY})")),
+        version = ledger(&ledger_version()),
         last_owner = ledger(
             "(SELECT owner_id FROM dewey_sync.run WHERE state = 'verified' AND action = 'sync' \
              ORDER BY run_id DESC LIMIT 1)"

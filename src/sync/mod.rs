@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod changes;
+pub mod check_target;
 mod commit;
 pub mod compare;
 mod consent;
@@ -19,15 +20,18 @@ mod foreign_keys;
 pub mod guard;
 pub mod import;
 pub mod inventory;
+pub mod losses;
 mod owners;
 pub mod plan;
 pub mod preflight;
 mod prepare;
 mod register;
+pub mod rehearsal;
 pub mod remap;
 pub mod report;
 pub mod resume;
 pub mod strategy;
+pub mod uncounted;
 pub mod undo;
 mod unreached;
 pub mod verify;
@@ -49,6 +53,7 @@ use preflight::{Preflight, Sides, Spare, Wishes};
 pub use prepare::Prepared;
 use prepare::{look, prepare};
 use register::{begin, record};
+use rehearsal::{Rehearsal, before_writing, sample_of_run};
 use remap::Remap;
 use report::Tally;
 use resume::{Resume, Unfinished};
@@ -105,6 +110,8 @@ pub struct Request {
     pub engine: Option<Engine>,
     /// Whether to go on with an unfinished run.
     pub resume: Resume,
+    /// Whether a sample is written first and rolled back.
+    pub rehearsal: Rehearsal,
     /// Numbers.
     pub tuning: Tuning,
     /// Who runs this: the operating system's user.
@@ -169,10 +176,19 @@ pub async fn run(
     };
     let lock = &lock;
     let frozen = prepared.freeze();
-    let tenure = retry(request.tuning.retry, "the beginning of the run", cancel, progress, async |_| {
+    let updated_at =
+        frozen.as_ref().map_or_else(|| prepared.updated_at(), |frozen| frozen.updated_at.clone());
+    let remap = Remap { owners: owners.map(), columns: found.columns.clone(), updated_at };
+    let is_resumed = resumed.as_ref().is_some_and(|unfinished| unfinished.frozen.is_some());
+    let wants_rehearsal = request.rehearsal == Rehearsal::Wanted && equal.is_none();
+    let policy = request.tuning.retry;
+    let beginning = retry(policy, "the beginning of the run", cancel, progress, async |_| {
         unless_cancelled(cancel, SYNC, begin(sides, request, &prepared, frozen.as_ref())).await
     });
-    let tenure = match tenure.await {
+    let sampling = sample_of_run(sides, &remap, request, cancel, progress);
+    let early = async { if wants_rehearsal && !is_resumed { Some(sampling.await) } else { None } };
+    let (tenure, sampled) = tokio::join!(beginning, Box::pin(early));
+    let tenure = match tenure {
         Ok(tenure) => tenure,
         Err(error) => {
             sides.target.leave(Some(&error)).await;
@@ -183,33 +199,43 @@ pub async fn run(
     *begun = Some(Begun { run_id: tenure.run_id, strategy, engine });
     if let Some(verified) = equal {
         let done = nothing_to_do(owners, verified, progress);
-        let recorded = record(sides, tenure, Ok(verified), "unchanged", request.tuning.retry, progress);
+        let recorded = record(sides, tenure, Ok(verified), "unchanged", policy, progress);
         tokio::join!(recorded, lock.release()).0?;
         return Ok(done);
     }
-    let updated_at =
-        frozen.as_ref().map_or_else(|| prepared.updated_at(), |frozen| frozen.updated_at.clone());
-    let remap = Remap { owners: owners.map(), columns: found.columns.clone(), updated_at };
-    let resumed = resumed.as_ref().is_some_and(|unfinished| unfinished.frozen.is_some());
     let plan = frozen.map(|frozen| frozen.plan).unwrap_or_default();
-    let job = Job {
+    let mut job = Job {
         sides,
         tenure,
         plan,
-        resumed,
-        remap,
+        resumed: is_resumed,
+        remap: remap.clone(),
         engine,
         text: Text::default(),
+        agreement: request.wishes.agreement,
         tuning: request.tuning,
         cancel,
         progress,
     };
     let consent = Consent { ask, lock, found, owners, agreement: request.wishes.agreement };
     let work = async {
+        // A resumed run that was refused before has deleted nothing.
+        let sampled = match sampled {
+            None if wants_rehearsal
+                && strategy == Strategy::Batched
+                && batched::has_not_begun(&job).await? =>
+            {
+                Some(Box::pin(sample_of_run(sides, &remap, request, cancel, progress)).await)
+            }
+            sampled => sampled,
+        };
+        if let Some(sample) = sampled {
+            Box::pin(before_writing(&mut job, strategy, &consent, sample)).await.map_err(unchanged)?;
+        }
         match strategy {
             Strategy::Staged => Box::pin(staged::run(&job, &consent)).await,
-            Strategy::Atomic => Box::pin(atomic::run(&job)).await,
-            Strategy::Batched => Box::pin(batched::run(&job)).await,
+            Strategy::Atomic => Box::pin(atomic::run(&job, &consent)).await,
+            Strategy::Batched => Box::pin(batched::run(&job, &consent)).await,
         }
     };
     let done = tokio::select! {
@@ -219,7 +245,6 @@ pub async fn run(
     };
     // A verified `staged` or `atomic` has recorded it in the transaction of the books.
     let done = if done.is_err() || strategy == Strategy::Batched {
-        let policy = request.tuning.retry;
         let recorded = record(sides, tenure, done.as_ref(), "verified", policy, progress).await;
         // The run's own failure says more.
         done.and_then(|verified| recorded.map(|()| verified))

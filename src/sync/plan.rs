@@ -50,7 +50,7 @@ impl Plan {
     pub fn query(batch_size: u32) -> String {
         let id = book::quoted(book::Column::Id);
         format!(
-            "SELECT max({id}), count(*) FROM (SELECT {id}, (row_number() OVER (ORDER BY {id}) - 1) / {batch_size} \
+            "SELECT max({id})::integer AS max, count(*) FROM (SELECT {id}, (row_number() OVER (ORDER BY {id}) - 1) / {batch_size} \
              AS batch FROM {}) numbered GROUP BY batch ORDER BY batch",
             book::TABLE
         )

@@ -7,16 +7,19 @@ use super::facts::{Facts, from_json};
 use super::guard::dependents::Agreement;
 use super::guard::empty_source::{self, EmptySource};
 use super::guard::owner::{self, Found, Wanted};
+use super::guard::rights::{self, Needs};
 use super::guard::schema::SideFacts;
-use super::guard::target_identity::{self, Marking};
-use super::guard::{encoding, hidden_rows, same_database, schema, swapped};
-use super::inventory::{MARKED, SourceBooks, TargetBooks, source_books_query, target_books_query};
+use super::guard::stake::{Size, Stake};
+use super::guard::target_identity::{Ends, Marking};
+use super::guard::{encoding, hidden_rows, same_database, schema, swapped, triggers};
+use super::inventory::{SourceBooks, TargetBooks, source_books_query, target_books_query};
+use super::uncounted::NOT_COUNTED;
 use super::unreached::{crowded, unreached};
-use crate::book::{Column, CopiedColumns, TABLE};
+use crate::book::{Column, CopiedColumns, TABLE, UPDATED_AT};
 use crate::config::{Endpoint, Mapping, Side};
 use crate::error::{Error, Kind, Result};
 
-use crate::postgres::{Fault, Identity, Server, Source, SourceTx, Target, Tx};
+use crate::postgres::{Fault, Server, Source, SourceTx, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry;
 use sea_orm::IdenStatic;
@@ -30,6 +33,13 @@ pub struct Sides {
     pub target: Target,
     /// `dewey-sync.toml`.
     pub mapping: Mapping,
+}
+
+impl Sides {
+    /// Where both are, for the name that marks the target.
+    pub fn ends(&self) -> Ends<'_> {
+        Ends { target: self.target.server().endpoint(), source: Some(self.source.server().endpoint()) }
+    }
 }
 
 /// What the guards need to know from the call.
@@ -62,6 +72,27 @@ pub struct Preflight {
     pub marking: Marking,
     /// Who will own the books, or that it has to be asked.
     pub owner: Found,
+}
+
+impl Preflight {
+    /// The run's start, where only the target has an `updatedAt`.
+    pub(super) fn updated_at(target: &Facts, columns: &CopiedColumns) -> Option<String> {
+        (target.has(UPDATED_AT) && !columns.contains(UPDATED_AT)).then(|| target.now.clone())
+    }
+
+    /// What is at stake if the target is not marked.
+    pub fn stake(&self) -> Stake {
+        stake(&self.source_books, &self.target_books)
+    }
+}
+
+/// What is at stake if the target is not marked.
+pub(super) fn stake(source: &SourceBooks, target: &TargetBooks) -> Stake {
+    Stake {
+        target: Size { books: target.books, users: Some(target.users) },
+        owners: target.different_owners.unwrap_or_default(),
+        source: Some(Size { books: source.books, users: source.users }),
+    }
 }
 
 /// Opens a connection to both sides at once, and a `spare` one to the target. Not retried, except for a server that is starting up or full, so that a
@@ -111,13 +142,13 @@ pub async fn check(
     progress: &dyn Progress,
 ) -> Result<Preflight> {
     let Looked { source, source_books, target, target_books, columns } =
-        look(sides, &wishes.owner, batch_size, progress).await?;
-    let endpoint = sides.target.server().endpoint();
-    target_books.ledger_is_old()?;
+        look(sides, &wishes.owner, batch_size, Needs::Writing, progress).await?;
+    let at_target = sides.target.server().endpoint();
+    rights::check_upgrade(at_target, &target, target_books.ledger_is_old()?)?;
     empty_source::check(source_books.books, target_books.books, wishes.empty_source)?;
     let marked = target_books.marked.as_ref();
     let name = wishes.mark_development.as_deref();
-    let marking = target_identity::check(endpoint, &target, marked, target_books.books, name)?;
+    let marking = sides.ends().check(&target, marked, target_books.books, name)?;
     let owner = owner_of(sides, &wishes.owner, &source_books, &target_books)?;
     Ok(Preflight { source, source_books, target, target_books, columns, marking, owner })
 }
@@ -157,6 +188,7 @@ pub async fn look(
     sides: &Sides,
     wanted: &Wanted,
     batch_size: Option<u32>,
+    needs: Needs,
     progress: &dyn Progress,
 ) -> Result<Looked> {
     let (at_source, at_target) = (sides.source.server().endpoint(), sides.target.server().endpoint());
@@ -166,6 +198,9 @@ pub async fn look(
     }
     hidden_rows::check(at_source, &source)?;
     hidden_rows::check(at_target, &target)?;
+    triggers::check(target.foreign_keys.as_deref().unwrap_or_default())?;
+    rights::check(at_source, &source, Needs::Finding)?;
+    rights::check(at_target, &target, needs)?;
     let (columns, notices) = schema::check(
         SideFacts { endpoint: at_source, facts: &source },
         SideFacts { endpoint: at_target, facts: &target },
@@ -180,6 +215,9 @@ pub async fn look(
     let source_books = source_books?;
     if let Some(text) = swapped::check(&source, &target, source_books.marked.as_ref())? {
         progress.event(&Event::Notice { text });
+    }
+    if !target.track_counts {
+        progress.event(&Event::Notice { text: NOT_COUNTED.into() });
     }
     notice_rights(&source, progress);
     for text in notices {
@@ -214,53 +252,19 @@ pub(super) async fn target_books(
     from_json(&rows).map_err(asking(at_target))
 }
 
-/// Before DDL or a row that is no book is written: the guards of the target, and those that tell it from the source
-/// when one is configured. Both are reached already.
-pub async fn check_target(
-    source: Option<&Source>,
-    target: &Target,
-    name: Option<&str>,
-) -> Result<(Facts, Marking)> {
-    let at_target = target.server().endpoint();
-    let (target_tx, facts) = match source {
-        None => {
-            let (tx, facts) = open_target(target, "true").await?;
-            same_database::check_alone(&facts)?;
-            (tx, facts)
-        }
-        Some(source) => {
-            let ((source_tx, source_facts), target) = open(source, target).await?;
-            let at_source = source.server().endpoint();
-            if source_facts.ledger {
-                let rows = source_tx
-                    .read(&format!("SELECT coalesce({MARKED}::text, 'null')"))
-                    .await
-                    .map_err(asking(at_source))?;
-                let marked: Option<Identity> = from_json(&rows).map_err(asking(at_source))?;
-                swapped::check(&source_facts, &target.1, marked.as_ref())?;
-            }
-            source_tx.finish().await.map_err(asking(at_source))?;
-            target
-        }
-    };
-    hidden_rows::check(at_target, &facts)?;
-    let marked = if facts.ledger { MARKED } else { "NULL" };
-    let books = if facts.columns.is_some() { format!("(SELECT count(*) FROM {TABLE})") } else { "0".into() };
-    let query = format!("SELECT json_build_array({marked}, {books})::text");
-    let rows = target_tx.last(&query).await.map_err(asking(at_target))?;
-    let (marked, books): (Option<Identity>, u64) = from_json(&rows).map_err(asking(at_target))?;
-    let marking = target_identity::check(at_target, &facts, marked.as_ref(), books, name)?;
-    Ok((facts, marking))
-}
-
 type Opened<T> = (T, Facts);
 
 /// A transaction on each side, both open until the caller ends them, and told apart.
-async fn open<'s>(source: &'s Source, target: &'s Target) -> Result<(Opened<SourceTx<'s>>, Opened<Tx<'s>>)> {
+pub(super) async fn open<'s>(
+    source: &'s Source,
+    target: &'s Target,
+) -> Result<(Opened<SourceTx<'s>>, Opened<Tx<'s>>)> {
     let lock = same_database::lock(rand::random());
-    let (source, target) =
+    let (at_source, at_target) =
         tokio::join!(Box::pin(open_source(source, &lock)), Box::pin(open_target(target, &lock)));
-    let ((source_tx, source_facts), (target_tx, target_facts)) = (source?, target?);
+    let ((source_tx, source_facts), (target_tx, target_facts)) = (at_source?, at_target?);
+    rights::check_identity(source.server().endpoint(), &source_facts)?;
+    rights::check_identity(target.server().endpoint(), &target_facts)?;
     same_database::check(&source_facts, &target_facts)?;
     swapped::check_readable(&source_facts)?;
     Ok(((source_tx, source_facts), (target_tx, target_facts)))
@@ -268,7 +272,10 @@ async fn open<'s>(source: &'s Source, target: &'s Target) -> Result<(Opened<Sour
 
 pub(super) async fn open_source<'s>(source: &'s Source, lock: &str) -> Result<Opened<SourceTx<'s>>> {
     let endpoint = source.server().endpoint();
-    let first = source.snapshot(source.server().quick(), &Facts::query(lock)).await;
+    let mut first = source.snapshot(source.server().quick(), &Facts::query(lock)).await;
+    if first.as_ref().is_err_and(rights::hides_identity) {
+        first = source.snapshot(source.server().quick(), &Facts::query_without_identity(lock)).await;
+    }
     let (tx, rows) = first.map_err(asking(endpoint))?;
     let facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
     Ok((tx, facts))
@@ -276,13 +283,16 @@ pub(super) async fn open_source<'s>(source: &'s Source, lock: &str) -> Result<Op
 
 pub(super) async fn open_target<'s>(target: &'s Target, lock: &str) -> Result<Opened<Tx<'s>>> {
     let endpoint = target.server().endpoint();
-    let first = target.snapshot(target.server().quick(), &Facts::query(lock)).await;
+    let mut first = target.snapshot(target.server().quick(), &Facts::query(lock)).await;
+    if first.as_ref().is_err_and(rights::hides_identity) {
+        first = target.snapshot(target.server().quick(), &Facts::query_without_identity(lock)).await;
+    }
     let (tx, rows) = first.map_err(asking(endpoint))?;
     let facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
     Ok((tx, facts))
 }
 
-fn asking(endpoint: &Endpoint) -> impl Fn(Fault) -> Error + '_ {
+pub(super) fn asking(endpoint: &Endpoint) -> impl Fn(Fault) -> Error + '_ {
     move |fault| {
         let doing = format!("could not look at the {}, {endpoint}", endpoint.side);
         let lacks_right = fault.sqlstate() == Some("42501");

@@ -3,6 +3,7 @@
 use super::compare::{self, Compared};
 use super::guard::dependents::{self, Dependents, losses};
 use super::guard::owner::{Found, Owners};
+use super::guard::schema::ids;
 use super::guard::target_identity::Marking;
 use super::import::Engine;
 use super::plan::{Frozen, Plan};
@@ -11,7 +12,6 @@ use super::report::Tally;
 use super::resume::{self, Unfinished};
 use super::strategy::{Strategy, Verified};
 use super::{Ask, Request, unchanged};
-use crate::book::UPDATED_AT;
 use crate::error::Result;
 use crate::ledger::lock::Lock;
 use crate::progress::{Event, Progress};
@@ -51,8 +51,7 @@ impl Prepared {
 
     /// The run's start, where only the target has an `updatedAt`.
     pub(super) fn updated_at(&self) -> Option<String> {
-        let Preflight { target, columns, .. } = &self.found;
-        (target.has(UPDATED_AT) && !columns.contains(UPDATED_AT)).then(|| target.now.clone())
+        Preflight::updated_at(&self.found.target, &self.found.columns)
     }
 }
 
@@ -165,5 +164,9 @@ async fn decide(sides: &Sides, request: &Request, found: Preflight, ask: &dyn As
     let strategy = strategy.or(request.strategy).unwrap_or_default();
     let engine = request.engine.or(resumed.as_ref().map(|unfinished| unfinished.engine)).unwrap_or_default();
     engine.check(strategy, &found.columns).map_err(unchanged)?;
+    if strategy.removes_all() && resumed.is_none() {
+        let at_target = sides.target.server().endpoint();
+        ids::check_room(at_target, &found.target, found.source_books.books).map_err(unchanged)?;
+    }
     Ok(Prepared { found, owners, strategy, engine, resumed, equal: None })
 }

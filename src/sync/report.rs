@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::ledger::checkpoint::Destination;
 use crate::ledger::run::Counts;
+use crate::postgres::Effect;
 use crate::progress::{Event, Phase, Progress};
 
 /// Batches by what became of them.
@@ -21,7 +22,7 @@ pub struct Batches {
 }
 
 /// Everything that is counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Rows.
     pub counts: Counts,
@@ -34,6 +35,10 @@ pub struct Summary {
     copying_since: Option<Instant>,
     /// How long the applying transaction held its locks, in milliseconds.
     pub apply_ms: Option<u64>,
+    /// Old rows of other tables that are gone or changed.
+    pub losses: Vec<Effect>,
+    /// What `undo` neither puts back nor takes away.
+    pub not_undone: Vec<Effect>,
 }
 
 /// Adds up the events on their way to whoever shows them.
@@ -50,7 +55,7 @@ impl<'a> Tally<'a> {
 
     /// What was counted until now.
     pub fn summary(&self) -> Summary {
-        *self.lock()
+        self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Summary> {
@@ -67,7 +72,8 @@ impl Progress for Tally<'_> {
 
 impl Summary {
     fn add(&mut self, event: &Event) {
-        let Self { counts, batches, retries, copying, apply_ms, copying_since, .. } = self;
+        let Self { counts, batches, retries, copying, apply_ms, copying_since, losses, not_undone, .. } =
+            self;
         match event {
             Event::Phase { phase: Phase::Copying } => *copying_since = Some(Instant::now()),
             Event::Phase { .. } => {
@@ -117,6 +123,10 @@ impl Summary {
             Event::BatchFailed { books, .. } => {
                 batches.failed += 1;
                 counts.failed += books;
+            }
+            Event::Measured { losses: more, not_undone: left } => {
+                losses.extend(more.iter().cloned());
+                not_undone.extend(left.iter().cloned());
             }
             Event::Retry { .. } => *retries += 1,
             Event::Notice { .. } | Event::Waiting { .. } | Event::Verified { .. } => {}

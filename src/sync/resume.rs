@@ -13,6 +13,7 @@ use super::{Ask, Request};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::run::RESUMABLE;
 use crate::postgres::Fault;
+use crate::printable::{VALUE_COLUMNS, columns, cut, value};
 
 /// Whether the call goes on with an unfinished run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,9 @@ pub struct Unfinished {
     pub frozen: Option<Frozen>,
 }
 
+/// The ledger's migration from which on its runs have all columns of today.
+const READABLE: &str = "m0009_run_session";
+
 /// The run to go on with, if the call or somebody on the terminal wants that.
 ///
 /// # Errors
@@ -55,11 +59,20 @@ pub(super) async fn find(
     ask: &dyn Ask,
 ) -> Result<Option<Unfinished>> {
     let offered = request.resume == Resume::Offer;
-    let ledger = found.target.ledger && !found.target_books.ledger_is_old()?;
-    if offered && !(ledger && ask.waits()) {
+    let is_old = found.target_books.ledger_is_old()?;
+    if offered && (is_old || !ask.waits()) {
         return Ok(None);
     }
-    let run = if ledger { read(sides, request.resume).await? } else { None };
+    // A run of an older ledger is read to say that its version began it.
+    let version = found.target_books.ledger_version.as_deref();
+    let run = match version.filter(|_| found.target.ledger) {
+        Some(version) if version >= READABLE => read(sides, request.resume).await?,
+        Some(version) => {
+            let older = format!("an older version of this tool, whose ledger is at `{version}`, began it");
+            return Err(refused(request.resume, &[older]));
+        }
+        None => None,
+    };
     let Some((run, owner)) = run else {
         return if offered { Ok(None) } else { Err(nothing_to_resume(request.resume)) };
     };
@@ -132,7 +145,10 @@ fn differences(run: &run::Model, request: &Request, sides: &Sides, found: &Prefl
     let mut differences = Vec::new();
     let mut compare = |what: &str, then: Option<String>, now: String| {
         if then.as_deref() != Some(&now) {
-            differences.push(format!("{what} was {}, now it is {now}", then.as_deref().unwrap_or("unknown")));
+            let then = then
+                .as_deref()
+                .map_or_else(|| "unknown".into(), |then| cut(then, columns(&now) + VALUE_COLUMNS));
+            differences.push(format!("{what} was {then}, now it is {now}"));
         }
     };
     compare("the source database", run.source_identity.clone(), found.source.identity.to_string());
@@ -198,7 +214,11 @@ fn not_resumable(run: &run::Model) -> Error {
     let run::Model { run_id, state, .. } = run;
     let wrong = state == Kind::Differs.outcome();
     let kind = if wrong { Kind::Refused } else { Kind::Usage };
-    let why = if wrong { "its data is known to be wrong".into() } else { format!("it ended as `{state}`") };
+    let why = if wrong {
+        "its data is known to be wrong".into()
+    } else {
+        format!("it ended as `{}`", value(state))
+    };
     Error::new(kind, format!("could not resume run {run_id}"))
         .because(why)
         .hint("without `--resume` a new run begins")

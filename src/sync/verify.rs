@@ -38,6 +38,17 @@ pub struct Difference {
     pub different: u64,
 }
 
+/// Which books are not equal, by their natural keys.
+#[derive(Debug, Clone, Default)]
+pub struct Differing {
+    /// How many.
+    pub counts: Difference,
+    /// Those that only the target has.
+    pub only_in_target: Vec<String>,
+    /// Those that both have.
+    pub in_both: Vec<String>,
+}
+
 impl Difference {
     /// The error of a run that ends with it.
     pub fn error(self) -> Error {
@@ -88,13 +99,12 @@ impl Pair<'_, '_> {
 
     /// Counts the books that differ within `buckets`.
     pub async fn difference(&self, buckets: &[i32]) -> Result<Difference> {
-        Ok(self.differing(buckets).await?.0)
+        Ok(self.differing(buckets).await?.counts)
     }
 
-    /// The same, and the keys that only the target has.
-    pub async fn differing(&self, buckets: &[i32]) -> Result<(Difference, Vec<String>)> {
-        let mut found = Difference::default();
-        let mut only_in_target = Vec::new();
+    /// The same, with the keys.
+    pub async fn differing(&self, buckets: &[i32]) -> Result<Differing> {
+        let mut found = Differing::default();
         for step in buckets.chunks(BUCKETS_A_STEP) {
             let step: Vec<String> = step.iter().map(i32::to_string).collect();
             let query = |rows: Rows<'_>| {
@@ -108,10 +118,11 @@ impl Pair<'_, '_> {
             };
             let (source, target) =
                 self.both(query(self.of_source()), query(Rows::OfTarget), digests_by_key).await?;
-            only_in_target.extend(target.keys().filter(|key| !source.contains_key(*key)).cloned());
-            found.add(source, target);
+            found.only_in_target.extend(target.keys().filter(|key| !source.contains_key(*key)).cloned());
+            found.in_both.extend(target.keys().filter(|key| differs(&source, &target, key)).cloned());
+            found.counts.add(source, target);
         }
-        Ok((found, only_in_target))
+        Ok(found)
     }
 
     fn of_source(&self) -> Rows<'_> {
@@ -135,6 +146,10 @@ impl Pair<'_, '_> {
 }
 
 type DigestsByKey = BTreeMap<String, Vec<i64>>;
+
+fn differs(source: &DigestsByKey, target: &DigestsByKey, key: &str) -> bool {
+    source.get(key).is_some_and(|digests| target.get(key) != Some(digests))
+}
 
 /// A key may come more than once, where the unique index is gone.
 fn digests_by_key(rows: Vec<PgRow>) -> Result<DigestsByKey, Fault> {

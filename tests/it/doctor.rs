@@ -47,10 +47,10 @@ async fn a_healthy_pair() {
       ok     encryption    none, on this machine
       ok     tables        the application's
       ok     policies      none that could hide rows
-      ok     role          `developer` may change books
+      ok     rights        `developer` has those that a sync needs
       ok     books         357; users: 1
       ok     dependents    0 rows of `public."BookInReadingList"`
-      ok     ledger        up to date, m0010_stage_optional
+      ok     ledger        up to date, m0011_measured
       ok     mark          marked as a development database
       ok     runs          none is active
     both
@@ -100,8 +100,8 @@ async fn swapped_urls() {
       WRONG  ledger        could not take the source for production: it is marked as a development database
                            fix: swap the two URLs; if that database was promoted to production, run `DROP SCHEMA dewey_sync CASCADE` in it
     target  DB at 127.0.0.1:SOURCE  DIR/.env
-      note   mark          it was never marked as a development database
-                           fix: type its name when a sync asks, or add `--mark-development DB`
+      note   mark          it was never marked as a development database; 357 books of 7 users would be replaced; the source has fewer users than the target (1 and 7): are the two swapped?
+                           fix: type its name when a sync asks, or add `--mark-development DB@127.0.0.1:SOURCE`, only if this is not production
     both
       note   owner         the target has several users
                            fix: answer when a sync asks, or add `--user-id N` or `--user-email EMAIL`
@@ -171,7 +171,7 @@ async fn a_table_that_is_not_there() {
     source  DB at 127.0.0.1:SOURCE  DIR/.env.production
     target  DB at 127.0.0.1:TARGET  DIR/.env
       WRONG  tables        could not use the target, DB at 127.0.0.1:TARGET: there is no table `"User"` in its schema `public`
-                           fix: create the tables with the application (`prisma migrate deploy`) or with `dewey-sync migrate up`
+                           fix: bring the schema up to date with the application's migrations (`prisma migrate deploy`)
     both
     1 finding stands in the way of a sync.
     "#);
@@ -221,7 +221,7 @@ async fn what_is_only_good_to_know() {
     .await;
     let unfinished = r#"ALTER TABLE "Book" ADD CONSTRAINT no CHECK (id < 0) NOT VALID"#;
     execute(&sandbox.target_admin_url(), unfinished).await;
-    assert_eq!(sandbox.run(&["sync", "--yes"]).await.code, Some(5));
+    assert_eq!(sandbox.run(&["sync", "--yes", "--no-rehearsal"]).await.code, Some(5));
     let bob = r#"INSERT INTO "User" ("clerkId", email, "updatedAt") VALUES ('b', 'bob@example.org', now());
                  UPDATE dewey_sync.identity SET database_oid = 1"#;
     execute(&sandbox.target_admin_url(), bob).await;

@@ -96,7 +96,7 @@ async fn json_is_a_preview_and_an_end() {
       "dependents": [
         {
           "fate": "removed",
-          "rows": 3,
+          "rows": 1,
           "table": "public.\"BookInReadingList\""
         }
       ],
@@ -116,7 +116,8 @@ async fn json_is_a_preview_and_an_end() {
         "Beyond Light without End",
         "back\\slash, \\N, \\., \\\\x41, \\t and a last one\\",
         "line one\nline two\r\nline three\ttabbed\u000b\f"
-      ]
+      ],
+      "triggers": []
     }
     "#);
     let mut end = run.json_end();
@@ -143,7 +144,9 @@ async fn json_is_a_preview_and_an_end() {
       "event": "end",
       "exit_code": 0,
       "fingerprint": null,
+      "losses": [],
       "mode": "full",
+      "not_undone": [],
       "outcome": "dry_run",
       "retries": 0,
       "run_id": null,

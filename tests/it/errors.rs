@@ -134,7 +134,7 @@ async fn a_missing_table() {
     caused by: there is no table `"Book"` in its schema `public`
 
     state: nothing was written
-    hint: create the tables with the application (`prisma migrate deploy`) or with `dewey-sync migrate up`
+    hint: bring the schema up to date with the application's migrations (`prisma migrate deploy`)
     "#);
     execute(&sandbox.source_admin_url(), r#"DROP TABLE "Book" CASCADE"#).await;
     insta::assert_snapshot!(check(&sandbox, &[], 2).await, @r#"

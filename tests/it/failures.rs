@@ -187,7 +187,7 @@ async fn what_a_trigger_says_is_not_repeated_because_it_may_hold_a_title() {
     execute(&sandbox.target_url(), &trigger).await;
     let run = sync(&sandbox, "batched", &["-vv"]).await;
     assert_eq!(run.code, Some(5), "{run:?}");
-    assert!(run.stderr.contains("an error raised by a function or trigger (SQLSTATE P0001)"), "{run:?}");
+    assert!(run.stderr.contains("an error raised by the function `refuse()` (SQLSTATE P0001)"), "{run:?}");
     let ledger = last_run(&sandbox);
     assert!(
         ![&run.stderr, &run.stdout, &ledger].iter().any(|text| text.contains("leaked")),

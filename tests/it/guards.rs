@@ -176,24 +176,24 @@ async fn a_target_with_books_is_written_only_when_its_own_name_marks_it() {
     target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
     owner   ada@example.org (user 1, the only one)
     error: could not take DB at 127.0.0.1:TARGET for a development database
-    caused by: it was never marked as a development database, and `--yes` does not do that
+    caused by: it was never marked as a development database, and `--yes` does not do that; 1 book of 1 user would be replaced
 
     state: `"Book"` is unchanged
-    hint: if it really is one, run once with `--mark-development DB`, or on a terminal without `--yes`
+    hint: run once with `--mark-development DB@127.0.0.1:TARGET`, only if this is not production, or on a terminal without `--yes`
     "#);
     let wrong = check(&sandbox, &["sync", "--yes", "--mark-development", "production"]).await;
     insta::assert_snapshot!(wrong, @r#"
     error: could not take DB at 127.0.0.1:TARGET for a development database
-    caused by: `--mark-development` names another database than `DB`
+    caused by: `--mark-development` names another database than `DB@127.0.0.1:TARGET`
 
     state: `"Book"` is unchanged
-    hint: give the name of the target's database, if it really is a development database
+    hint: run once with `--mark-development DB@127.0.0.1:TARGET`, only if this is not production
     "#);
     for call in WRITING.iter().filter(|call| !call.contains(&"down")) {
         let said = check(&sandbox, call).await;
         assert!(said.contains("it was never marked as a development database"), "{call:?}: {said}");
     }
-    passes(&sandbox, &["sync", "--yes", "--mark-development", &sandbox.database]).await;
+    passes(&sandbox, &["sync", "--yes", "--mark-development", &sandbox.target_name()]).await;
     assert_eq!(dump(&sandbox.target_url(), BOOKS), dump(&sandbox.source_url(), BOOKS));
     // Marked for good.
     execute(&sandbox.target_admin_url(), OTHER_TITLES).await;
@@ -222,7 +222,7 @@ async fn a_mark_that_came_with_a_dump_marks_nothing() {
     execute(&SERVERS.target.url("postgres"), &restore).await;
     let said = check(&copy, &["sync", "--yes"]).await;
     assert!(said.contains("it was never marked as a development database"), "{said}");
-    passes(&copy, &["sync", "--yes", "--mark-development", to]).await;
+    passes(&copy, &["sync", "--yes", "--mark-development", &copy.target_name()]).await;
     // The old mark is replaced, not kept beside it.
     assert_eq!(count(&copy, "dewey_sync.identity").await, 1);
 }

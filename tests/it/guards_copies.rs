@@ -5,7 +5,7 @@ use dewey_sync::demo::server::{Server, ServerOptions};
 
 use crate::guards::passes;
 use crate::support::inspect::{BOOKS, dump, tuples};
-use crate::support::sandbox::Sandbox;
+use crate::support::sandbox::{Sandbox, placed};
 use crate::support::servers::{DEVELOPER_EMAIL, PG_BIN, READER, as_role, execute};
 use crate::support::standby::REPLICATED;
 
@@ -56,13 +56,14 @@ async fn production_restored_as_development_has_to_be_named_and_is_then_told_fro
     target  DB at 127.0.0.1:COPY  PostgreSQL N             DIR/.env
     owner   ada@example.org (user 103, --user-email)
     error: could not take DB at 127.0.0.1:COPY for a development database
-    caused by: it was never marked as a development database, and `--yes` does not do that
+    caused by: it was never marked as a development database, and `--yes` does not do that; 40 books of 7 users would be replaced
 
     state: `"Book"` is unchanged
-    hint: if it really is one, run once with `--mark-development DB`, or on a terminal without `--yes`
+    hint: run once with `--mark-development DB@127.0.0.1:COPY`, only if this is not production, or on a terminal without `--yes`
     "#);
 
-    let named = [&SYNC[..], &["--mark-development", &sandbox.database]].concat();
+    let name = placed(development);
+    let named = [&SYNC[..], &["--mark-development", &name]].concat();
     let run = passes(sandbox, &named).await;
     assert!(run.stderr.contains(NOTE), "{run:?}");
     execute(production, r#"UPDATE "Book" SET title = title || '!'"#).await;
@@ -84,7 +85,7 @@ async fn production_restored_as_development_has_to_be_named_and_is_then_told_fro
 async fn development_restored_as_production_is_refused_until_its_mark_is_dropped() {
     let copies = Copies::of(async |sandbox, development| {
         sandbox.set_urls(&sandbox.source_url(), development);
-        passes(sandbox, &[&SYNC[..], &["--mark-development", &sandbox.database]].concat()).await;
+        passes(sandbox, &[&SYNC[..], &["--mark-development", &placed(development)]].concat()).await;
     })
     .await;
     let Copies { sandbox, original: development, copy: production, .. } = &copies;

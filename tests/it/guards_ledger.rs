@@ -45,6 +45,7 @@ fn restore(original: &Sandbox, copy: &Sandbox) {
     assert!(restored.status.success(), "{restored:?}");
 }
 
+/// Its source is another sandbox's, whose database has another name.
 fn named(sandbox: &Sandbox) -> [&str; 2] {
     ["--mark-development", &sandbox.database]
 }

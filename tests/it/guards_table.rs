@@ -101,17 +101,17 @@ async fn every_guard_says_why_and_what_to_do_and_leaves_both_sides_alone() {
 
     target identity: sync --yes
     error: could not take DB at 127.0.0.1:TARGET for a development database
-    caused by: it was never marked as a development database, and `--yes` does not do that
+    caused by: it was never marked as a development database, and `--yes` does not do that; 357 books of 1 user would be replaced
 
     state: `"Book"` is unchanged
-    hint: if it really is one, run once with `--mark-development DB`, or on a terminal without `--yes`
+    hint: run once with `--mark-development DB@127.0.0.1:TARGET`, only if this is not production, or on a terminal without `--yes`
 
     target identity, another name: sync --yes --mark-development production
     error: could not take DB at 127.0.0.1:TARGET for a development database
-    caused by: `--mark-development` names another database than `DB`
+    caused by: `--mark-development` names another database than `DB@127.0.0.1:TARGET`
 
     state: `"Book"` is unchanged
-    hint: give the name of the target's database, if it really is a development database
+    hint: run once with `--mark-development DB@127.0.0.1:TARGET`, only if this is not production
 
     dependents that are lost: sync --yes --strategy atomic
     error: could not agree to the loss of what hangs on the old books
@@ -166,10 +166,10 @@ async fn every_guard_says_why_and_what_to_do_and_leaves_both_sides_alone() {
 
     target identity, never marked
     error: could not take DB at 127.0.0.1:TARGET for a development database
-    caused by: it was never marked as a development database, and `--yes` does not do that
+    caused by: it was never marked as a development database, and `--yes` does not do that; 1 book of 1 user would be replaced
 
     state: `"Book"` is unchanged
-    hint: if it really is one, run once with `--mark-development DB`, or on a terminal without `--yes`
+    hint: run once with `--mark-development DB@127.0.0.1:TARGET`, only if this is not production, or on a terminal without `--yes`
 
     same database
     error: could not take the target for a database of its own

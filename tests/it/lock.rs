@@ -31,7 +31,7 @@ fn until(sandbox: &Sandbox, query: &str, is_so: impl Fn(&str) -> bool) {
 async fn held(sandbox: &Sandbox, strategy: &str) -> (Running, PgConnection) {
     let mut holder = connect(&sandbox.target_admin_url()).await;
     sqlx::raw_sql(r#"BEGIN; LOCK TABLE "Book" IN SHARE MODE"#).execute(&mut holder).await.unwrap();
-    let running = Running::start(sandbox, &["sync", "--yes", "--strategy", strategy]);
+    let running = Running::start(sandbox, &["sync", "--yes", "--no-rehearsal", "--strategy", strategy]);
     until_it_waits_for_table(sandbox, r#""Book""#);
     (running, holder)
 }

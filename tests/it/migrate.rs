@@ -21,6 +21,7 @@ async fn an_empty_database_gets_all_and_loses_all() {
     pending   ledger  m0008_replaced
     pending   ledger  m0009_run_session
     pending   ledger  m0010_stage_optional
+    pending   ledger  m0011_measured
     absent    enum  BookVisibility
     absent    table  User
     absent    table  Book
@@ -42,19 +43,21 @@ async fn an_empty_database_gets_all_and_loses_all() {
     applied   ledger  m0008_replaced
     applied   ledger  m0009_run_session
     applied   ledger  m0010_stage_optional
+    applied   ledger  m0011_measured
     made      enum  BookVisibility
     made      table  User
     made      table  Book
     ");
     insta::assert_snapshot!(world.migrate(&["status", "--output", "json"]).await, @r#"{"event":"end","exit_code":0,"objects":[{"changed":false,"kind":"enum","name":"BookVisibility","state":"made"},{"changed":false,"kind":"table","name":"User","state":"made"},{"changed":false,"kind":"table","name":"Book","state":"made"}],"outcome":"status"}"#);
     insta::assert_snapshot!(world.migrate(&["down", "--yes"]).await, @"
-    absent    enum  BookVisibility
-    absent    table  User
-    absent    table  Book
+    removed   enum  BookVisibility
+    removed   table  User
+    removed   table  Book
+    removed   ledger  0 runs
     ");
     assert_eq!(world.public(), before);
     assert_eq!(world.ours(), "");
-    insta::assert_snapshot!(world.migrate(&["down", "--yes", "--output", "json"]).await, @r#"{"event":"end","exit_code":0,"objects":[],"outcome":"removed"}"#);
+    insta::assert_snapshot!(world.migrate(&["down", "--yes", "--output", "json"]).await, @r#"{"event":"end","exit_code":0,"ledger":null,"objects":[],"outcome":"nothing_to_remove"}"#);
     insta::assert_snapshot!(world.migrate(&["down", "--yes"]).await, @"nothing to remove: this program created nothing here");
 }
 
@@ -73,6 +76,7 @@ async fn an_adopted_database_stays_as_it_is() {
     pending   ledger  m0008_replaced
     pending   ledger  m0009_run_session
     pending   ledger  m0010_stage_optional
+    pending   ledger  m0011_measured
     present   enum  BookVisibility
     present   table  User
     present   table  Book
@@ -90,38 +94,48 @@ async fn an_adopted_database_stays_as_it_is() {
     applied   ledger  m0008_replaced
     applied   ledger  m0009_run_session
     applied   ledger  m0010_stage_optional
+    applied   ledger  m0011_measured
     adopted   enum  BookVisibility
     adopted   table  User
     adopted   table  Book
     ");
-    // Nothing would be lost, so nothing is asked.
-    insta::assert_snapshot!(world.migrate(&["down"]).await, @"
+    insta::assert_snapshot!(world.migrate(&["down", "--yes"]).await, @"
     adopted   enum  BookVisibility
     adopted   table  User
     adopted   table  Book
+    removed   ledger  0 runs
     ");
     assert_eq!(world.public(), before);
     assert_eq!(world.ours(), "");
 }
 
 #[tokio::test]
-async fn a_half_made_database_gets_and_loses_the_other_half() {
+async fn nothing_is_created_beside_what_the_application_created() {
     let (until_book, _) = SCHEMA.split_once(r#"create table "Book""#).unwrap();
     let world = World::new(until_book).await;
     let before = world.public();
-    insta::assert_snapshot!(world.migrate(&["up"]).await, @"
-    adopted   enum  BookVisibility
-    adopted   table  User
-    made      table  Book
-    ");
-    insta::assert_snapshot!(world.migrate(&["status", "--output", "json"]).await, @r#"{"event":"end","exit_code":0,"objects":[{"changed":false,"kind":"enum","name":"BookVisibility","state":"adopted"},{"changed":false,"kind":"table","name":"User","state":"adopted"},{"changed":false,"kind":"table","name":"Book","state":"made"}],"outcome":"status"}"#);
-    insta::assert_snapshot!(world.migrate(&["down", "--yes"]).await, @"
+    let run = world.sandbox.run(&["migrate", "up"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    insta::assert_snapshot!(run.stdout, @"
     adopted   enum  BookVisibility
     adopted   table  User
     absent    table  Book
     ");
+    let note = run.stderr.lines().find(|line| line.starts_with("note:")).unwrap();
+    insta::assert_snapshot!(note, @"note: nothing was created in the schema `public`, where objects of the application are; what is absent (table `Book`) is for its own migrations to create (`prisma migrate deploy`)");
     assert_eq!(world.public(), before);
-    assert_eq!(world.ours(), "");
+    // `setup` goes on to its next step, which says what is missing.
+    let run = world.sandbox.run(&["setup", "--yes"]).await;
+    assert_eq!(run.code, Some(2), "{run:?}");
+    insta::assert_snapshot!(error(&run), @r#"
+    error: could not use the target, empty_ at ...:
+    caused by: there is no table `"Book"` in its schema `public`
+
+    state: nothing was written
+    hint: bring the schema up to date with the application's migrations (`prisma migrate deploy`)
+    "#);
+    let tables = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'";
+    assert_eq!(dump(&world.url, tables), b"User\n");
 }
 
 #[tokio::test]
@@ -134,7 +148,7 @@ async fn down_without_a_terminal_drops_no_table_unasked() {
 
     assert_eq!(run.code, Some(8), "{run:?}");
     insta::assert_snapshot!(error(&run), @"
-    error: could not ask whether to remove the tables
+    error: could not ask whether to remove this
     caused by: there is no terminal to ask on
 
     state: nothing was removed

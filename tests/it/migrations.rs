@@ -26,7 +26,7 @@ async fn up_twice_changes_nothing_and_down_leaves_an_empty_database() {
     assert_eq!(up(&db).await, objects([(State::Made, false); 3]));
     assert_eq!((catalog(&db, "public").await, catalog(&db, "dewey_sync").await), before);
 
-    assert_eq!(down(&db).await.unwrap(), objects([(State::Absent, true); 3]));
+    assert_eq!(down(&db).await.unwrap(), objects([(State::Removed, true); 3]));
     assert_eq!(names(&db, "public").await, "");
     assert!(!has_schema(&db, "dewey_sync").await);
     assert_eq!(down(&db).await.unwrap(), objects([(State::Absent, false); 3]));
@@ -47,27 +47,66 @@ async fn what_the_application_made_is_adopted_and_stays() {
     assert!(!has_schema(&db, "dewey_sync").await);
 }
 
+/// Whatever the application has of its objects, of an older version, under another kind or only its history: one of ours
+/// beside it would stop its next migration.
 #[tokio::test]
-async fn a_half_made_database_gets_what_is_missing() {
-    let whole = database().await;
-    run(&whole, SCHEMA).await;
+async fn beside_what_the_application_made_nothing_is_made() {
     let (until_book, _) = SCHEMA.split_once(r#"create table "Book""#).unwrap();
     let (until_user, _) = SCHEMA.split_once(r#"create table "User""#).unwrap();
-
-    for (made_before, adopted) in [(until_book, 2), (until_user, 1)] {
+    for (theirs, kinds) in [
+        (until_user, [Some(Kind::Enum), None, None]),
+        (until_book, [Some(Kind::Enum), Some(Kind::Table), None]),
+        (
+            r#"create table "Book" (id serial, visibility text); create table "User" (id serial)"#,
+            [None, Some(Kind::Table), Some(Kind::Table)],
+        ),
+        (
+            r#"create table "Book" (id int, isbn13 text) partition by hash (isbn13)"#,
+            [None, None, Some(Kind::Table)],
+        ),
+        (r#"create view "Book" as select 1 as id"#, [None, None, Some(Kind::View)]),
+        (r#"create materialized view "User" as select 1 as id"#, [None, Some(Kind::MaterializedView), None]),
+        (r#"create domain "BookVisibility" as text"#, [Some(Kind::Domain), None, None]),
+        (r#"create domain "Book" as text"#, [None, None, Some(Kind::Domain)]),
+        (r#"create sequence "User""#, [None, Some(Kind::Other), None]),
+        (r#"create type "Book" as (id int)"#, [None, None, Some(Kind::Other)]),
+        ("create table _prisma_migrations (id text)", [None; 3]),
+    ] {
         let db = database().await;
-        run(&db, made_before).await;
+        run(&db, theirs).await;
         let before = (catalog(&db, "public").await, names(&db, "public").await);
-
-        let states: Vec<State> = up(&db).await.iter().map(|object| object.state).collect();
-
-        let expected: Vec<State> =
-            (0..3).map(|i| if i < adopted { State::Adopted } else { State::Made }).collect();
-        assert_eq!(states, expected);
-        assert_eq!(catalog(&db, "public").await, catalog(&whole, "public").await);
+        for changed in [true, false] {
+            let made = up(&db).await;
+            let expected = objects([(State::Absent, false); 3]).into_iter().zip(kinds);
+            let expected = expected.map(|(object, kind)| match kind {
+                Some(kind) => Object { kind, state: State::Adopted, changed, ..object },
+                None => object,
+            });
+            assert_eq!(made, expected.collect::<Vec<_>>(), "{theirs}");
+            assert_eq!((catalog(&db, "public").await, names(&db, "public").await), before, "{theirs}");
+        }
         down(&db).await.unwrap();
-        assert_eq!((catalog(&db, "public").await, names(&db, "public").await), before);
+        assert_eq!((catalog(&db, "public").await, names(&db, "public").await), before, "{theirs}");
+        assert!(!has_schema(&db, "dewey_sync").await);
     }
+}
+
+#[tokio::test]
+async fn what_up_itself_made_is_completed() {
+    let whole = database().await;
+    run(&whole, SCHEMA).await;
+    let db = database().await;
+    up(&db).await;
+    run(&db, r#"drop table "Book""#).await;
+
+    let expected = objects([(State::Made, false), (State::Made, false), (State::Made, true)]);
+    assert_eq!(up(&db).await, expected);
+    assert_eq!(catalog(&db, "public").await, catalog(&whole, "public").await);
+
+    // What somebody else put in the place of one of ours is the application's from then on.
+    run(&db, r#"drop table "Book"; drop type "BookVisibility"; create table "Book" (id int)"#).await;
+    let expected = objects([(State::Absent, false), (State::Made, false), (State::Adopted, true)]);
+    assert_eq!(up(&db).await, expected);
 }
 
 #[tokio::test]

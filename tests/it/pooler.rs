@@ -164,7 +164,8 @@ async fn a_killed_run_leaves_nothing_in_a_pooler() {
         let migrated = sandbox.run(&["migrate", "up"]).await;
         assert_eq!(migrated.code, Some(0), "{migrated:?}");
         let gate = Gate::shut(&sandbox, "dewey_sync.stage", 5, 10).await;
-        let mut running = Running::start(&sandbox, &["sync", "--yes", "--batch-size", "10", "--jobs", "1"]);
+        let call = ["sync", "--yes", "--no-rehearsal", "--batch-size", "10", "--jobs", "1"];
+        let mut running = Running::start(&sandbox, &call);
         running.until(is_batch).await;
         running.signal("KILL");
         running.child.wait().await.unwrap();

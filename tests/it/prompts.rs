@@ -182,9 +182,9 @@ async fn three_answers_that_name_nobody_decline() {
 async fn migrate_up_asks_for_the_name_of_an_unmarked_target() {
     let sandbox = two_users().await;
     execute(&sandbox.target_admin_url(), "DROP SCHEMA dewey_sync CASCADE").await;
-    for (answer, code) in [("another", 8), (sandbox.database.as_str(), 0)] {
+    for (answer, code) in [("another", 8), (sandbox.target_name().as_str(), 0)] {
         let mut terminal = Terminal::start(&sandbox, &["migrate", "up"]);
-        terminal.until("type its name: ").await;
+        terminal.until("type its name, ").await;
         no_session_left(&sandbox.target_admin_url()).await;
         terminal.answer(&format!("{answer}\n")).await;
         let (status, said) = terminal.end().await;
@@ -198,17 +198,18 @@ async fn an_unmarked_target_is_marked_by_typing_its_name() {
     let sandbox = two_users().await;
     execute(&sandbox.target_admin_url(), "DROP SCHEMA dewey_sync CASCADE").await;
     let before = tuples(&sandbox.target_admin_url()).await;
-    let typing = "type its name: ";
+    let typing = format!("type its name, {}: ", sandbox.target_name());
     for wrong in ["y\n", "\n"] {
         let mut terminal = Terminal::start(&sandbox, &["sync", "--user-id", "1"]);
-        let asked = terminal.until(typing).await;
+        let asked = terminal.until(&typing).await;
         if wrong == "y\n" {
             insta::assert_snapshot!(shown(&sandbox.redacted(&asked)), @"
             source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
             target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
             owner   ada@example.org (user 1, --user-id)
             DB at 127.0.0.1:TARGET was never marked as a development database. Its server is at 127.0.0.1 and it holds 357 books and 2 users.
-            If it is a development database, type its name:
+            357 books of 1 user would be replaced.
+            If it is a development database and not production, type its name, DB@127.0.0.1:TARGET:
             ");
         }
         terminal.answer(wrong).await;
@@ -218,8 +219,8 @@ async fn an_unmarked_target_is_marked_by_typing_its_name() {
     assert_eq!(tuples(&sandbox.target_admin_url()).await, before);
 
     let mut terminal = Terminal::start(&sandbox, &["sync", "--user-id", "1"]);
-    terminal.until(typing).await;
-    terminal.answer(&format!("{}\n", sandbox.database)).await;
+    terminal.until(&typing).await;
+    terminal.answer(&format!("{}\n", sandbox.target_name())).await;
     terminal.until(QUESTION).await;
     terminal.answer("yes\n").await;
     let (status, said) = terminal.end().await;

@@ -40,7 +40,8 @@ async fn check_killed((strategy, engine): (&str, &str), checkpoints: &str) {
     assert_eq!(migrated.code, Some(0), "{migrated:?}");
     let table = if strategy == "staged" { "dewey_sync.stage" } else { r#""Book""# };
     let gate = Gate::shut(&sandbox, table, 15, BATCH_SIZE.parse().unwrap()).await;
-    let call = ["sync", "--yes", "--strategy", strategy, "--engine", engine, "--batch-size", BATCH_SIZE];
+    let way = ["--strategy", strategy, "--engine", engine, "--batch-size", BATCH_SIZE];
+    let call = [&["sync", "--yes", "--no-rehearsal"], &way[..]].concat();
     let mut running = Running::start(&sandbox, &call);
     for _ in 0..7 {
         running.until(is_batch).await;
@@ -96,7 +97,8 @@ async fn unfinished(strategy: &str) -> Sandbox {
     let second = r#"INSERT INTO "User" ("clerkId", email, "updatedAt") VALUES ('b', 'bob@example.org', now());
                     ALTER TABLE "Book" ADD CONSTRAINT no CHECK (id < 0) NOT VALID"#;
     execute(&sandbox.target_admin_url(), second).await;
-    let run = sandbox.run(&["sync", "--yes", "--user-id", "1", "--strategy", strategy]).await;
+    let call = ["sync", "--yes", "--user-id", "1", "--strategy", strategy, "--no-rehearsal"];
+    let run = sandbox.run(&call).await;
     assert_eq!(run.code, Some(5), "{run:?}");
     assert!(
         strategy == "atomic" || run.stderr.contains("hint: `dewey-sync sync --resume 1` goes on"),
@@ -297,7 +299,7 @@ async fn yes_alone_starts_anew_and_supersedes_the_unfinished_run() {
     let sandbox = unfinished("staged").await;
     assert_eq!(one(&sandbox, "SELECT count(*) FROM dewey_sync.stage"), "40");
     let log = log_length();
-    let run = sandbox.run(&["sync", "--yes", "--user-id", "1"]).await;
+    let run = sandbox.run(&["sync", "--yes", "--user-id", "1", "--no-rehearsal"]).await;
     assert_eq!(run.code, Some(0), "{run:?}");
     assert_eq!(exported(&sandbox.database, log).len(), 1, "the stage is not used");
     assert_eq!(states(&sandbox), "superseded, verified");

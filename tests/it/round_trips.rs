@@ -1,6 +1,5 @@
 //! What a slow line to either server is charged for.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +7,7 @@ use crate::support::proxy::Proxy;
 use crate::support::proxy::line::Line;
 use crate::support::proxy::waits::Waits;
 use crate::support::sandbox::{Sandbox, WAYS};
+use crate::support::say;
 use crate::support::servers::{SERVERS, connect, execute};
 
 /// Both sides, connecting included, once there is a ledger.
@@ -41,7 +41,7 @@ async fn a_run_over_357_books_takes_few_round_trips() {
             assert_eq!(run.code, Some(0), "{run:?}");
             let (source, target) = (source.round_trips(), target.round_trips());
             let shown = format!("`{strategy}`, {what}: {source} + {target} round trips (source, target)");
-            writeln!(std::io::stdout(), "{shown}").unwrap();
+            say(&shown);
             assert!(source + target <= most, "{shown}");
         }
     }
@@ -89,7 +89,7 @@ async fn a_run_over_357_books_waits_seldom_for_the_line() {
         let took = started.elapsed();
         assert_eq!(run.code, Some(0), "{run:?}");
         let shown = format!("{what}: {} waits, {took:.2?}\n{waits}", waits.count());
-        writeln!(std::io::stdout(), "{shown}").unwrap();
+        say(&shown);
         assert!(waits.count() <= most, "{shown}");
     }
 }

@@ -11,6 +11,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::support::inspect::{dump, psql};
 use crate::support::sandbox::{Run, Sandbox};
+use crate::support::say;
 use crate::support::servers::{SERVERS, execute};
 
 const ROUNDS: usize = 3;
@@ -91,7 +92,7 @@ fn ledger(sandbox: &Sandbox) -> String {
 #[tokio::test]
 async fn no_output_and_no_ledger_holds_a_piece_of_a_secret() {
     let seed = rand::random();
-    writeln!(std::io::stdout(), "seed {seed}").unwrap();
+    say(&format!("seed {seed}"));
     let mut random = StdRng::seed_from_u64(seed);
     let sandbox = Sandbox::with_books(1).await;
     let role = format!("{}_secret", sandbox.database);

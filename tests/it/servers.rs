@@ -1,7 +1,7 @@
 //! What the tests stand on holds: servers that leave nothing behind, books that are awkward enough, counts that
 //! are exact.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,6 +13,7 @@ use sqlx::{Connection, Row};
 use crate::support::inspect::{BOOKS, dump, no_session_left, psql, sessions, statements, tuples};
 use crate::support::proxy::Proxy;
 use crate::support::sandbox::{Run, Sandbox};
+use crate::support::say;
 use crate::support::servers::{PG_BIN, SERVERS, connect, execute};
 
 /// Makes the test below hold its server until it is killed.
@@ -26,7 +27,7 @@ fn a_server_answers_until_it_is_dropped_and_leaves_nothing() {
 
     #[expect(clippy::disallowed_methods, reason = "how `a_killed_process_leaves_no_server` tells its child")]
     if std::env::var_os(HOLD).is_some() {
-        writeln!(std::io::stdout(), "\nheld {} {}", server.port(), directory.display()).unwrap();
+        say(&format!("\nheld {} {}", server.port(), directory.display()));
         std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
     }
     drop(server);

@@ -54,8 +54,8 @@ async fn check(sandbox: &Sandbox, strategy: &str, seed: u64) -> u64 {
     // Whatever the run before left, there is something to do.
     execute(&sandbox.target_admin_url(), ANOTHER_TITLE).await;
     let old = rows_with_their_places(sandbox);
-    let marking = ["--mark-development", &sandbox.database];
-    let call = ["sync", "--yes", "--strategy", strategy, "--batch-size", BATCH_SIZE];
+    let marking = ["--mark-development", &sandbox.target_name()];
+    let call = ["sync", "--yes", "--no-rehearsal", "--strategy", strategy, "--batch-size", BATCH_SIZE];
     let table = if strategy == "staged" { "dewey_sync.stage" } else { r#""Book""# };
     let gate = Gate::shut(sandbox, table, GATE, BATCH_SIZE.parse().unwrap()).await;
     let mut running = Running::start(sandbox, &[&call[..], &marking].concat());
@@ -173,7 +173,7 @@ fn an_interrupted_batched_run_leaves_whole_batches() {
 async fn a_hangup_counts_as_sigterm() {
     let sandbox = Sandbox::new().await;
     let holder = hold_inserts(&sandbox).await;
-    let mut running = Running::start(&sandbox, &["sync", "--yes", "--strategy", "atomic"]);
+    let mut running = Running::start(&sandbox, &["sync", "--yes", "--no-rehearsal", "--strategy", "atomic"]);
     until_it_waits_for_lock(&sandbox, 1);
     running.signal("HUP");
     let (code, end, said) = running.end().await;
@@ -199,7 +199,7 @@ async fn hold_inserts(sandbox: &Sandbox) -> sqlx::PgConnection {
 async fn a_second_signal_ends_at_once() {
     let sandbox = Sandbox::new().await;
     let holder = hold_inserts(&sandbox).await;
-    let mut running = Running::start(&sandbox, &["sync", "--yes", "--strategy", "batched"]);
+    let mut running = Running::start(&sandbox, &["sync", "--yes", "--no-rehearsal", "--strategy", "batched"]);
     until_it_waits_for_lock(&sandbox, 1);
     running.signal("INT");
     let said = running.stderr.next_line().await.unwrap();
@@ -222,7 +222,8 @@ async fn a_signal_ends_a_change_of_books_that_waits_for_a_lock() {
     let lock = r#"BEGIN; LOCK TABLE "Book" IN SHARE MODE"#;
     sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
     for strategy in ["staged", "atomic", "batched"] {
-        let mut running = Running::start(&sandbox, &["sync", "--yes", "--strategy", strategy]);
+        let mut running =
+            Running::start(&sandbox, &["sync", "--yes", "--no-rehearsal", "--strategy", strategy]);
         until_it_waits_for_table(&sandbox, r#""Book""#);
         running.signal("TERM");
         let ended = tokio::time::timeout(SOONER_THAN_THE_LOCK, running.end()).await;

@@ -138,6 +138,11 @@ async fn the_target_is_reached_as_strictly_as_its_url_asks() {
         assert_eq!(run.code, Some(0), "{host} {parameters}: {run:?}");
         assert!(run.stderr.contains(said), "{host} {parameters}: {run:?}");
     }
+    let run = target.sync("127.0.0.1", "sslmode=no-verify&sslrootcert=FILES/stranger.pem").await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let note = "note: the target's URL says `sslmode=no-verify`, which is `require`: the connection is encrypted, \
+                the server's certificate is not checked\n";
+    assert!(run.stderr.contains(note) && run.stderr.contains("PostgreSQL 15  TLS"), "{run:?}");
     let books = dump(&target.sandbox.source_url(), BOOKS);
     assert_eq!(dump(&target.server.url("postgres"), BOOKS), books);
 }

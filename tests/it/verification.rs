@@ -293,7 +293,7 @@ async fn alter(sandbox: &Sandbox, case: &Case) {
 
 async fn sync(sandbox: &Sandbox, (strategy, engine): (&str, &str)) -> Run {
     let arguments = ["sync", "--yes", "--output", "json", "--user-id", "1", "--batch-size", "15"];
-    let others = ["--strategy", strategy, "--engine", engine, "--mark-development", &sandbox.database];
+    let others = ["--strategy", strategy, "--engine", engine, "--mark-development", &sandbox.target_name()];
     sandbox.run(&[&arguments[..], &others].concat()).await
 }
 

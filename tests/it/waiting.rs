@@ -46,7 +46,7 @@ async fn synced() -> Sandbox {
 }
 
 async fn sync(sandbox: &Sandbox, strategy: &str, more: &[&str]) -> Run {
-    let call = ["sync", "--yes", "--output", "json", "--strategy", strategy];
+    let call = ["sync", "--yes", "--output", "json", "--no-rehearsal", "--strategy", strategy];
     sandbox.run(&[&call, more].concat()).await
 }
 
@@ -156,7 +156,10 @@ async fn every_command_names_who_has_the_lock() {
     let cases: [(&str, &[&str]); 4] = [
         (r#"LOCK TABLE "User" IN SHARE MODE"#, &["users", "add", "--email", "bo@example.org"]),
         ("LOCK TABLE dewey_sync.run IN SHARE MODE", &["migrate", "up"]),
-        ("LOCK TABLE dewey_sync.run IN SHARE MODE", &["sync", "--yes", "--max-retries", "0"]),
+        (
+            "LOCK TABLE dewey_sync.run IN SHARE MODE",
+            &["sync", "--yes", "--no-rehearsal", "--max-retries", "0"],
+        ),
         (
             r#"LOCK TABLE "Book" IN SHARE MODE"#,
             &["undo", "--yes", "--batch-timeout", "6s", "--max-retries", "0"],
@@ -179,7 +182,7 @@ async fn every_command_names_who_has_the_lock() {
 async fn a_program_and_a_person_are_told_while_it_waits() {
     let sandbox = synced().await;
     let (session, pid) = holder(&sandbox.target_url(), r#"LOCK TABLE "Book" IN SHARE MODE"#).await;
-    let mut terminal = Terminal::start(&sandbox, &["sync", "--yes"]);
+    let mut terminal = Terminal::start(&sandbox, &["sync", "--yes", "--no-rehearsal"]);
     terminal.until("note: the target has waited ").await;
     let told = terminal.until(&format!("application `{APPLICATION}`")).await;
     assert!(told.contains(&format!("blocked by pid {pid}")), "{told}");
@@ -189,7 +192,7 @@ async fn a_program_and_a_person_are_told_while_it_waits() {
 
     execute(&sandbox.source_admin_url(), r#"UPDATE "Book" SET title = title || '!'"#).await;
     let (session, pid) = holder(&sandbox.target_url(), r#"LOCK TABLE "Book" IN SHARE MODE"#).await;
-    let mut run = Running::start(&sandbox, &["sync", "--yes"]);
+    let mut run = Running::start(&sandbox, &["sync", "--yes", "--no-rehearsal"]);
     let mut told = Value::Null;
     while told["event"] != "waiting" {
         told = run.event().await.expect("the run ended early");
@@ -212,7 +215,8 @@ async fn a_pooler_without_a_connection_to_spare_is_left_alone() {
     let target = pooler.through(&sandbox.target_url());
     sandbox.set_urls(&sandbox.source_url(), &target);
     let gate = Gate::shut(&sandbox, r#""Book""#, 1, 10).await;
-    let call = ["sync", "--yes", "--strategy", "batched", "--batch-size", "10", "--jobs", "2"];
+    let batches = ["--strategy", "batched", "--batch-size", "10", "--jobs", "2"];
+    let call = [&["sync", "--yes", "--no-rehearsal"], &batches[..]].concat();
     let mut run = Running::start(&sandbox, &call);
     Gate::until_reached(&sandbox, 2);
     let mut console: PgConnectOptions = target.parse().unwrap();

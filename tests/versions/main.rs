@@ -6,7 +6,6 @@
 #[expect(dead_code, reason = "the other half is for the tests")]
 mod support;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use dewey_sync::demo::books::{self, SCHEMA, add_developer};
@@ -14,6 +13,7 @@ use dewey_sync::demo::server::{Server, ServerOptions};
 
 use crate::support::inspect::{BOOKS, dump, psql};
 use crate::support::sandbox::{Run, Sandbox};
+use crate::support::say;
 use crate::support::servers::{
     DEVELOPER, DEVELOPER_EMAIL, READER, as_role, connect, execute, start_source, start_target,
 };
@@ -108,6 +108,6 @@ async fn awkward_books_travel_between_major_versions() {
         let source = start_source(ServerOptions::new(programs(source))).unwrap();
         let target = start_target(ServerOptions::new(programs(target))).unwrap();
         let seen = check(&source, &target).await;
-        writeln!(std::io::stdout(), "{seen}").unwrap();
+        say(&seen);
     }
 }

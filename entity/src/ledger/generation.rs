@@ -13,6 +13,8 @@ pub struct Model {
     pub rows_after: i64,
     #[sea_orm(column_type = "Text")]
     pub digest_after: String,
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    pub not_undone: Option<Json>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

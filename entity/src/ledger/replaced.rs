@@ -19,6 +19,7 @@ pub struct Model {
     pub source_id: Option<i32>,
     #[sea_orm(column_type = "Text", nullable)]
     pub row: Option<String>,
+    pub digest: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

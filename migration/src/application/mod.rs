@@ -1,17 +1,22 @@
-//! The application's own objects: made where they are absent, adopted where they are not.
+//! The application's own objects: made where the application has made none, adopted where they are.
+//!
+//! Invariant: an object is made only in a schema whose objects of the application, if there are any, `up` made itself.
+//! One of ours beside those of an older or newer application would stop its next migration.
 //!
 //! The history cannot know what the application did to its schema since. So `up` first forgets every object that is
-//! not there under the oid it was recorded with; the migrator then meets it as new and makes or adopts it.
+//! not there under the oid it was recorded with; the migrator then meets it as new and makes, adopts or leaves it.
 
 mod book;
 mod book_visibility;
+mod occupant;
 mod user;
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DatabaseTransaction;
 use sea_orm_migration::{MigrationName, MigratorTraitSelf};
 
-use crate::{Kind, Object, State, ledger, sql};
+use crate::{Kind, Object, State, ledger, quoted, sql};
+use occupant::Occupant;
 
 /// Each call is one transaction of its caller: without savepoints an error ends it, and it cannot be committed half
 /// done.
@@ -21,19 +26,20 @@ pub(crate) const WITHOUT_SAVEPOINT: Option<bool> = Some(false);
 const DEFINITIONS: [Definition; 3] = [book_visibility::DEFINITION, user::DEFINITION, book::DEFINITION];
 
 pub(crate) async fn up(tx: &DatabaseTransaction, schema: &str) -> Result<Vec<Object>, DbErr> {
-    let application = Application { schema: schema.to_owned() };
+    let before = objects(tx, schema).await?;
+    let nothing_of_others = before.iter().all(|object| matches!(object.state, State::Absent | State::Made));
+    let may_make = nothing_of_others && !occupant::has_migrations(tx, schema).await?;
+    let application = Application { schema: schema.to_owned(), may_make };
     application.install(tx).await?;
-    let mut changed = [false; DEFINITIONS.len()];
-    for (definition, changed) in DEFINITIONS.iter().zip(&mut changed) {
-        *changed = !matches!(definition.state(tx, schema).await?, State::Made | State::Adopted);
-        if *changed {
+    for (definition, Object { state, .. }) in DEFINITIONS.iter().zip(&before) {
+        if !matches!(state, State::Made | State::Adopted) {
             definition.forget(tx).await?;
         }
     }
     application.up(tx, None).await?;
     let mut objects = objects(tx, schema).await?;
-    for (object, changed) in objects.iter_mut().zip(changed) {
-        object.changed = changed;
+    for (object, before) in objects.iter_mut().zip(before) {
+        object.changed = object.state != before.state;
     }
     Ok(objects)
 }
@@ -41,10 +47,10 @@ pub(crate) async fn up(tx: &DatabaseTransaction, schema: &str) -> Result<Vec<Obj
 pub(crate) async fn down(tx: &DatabaseTransaction, schema: &str) -> Result<Vec<Object>, DbErr> {
     let mut objects = objects(tx, schema).await?;
     if ledger::has_table(tx, "application_migration").await? {
-        Application { schema: schema.to_owned() }.down(tx, None).await?;
+        Application { schema: schema.to_owned(), may_make: false }.down(tx, None).await?;
         tx.execute_unprepared("drop table dewey_sync.application_migration").await?;
         for object in objects.iter_mut().filter(|object| object.state == State::Made) {
-            object.state = State::Absent;
+            object.state = State::Removed;
             object.changed = true;
         }
     }
@@ -54,8 +60,10 @@ pub(crate) async fn down(tx: &DatabaseTransaction, schema: &str) -> Result<Vec<O
 pub(crate) async fn objects<C: ConnectionTrait>(db: &C, schema: &str) -> Result<Vec<Object>, DbErr> {
     let mut objects = Vec::with_capacity(DEFINITIONS.len());
     for definition in &DEFINITIONS {
-        let state = definition.state(db, schema).await?;
-        objects.push(Object { kind: definition.kind, name: definition.name, state, changed: false });
+        let occupant = occupant::find(db, schema, definition).await?;
+        let state = definition.state(db, occupant).await?;
+        let kind = occupant.map_or(definition.kind, |occupant| occupant.kind);
+        objects.push(Object { kind, name: definition.name, state, changed: false });
     }
     Ok(objects)
 }
@@ -70,8 +78,8 @@ struct Definition {
 }
 
 impl Definition {
-    async fn state<C: ConnectionTrait>(&self, db: &C, schema: &str) -> Result<State, DbErr> {
-        let Some(oid) = self.oid(db, schema).await? else { return Ok(State::Absent) };
+    async fn state<C: ConnectionTrait>(&self, db: &C, occupant: Option<Occupant>) -> Result<State, DbErr> {
+        let Some(Occupant { oid, .. }) = occupant else { return Ok(State::Absent) };
         if !ledger::has_table(db, "application_object").await? {
             return Ok(State::Present);
         }
@@ -84,28 +92,15 @@ impl Definition {
         })
     }
 
-    /// What else may bear the name (a view, a domain) is not ours to adopt: the server then refuses to create.
-    async fn oid<C: ConnectionTrait>(&self, db: &C, schema: &str) -> Result<Option<i64>, DbErr> {
-        let text = match self.kind {
-            Kind::Enum => {
-                "select t.oid::bigint as oid
-                 from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace
-                 where n.nspname = $1 and t.typname = $2 and t.typtype = 'e'"
-            }
-            Kind::Table => {
-                "select c.oid::bigint as oid
-                 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-                 where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p')"
-            }
-        };
-        let row = db.query_one_raw(sql(text, [schema.into(), self.name.into()])).await?;
-        row.map(|row| row.try_get("", "oid")).transpose()
-    }
-
-    async fn record<C: ConnectionTrait>(&self, db: &C, oid: i64, state: State) -> Result<(), DbErr> {
+    async fn record<C: ConnectionTrait>(
+        &self,
+        db: &C,
+        Occupant { oid, kind }: Occupant,
+        state: State,
+    ) -> Result<(), DbErr> {
         let text = "insert into dewey_sync.application_object (name, kind, object_oid, made)
                     values ($1, $2, $3::bigint::oid, $4)";
-        let kind = self.kind.to_string();
+        let kind = kind.to_string();
         let values = [self.name.into(), kind.into(), oid.into(), (state == State::Made).into()];
         db.execute_raw(sql(text, values)).await.map(drop)
     }
@@ -121,6 +116,7 @@ impl Definition {
 struct Migration {
     definition: Definition,
     schema: String,
+    may_make: bool,
 }
 
 impl MigrationName for Migration {
@@ -134,22 +130,23 @@ impl MigrationName for Migration {
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
-        if let Some(oid) = self.definition.oid(db, &self.schema).await? {
-            return self.definition.record(db, oid, State::Adopted).await;
+        if let Some(occupant) = occupant::find(db, &self.schema, &self.definition).await? {
+            return self.definition.record(db, occupant, State::Adopted).await;
+        }
+        if !self.may_make {
+            return Ok(());
         }
         db.execute_unprepared(&self.definition.create.replace("{schema}", &quoted(&self.schema))).await?;
-        let oid = self.definition.oid(db, &self.schema).await?;
-        let oid = oid.ok_or_else(|| DbErr::RecordNotFound(self.definition.name.to_owned()))?;
-        self.definition.record(db, oid, State::Made).await
+        let made = occupant::find(db, &self.schema, &self.definition).await?;
+        let made = made.ok_or_else(|| DbErr::RecordNotFound(self.definition.name.to_owned()))?;
+        self.definition.record(db, made, State::Made).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let db = manager.get_connection();
-        if self.definition.state(db, &self.schema).await? == State::Made {
-            let what = match self.definition.kind {
-                Kind::Enum => "type",
-                Kind::Table => "table",
-            };
+        let occupant = occupant::find(db, &self.schema, &self.definition).await?;
+        if self.definition.state(db, occupant).await? == State::Made {
+            let what = if self.definition.kind == Kind::Enum { "type" } else { "table" };
             let name = quoted(self.definition.name);
             db.execute_unprepared(&format!("drop {what} {}.{name}", quoted(&self.schema))).await?;
         }
@@ -163,29 +160,18 @@ impl MigrationTrait for Migration {
 
 struct Application {
     schema: String,
+    /// Whether absent objects are made.
+    may_make: bool,
 }
 
 impl MigratorTraitSelf for Application {
     fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
-        let migration = |definition| Migration { definition, schema: self.schema.clone() };
+        let Self { schema, may_make } = self;
+        let migration = |definition| Migration { definition, schema: schema.clone(), may_make: *may_make };
         DEFINITIONS.map(|definition| Box::new(migration(definition)) as Box<dyn MigrationTrait>).into()
     }
 
     fn migration_table_name(&self) -> DynIden {
         "application_migration".into_iden()
-    }
-}
-
-fn quoted(identifier: &str) -> String {
-    format!("\"{}\"", identifier.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn a_quote_in_an_identifier_is_doubled() {
-        assert_eq!(quoted(r#"a"b"#), r#""a""b""#);
     }
 }

@@ -4,6 +4,7 @@ mod application_object;
 mod checkpoint;
 mod generation;
 mod identity;
+mod measured;
 mod replaced;
 mod run;
 mod run_session;
@@ -24,7 +25,7 @@ pub const LEDGER_VERSION: &str = TABLES[TABLES.len() - 1].version;
 pub const LEDGER_HISTORY: &str = "dewey_sync.ledger_migration";
 
 /// In the order in which they are made.
-const TABLES: [Table; 10] = [
+const TABLES: [Table; 11] = [
     identity::TABLE,
     application_object::TABLE,
     run::TABLE,
@@ -35,6 +36,7 @@ const TABLES: [Table; 10] = [
     replaced::TABLE,
     run_session::TABLE,
     stage_optional::TABLE,
+    measured::TABLE,
 ];
 
 /// How the ledger of a database compares with the one that this tool makes.
@@ -65,6 +67,12 @@ pub(crate) async fn up(tx: &DatabaseTransaction) -> Result<(), DbErr> {
         tx.execute_unprepared("create schema dewey_sync").await?;
     }
     Ledger.up(tx, None).await
+}
+
+pub(crate) fn statements(version: Option<&str>) -> String {
+    let schema = version.is_none().then_some("create schema if not exists dewey_sync");
+    let pending = TABLES.iter().filter(|table| version.is_none_or(|version| table.version > version));
+    schema.into_iter().chain(pending.map(|table| table.create)).collect::<Vec<_>>().join(";\n")
 }
 
 pub(crate) async fn down(tx: &DatabaseTransaction) -> Result<(), DbErr> {
@@ -101,13 +109,19 @@ pub(crate) async fn migrations<C: ConnectionTrait>(db: &C) -> Result<Vec<LedgerM
 }
 
 /// A newer ledger may give our columns another meaning.
-pub(crate) async fn refuse_newer(tx: &DatabaseTransaction) -> Result<(), DbErr> {
-    match state(tx).await? {
+pub(crate) async fn refuse_newer<C: ConnectionTrait>(db: &C) -> Result<(), DbErr> {
+    match state(db).await? {
         LedgerState::Newer(version) => Err(DbErr::Migration(format!(
             "a newer dewey-sync made this ledger: it has the migration `{version}`, the last one known here is `{LEDGER_VERSION}`"
         ))),
         _ => Ok(()),
     }
+}
+
+/// The tables that `down` drops, without their schema.
+pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
+    let dropped = TABLES.iter().filter_map(|table| table.drop.strip_prefix("drop table dewey_sync."));
+    dropped.chain(["ledger_migration", "application_migration"])
 }
 
 /// Whether a table of the ledger is there; `name` without its schema.

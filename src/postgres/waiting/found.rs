@@ -8,6 +8,7 @@ use super::super::connect::{identifier, literal};
 use super::super::message::name_of_stranger;
 use super::Awaited;
 use crate::config::Endpoint;
+use crate::printable::value;
 
 /// A session is waited for that waits for another one, and so on.
 const DEPTH: u32 = 4;
@@ -116,8 +117,8 @@ impl Found {
         }
         let mut text = format!("{}, blocked by {holders}", self.what());
         if self.sessions.iter().any(|session| !session.is_shown) {
-            let grant = format!("GRANT pg_read_all_stats TO {}", identifier(&endpoint.user));
-            let _ = write!(text, "; {} shows since when", name_of_stranger(&grant));
+            let role = value(&identifier(&endpoint.user));
+            let _ = write!(text, "; `GRANT pg_read_all_stats TO {role}` shows since when");
         }
         Some(Awaited { text, whom: named.join(", ") })
     }

@@ -202,7 +202,7 @@ async fn begin<'a>(job: &Job<'a>) -> Result<Option<Tx<'a>>, Fault> {
         "SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; {}; SELECT EXISTS (SELECT FROM {TABLE}) AS had_books",
         owners::hold_sql(&job.remap.owners)
     );
-    let (tx, rows) = job.sides.target.write(job.tuning.whole_table(), &first).await?;
+    let (tx, rows) = job.sides.target.write_measured(job.tuning.whole_table(), &first).await?;
     if !tx.session_is_own() || rows.iter().any(|row| row.try_get("had_books").unwrap_or(false)) {
         tx.rollback().await;
         return Ok(None);

@@ -18,11 +18,12 @@ use crate::postgres::{Fault, Tx, literal};
 use crate::sync::changes::{self, Changes};
 use crate::sync::commit::{Attempted, Sent};
 use crate::sync::foreign_keys::{self, Asked};
-use crate::sync::guard::dependents::{Agreement, ForeignKey, Reach, check};
+use crate::sync::guard::dependents::{Agreement, ForeignKey, Reach, Writes, check};
 use crate::sync::import::is_duplicate_key;
 use crate::sync::owners;
 use crate::sync::remap::Remap;
 use crate::sync::strategy::{Job, Staged, Verified, finish};
+use crate::sync::uncounted::{self, Counts};
 
 /// The open transaction with every write but the outcome's.
 pub(in crate::sync) struct Filled<'a> {
@@ -61,6 +62,10 @@ pub(super) struct Applying<'a> {
     pub(super) sequence: Option<String>,
     /// Whether this is no first fill.
     pub(super) had_books: bool,
+    /// Whether foreign keys delete or change books along with books.
+    pub(super) returns_to_books: bool,
+    /// Where the server does not count by itself: the rows of other tables before, and the query for them.
+    pub(super) counts: Option<(Counts, String)>,
     /// The last source id whose book is inserted already.
     pub(super) through: Option<i32>,
 }
@@ -109,7 +114,7 @@ pub(super) async fn fill<'a>(
         tx.rollback().await;
         return not(Outcome::MoreThanAgreed(changes));
     }
-    let written = write::write(&tx, &found.applying(job)).await.map_err(applying)?;
+    let written = write::write(&tx, &found.applying(job, keys)).await.map_err(applying)?;
     Ok(ControlFlow::Continue(Filled { tx, kept, written }))
 }
 
@@ -141,7 +146,7 @@ pub(in crate::sync) async fn fill_early<'a>(
     }
     owners::check_held(&rows, &job.remap.owners)?;
     let kept = keep::found(&rows).map_err(applying)?;
-    let written = write::write(&tx, &found.applying(job)).await;
+    let written = write::write(&tx, &found.applying(job, &keys)).await;
     match written.map_err(applying) {
         Ok(written) => Ok(Some(Filled { tx, kept, written })),
         Err(error) if is_duplicate_key(&error) => Ok(None),
@@ -178,7 +183,8 @@ async fn begin<'a>(
 ) -> Result<(Tx<'a>, Vec<PgRow>), Fault> {
     let (target, limit) = (&job.sides.target, job.tuning.whole_table());
     foreign_keys::asked_for(target, limit, keys, async |keys| {
-        let (tx, rows) = target.write(limit, &begin_sql(job, staged, keys, Writers::AreWaitedFor)).await?;
+        let (tx, rows) =
+            target.write_measured(limit, &begin_sql(job, staged, keys, Writers::AreWaitedFor)).await?;
         if claim_whole(&rows) == Claim::Ours {
             let now = foreign_keys::found(&rows)?;
             if !foreign_keys::are_same(keys, &now) {
@@ -203,7 +209,7 @@ enum Writers {
 /// What needs no lock comes before it.
 fn begin_sql(job: &Job<'_>, staged: Option<i64>, keys: &[ForeignKey], writers: Writers) -> String {
     let Job { tenure, remap, .. } = job;
-    let reach = Reach::of(keys);
+    let reach = Reach::of(keys, Writes::Copies(&remap.columns));
     let tables = reach.as_ref().map(Reach::tables).unwrap_or_default();
     let tables: Vec<&str> = std::iter::once(TABLE).chain(tables).collect();
     let (count, keep_if) = staged.map_or_else(
@@ -222,7 +228,7 @@ fn begin_sql(job: &Job<'_>, staged: Option<i64>, keys: &[ForeignKey], writers: W
 {count}
 {lock}{or_fail};
 SELECT set_config('dewey_sync.locked', clock_timestamp()::text, true);
-SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, pg_get_serial_sequence({table}, '{id}') AS sequence;
+SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, pg_get_serial_sequence({table}, '{id}') AS sequence, {counts} AS counts;
 {foreign_keys};
 {keep}",
         claim = claim_whole_sql(*tenure),
@@ -232,8 +238,9 @@ SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, pg_get_serial_sequence({table}
         or_fail = if writers == Writers::AreLeftAlone { " NOWAIT" } else { "" },
         table = literal(TABLE),
         id = Column::Id.as_str(),
+        counts = uncounted::query(keys),
         foreign_keys = foreign_keys::query(),
-        keep = keep::sql(job, &keep_if, reach.as_ref()),
+        keep = keep::sql(tenure.run_id, remap, &keep_if, reach.as_ref()),
     )
 }
 
@@ -243,13 +250,19 @@ struct Found {
     staged: Option<i64>,
     had_books: bool,
     sequence: Option<String>,
+    /// Where the server does not count by itself.
+    counts: Option<Counts>,
     through: Option<i32>,
 }
 
 impl Found {
-    fn applying<'a>(self, job: &'a Job<'_>) -> Applying<'a> {
-        let Self { had_books, sequence, through, .. } = self;
-        Applying { run_id: job.tenure.run_id, remap: &job.remap, sequence, had_books, through }
+    fn applying<'a>(self, job: &'a Job<'_>, keys: &[ForeignKey]) -> Applying<'a> {
+        let Self { had_books, sequence, counts, through, .. } = self;
+        let counts = counts.map(|before| (before, uncounted::query(keys)));
+        let Job { tenure, remap, .. } = job;
+        let reach = Reach::of(keys, Writes::Copies(&remap.columns));
+        let returns_to_books = reach.is_some_and(|reach| reach.returns_to_books());
+        Applying { run_id: tenure.run_id, remap, sequence, had_books, returns_to_books, counts, through }
     }
 
     /// Books up to `through` are our own. Any of somebody else's make the table unlike the source.
@@ -259,6 +272,9 @@ impl Found {
         let books = rows.iter().find(|row| row.try_get::<bool, _>("had_books").is_ok());
         let books = books.ok_or_else(|| Fault::client("the books were not looked for"))?;
         let had_books = through.is_none() && books.try_get("had_books")?;
-        Ok(Self { staged, had_books, sequence: books.try_get("sequence")?, through })
+        let counts: Option<String> = books.try_get("counts")?;
+        let counts = counts.map(|text| serde_json::from_str(&text)).transpose();
+        let counts = counts.map_err(|error| Fault::unreadable(&error))?;
+        Ok(Self { staged, had_books, sequence: books.try_get("sequence")?, counts, through })
     }
 }

@@ -1,52 +1,56 @@
-//! Keeps what an apply will replace, before it does: the books and what hangs on those that go.
+//! Keeps what an apply will replace, before it does: books, and the rows that foreign keys delete or change along with them.
 
 use sqlx::postgres::PgRow;
 
-use crate::book::{KEY, TABLE, quoted};
+use crate::book::{Column, KEY, TABLE, quoted};
 use crate::ledger::replaced::columns_sql;
 use crate::postgres::fingerprint::record_digest;
 use crate::postgres::{Fault, Fingerprint, literal};
-use crate::sync::changes::{differs, named_json};
-use crate::sync::guard::dependents::{Dependents, Fate, Reach};
-use crate::sync::strategy::Job;
+use crate::sync::changes::{changes_in, differs, named_json};
+use crate::sync::guard::dependents::{Dependents, Fate, Reach, Relation, Which};
+use crate::sync::remap::Remap;
 
 /// What was kept, in numbers.
 pub(super) struct Kept {
-    /// Books that will go.
+    /// Books that will be deleted because production lacks them.
     pub(super) removed: u64,
     /// Books that will be changed.
     pub(super) changed: u64,
-    /// What goes along, or keeps books from going.
+    /// What is deleted or changed along, or keeps books from being deleted.
     pub(super) dependents: Vec<Dependents>,
-    /// The whole rows of those books.
-    pub(super) touched: Fingerprint,
+    /// All books as they are, whole rows.
+    pub(super) before: Fingerprint,
 }
 
-/// Statements that keep them, and count by what was kept. One pass over both tables finds what goes and what changes;
-/// nothing is looked at unless `staged` holds, a condition on no table.
-pub(super) fn sql(job: &Job<'_>, staged: &str, reach: Option<&Reach<'_>>) -> String {
-    let run_id = job.tenure.run_id;
-    let doomed = doomed(run_id);
-    let dependents = reach.map(|reach| reach.counted(Some(&doomed)));
+/// Statements that keep them, count by what was kept, and take the digest of all books. One pass over both tables finds what is
+/// deleted and what changes; nothing is looked at unless `staged` holds, a condition on no table.
+pub(super) fn sql(run_id: i64, remap: &Remap, staged: &str, reach: Option<&Reach<'_>>) -> String {
+    let columns = &remap.columns;
+    let deleted = |alias: &str| doomed(run_id, alias);
+    let changed = |alias: &str, names: &[String]| {
+        format!("{} AND {}", updated(run_id, alias), changes_in(run_id, columns, alias, names))
+    };
+    let which = Which { deleted: Some(&deleted), changed: &changed };
+    let dependents = reach.map(|reach| reach.counted(&which));
+    let digest = record_digest("b.*");
     format!(
-        "INSERT INTO dewey_sync.replaced (run_id, action, place, table_name, columns, book_id, source_id, row)
-  SELECT {run_id}, CASE WHEN s.source_id IS NULL THEN 'deleted' ELSE 'updated' END, 0, {name}, {columns},
-    b.id, s.source_id, (b.*)::text
+        "INSERT INTO dewey_sync.replaced (run_id, action, place, table_name, columns, book_id, source_id, row, digest)
+  SELECT {run_id}, CASE WHEN s.source_id IS NULL THEN 'deleted' ELSE 'updated' END, 0, {name}, {table_columns},
+    b.id, s.source_id, (b.*)::text, {digest}
   FROM {TABLE} b LEFT JOIN dewey_sync.stage s ON s.run_id = {run_id} AND s.{key} = b.{key}
   WHERE {staged} AND (s.source_id IS NULL OR {differs});
 {keep_dependents}
 ANALYZE dewey_sync.replaced (run_id, action, place, book_id, source_id);
-SELECT json_build_array(removed, changed, {dependents})::text AS kept, touched, digest
-FROM (SELECT count(*) FILTER (WHERE action = 'deleted') AS removed, count(*) FILTER (WHERE action = 'updated') AS changed
+SELECT json_build_array(removed, changed, {dependents})::text AS kept, books, digest
+FROM (SELECT count(*) FILTER (WHERE action = 'deleted' AND source_id IS NULL) AS removed,
+   count(*) FILTER (WHERE action = 'updated') AS changed
    FROM dewey_sync.replaced WHERE run_id = {run_id} AND place = 0) r,
-  (SELECT count(*) AS touched, coalesce(sum({digest}), 0)::text AS digest FROM {TABLE} b
-   WHERE id IN (SELECT book_id FROM dewey_sync.replaced WHERE run_id = {run_id} AND place = 0)) t",
+  (SELECT count(*) AS books, coalesce(sum({digest}), 0)::text AS digest FROM {TABLE} b WHERE {staged}) t",
         name = literal(TABLE),
-        columns = columns_sql(&literal(TABLE)),
+        table_columns = columns_sql(&literal(TABLE)),
         key = quoted(KEY),
-        differs = differs(&job.remap.columns),
-        keep_dependents = reach.and_then(|reach| dependents_sql(run_id, reach, &doomed)).unwrap_or_default(),
-        digest = record_digest("b.*"),
+        differs = differs(columns),
+        keep_dependents = reach.and_then(|reach| dependents_sql(run_id, reach, &which)).unwrap_or_default(),
         dependents = dependents.as_deref().unwrap_or("json_build_array()"),
     )
 }
@@ -55,23 +59,54 @@ FROM (SELECT count(*) FILTER (WHERE action = 'deleted') AS removed, count(*) FIL
 pub(super) fn found(rows: &[PgRow]) -> Result<Kept, Fault> {
     let (removed, changed, dependents) = named_json(rows, "kept")?;
     let row = rows.last().ok_or_else(|| Fault::client("what was kept was not counted"))?;
-    Ok(Kept { removed, changed, dependents, touched: Fingerprint::from_row(row, 1)? })
+    Ok(Kept { removed, changed, dependents, before: Fingerprint::from_row(row, 1)? })
 }
 
-/// The condition that a book `b` is to be removed, as it was kept.
-pub(super) fn doomed(run_id: i64) -> String {
+/// The condition that production lacks the book `alias`, as it was kept. Books that a foreign key deletes along are in the stage.
+pub(super) fn doomed(run_id: i64, alias: &str) -> String {
     format!(
-        "b.id IN (SELECT book_id FROM dewey_sync.replaced \
-         WHERE run_id = {run_id} AND action = 'deleted' AND place = 0)"
+        "{alias}.id IN (SELECT book_id FROM dewey_sync.replaced \
+         WHERE run_id = {run_id} AND action = 'deleted' AND place = 0 AND source_id IS NULL)"
     )
 }
 
-fn dependents_sql(run_id: i64, reach: &Reach<'_>, doomed: &str) -> Option<String> {
-    let rows = reach.rows(doomed, |fate, table| {
+fn updated(run_id: i64, alias: &str) -> String {
+    format!(
+        "{alias}.id IN (SELECT book_id FROM dewey_sync.replaced WHERE run_id = {run_id} AND action = 'updated' AND place = 0)"
+    )
+}
+
+fn dependents_sql(run_id: i64, reach: &Reach<'_>, which: &Which<'_>) -> Option<String> {
+    let rows = reach.rows(which, |fate, table: &Relation, distance| {
         let action = if fate == Fate::Detached { "detached" } else { "deleted" };
-        let name = literal(table.name);
+        let name = literal(if table.is_book { TABLE } else { &table.root });
         let columns = columns_sql(&name);
-        format!("{run_id}, '{action}', {}, {name}, {columns}, (t.*)::text", table.distance)
+        let (id, key) = (quoted(Column::Id), quoted(KEY));
+        let [book, staged] = if table.is_book {
+            let staged = format!(
+                "(SELECT source_id FROM dewey_sync.stage s WHERE s.run_id = {run_id} AND s.{key} = t.{key})"
+            );
+            [format!("t.{id}"), staged]
+        } else {
+            ["NULL::integer", "NULL::integer"].map(str::to_owned)
+        };
+        let digest = record_digest("t.*");
+        format!(
+            "{run_id}, '{action}', {distance}, {name}, {columns}, {book}, {staged}, (t.*)::text, {digest}"
+        )
     })?;
-    Some(format!("INSERT INTO dewey_sync.replaced (run_id, action, place, table_name, columns, row) {rows};"))
+    // A book is kept once, as what becomes of it in the end.
+    let once = if reach.returns_to_books() {
+        format!(
+            "DELETE FROM dewey_sync.replaced r USING dewey_sync.replaced o WHERE r.run_id = {run_id} AND o.run_id = {run_id}
+  AND r.place = 0 AND o.place = 0 AND r.book_id = o.book_id
+  AND (r.action, o.action) IN (('updated', 'deleted'), ('detached', 'deleted'), ('detached', 'updated'));"
+        )
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "INSERT INTO dewey_sync.replaced (run_id, action, place, table_name, columns, book_id, source_id, row, digest) {rows};
+{once}"
+    ))
 }

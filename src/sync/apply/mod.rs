@@ -18,19 +18,21 @@ use super::UNCHANGED;
 use super::changes::{self, Changes};
 use super::commit::{Attempted, Failed, Sent, commit};
 use super::guard::dependents::{Dependents, Fate};
+use super::losses::{Losses, Measured};
 use super::strategy::{Job, OTHER_WRITER, Staged, Tuning, Verified};
 use super::verify::Difference;
 use crate::book::{Column, TABLE, is_needed, quoted};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ledger::replaced::{Generation, end_others_sql};
 use crate::ledger::run::{Counts, RunEnd, end_sql};
 use crate::ledger::stage::EMPTY_IF_FREE;
-use crate::postgres::{Fault, Fingerprint, Target, Tx};
+use crate::postgres::effects::{Bounds, guard};
+use crate::postgres::{Fault, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::retry;
 pub(super) use ahead::{Ahead, Leading, fill_ahead};
 pub(super) use fill::{Filled, discard, fill_early};
-pub(super) use write::PLACEHOLDER;
+pub(super) use write::{PLACEHOLDER, rehearsal_sql};
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or the new state: the answer to COMMIT was lost";
 
@@ -50,6 +52,8 @@ pub enum Outcome {
     Applied(Applied),
     /// More would go by now than was agreed to; nothing was changed.
     MoreThanAgreed(Changes),
+    /// The apply did more to other tables than was agreed to, as it was measured; nothing was changed.
+    MoreMeasured(Changes),
     /// The stage does not hold what was verified, because a crash of the server emptied it; nothing was changed.
     StageLost,
     /// The source did not end the transaction that was verified with as it should; nothing was changed.
@@ -65,6 +69,8 @@ pub struct Applied {
     pub changes: Changes,
     /// From the first lock until the new books were verified, in milliseconds.
     pub apply_ms: u64,
+    /// What happened to other tables.
+    pub measured: Measured,
 }
 
 impl Agreed {
@@ -99,9 +105,10 @@ pub(super) async fn apply<'a>(job: &Job<'a>, staged: &mut Staged<'a>, agreed: &A
     let outcome = done
         .await
         .map_err(|Failed { error, in_doubt }| error.state(if in_doubt { UNKNOWN } else { UNCHANGED }))?;
-    if let Outcome::Applied(Applied { changes, apply_ms }) = &outcome {
+    if let Outcome::Applied(Applied { changes, apply_ms, measured }) = &outcome {
         let Changes { new, changed, removed, unchanged, .. } = *changes;
         progress.event(&Event::Applied { new, changed, removed, unchanged, apply_ms: *apply_ms });
+        measured.tell(*progress);
     }
     Ok(outcome)
 }
@@ -126,6 +133,12 @@ async fn prepare<'a>(
     let changes = filled.changes();
     let holds = filled.holds(verified);
     let Filled { tx, kept, written } = filled;
+    let losses = Losses::of(&written.effects, kept.removed)?;
+    if !agreed.covers(&Changes { dependents: losses.as_dependents(), ..Changes::default() }) {
+        tx.rollback().await;
+        let dependents = losses.added_to(&changes.dependents);
+        return Ok(Attempted::Not(Outcome::MoreMeasured(Changes { dependents, ..changes })));
+    }
     if !holds {
         let Changes { new, changed, removed, .. } =
             changes::count(&tx, run_id, &job.remap.columns, keys).await?;
@@ -135,16 +148,20 @@ async fn prepare<'a>(
         let difference = Difference { missing: new, extra, different: changed };
         return Err(difference.error().hint(OTHER_WRITER));
     }
-    let applied = Applied { changes, apply_ms: written.apply_ms };
+    let measured = losses.measured(&written.effects, &kept.dependents);
+    let applied = Applied { changes, apply_ms: written.apply_ms, measured };
     let end = end(job, verified, &applied);
-    let last = if applied.changes.is_none() {
-        format!("{end}; {EMPTY_IF_FREE}")
+    let generation = if applied.changes.is_none() {
+        String::new()
     } else {
-        let before = before(&written, kept.removed, kept.touched);
-        let generation = Generation { run_id, before, after: written.state }.record_sql();
-        format!("{}; {generation}; {end}; {EMPTY_IF_FREE}", end_others_sql(run_id))
+        let not_undone = applied.measured.not_undone.clone();
+        let generation =
+            Generation { run_id, before: kept.before, after: written.state, not_undone: Some(not_undone) };
+        format!("{}; {}; ", end_others_sql(run_id), generation.record_sql())
     };
-    Ok(Attempted::ReadyBut(tx, last, Outcome::Applied(applied)))
+    let guard = guard(&Bounds::AsMeasured(written.reading));
+    let last = format!("{generation}{end}; {EMPTY_IF_FREE}; {guard}");
+    Ok(Attempted::Ready(tx, last, Outcome::Applied(applied)))
 }
 
 /// An expression for how long the books have been locked, in milliseconds.
@@ -164,14 +181,13 @@ pub(super) async fn lock(tx: &Tx<'_>, tables: &[&str]) -> Result<(), Fault> {
 }
 
 fn applying(fault: Fault) -> Error {
+    // A foreign key that only acts, or is only checked, when everything is written.
+    if fault.sqlstate().is_some_and(|state| matches!(state, "23503" | "23001")) {
+        return Error::new(Kind::Refused, "a foreign key forbids the new books").because(fault).hint(
+            "change the rows that refer to the old ones, or the key's ON DELETE and ON UPDATE actions",
+        );
+    }
     fault.error("could not apply the staged books")
-}
-
-/// The state before the writes: digests are sums, so what was touched is taken out and put back as it was.
-fn before(after: &write::Written, removed: u64, touched: Fingerprint) -> Fingerprint {
-    let others = after.state.digest.wrapping_sub(after.touched.digest);
-    let rows = after.state.rows - after.new.cast_signed() + removed.cast_signed();
-    Fingerprint { rows, digest: others.wrapping_add(touched.digest) }
 }
 
 /// Writes the outcome into the same transaction, so that it is true exactly when the books are there.

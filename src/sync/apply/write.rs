@@ -1,14 +1,17 @@
 //! Makes the books equal to the stage with the fewest writes; ids of books on both sides stay.
 
+use sqlx::Row;
+
 use super::SINCE_LOCKED;
 use super::fill::Applying;
 use super::keep::doomed;
 use crate::book::{
     Column, KEY, OTHER_KEY, OWNER, PRIVATE, TABLE, UPDATED_AT, VISIBILITY, quoted, stored_type,
 };
+use crate::postgres::effects::{Effects, measured};
 use crate::postgres::fingerprint::{Rows, record_digest, row_digest};
 use crate::postgres::{Fault, Fingerprint, Tx, identifier, literal};
-use crate::sync::changes::named_json;
+use crate::sync::changes::{differs, named_json};
 use crate::sync::remap::Remap;
 
 /// The book table after the writes.
@@ -17,34 +20,79 @@ pub(super) struct Written {
     pub(super) copied: Fingerprint,
     /// Whole rows.
     pub(super) state: Fingerprint,
-    /// Whole rows of those that were changed or inserted.
-    pub(super) touched: Fingerprint,
     /// How many were inserted.
     pub(super) new: u64,
     /// How many of the changed or inserted ones only their owner may see in the application.
     pub(super) private: u64,
     /// How long the books have been locked.
     pub(super) apply_ms: u64,
+    /// What the transaction did to every table.
+    pub(super) effects: Effects,
+    /// The same as the server said it.
+    pub(super) reading: String,
 }
 
 /// Removes, changes and inserts, and reads what the book table holds then.
 pub(super) async fn write(tx: &Tx<'_>, apply: &Applying<'_>) -> Result<Written, Fault> {
     let raise = apply.sequence.as_deref().map(raise_sql).unwrap_or_default();
     let insert = insert_sql(apply);
-    let change = if apply.had_books {
-        let delete = format!("DELETE FROM {TABLE} b WHERE {}", doomed(apply.run_id));
+    let writes = if apply.had_books {
+        let delete = format!("DELETE FROM {TABLE} b WHERE {}", doomed(apply.run_id, "b"));
         let [vacate, update] = update_sql(apply);
-        format!("{delete}; {vacate}; {update}; ")
+        if apply.returns_to_books {
+            // Books may refer to books: what production says they refer to is there before anything is deleted, and a book
+            // that is deleted along comes again. A value that a new book wants is given up before.
+            let give_up = give_up_sql(apply.run_id);
+            format!("{give_up}; {raise}{insert}; {update}; {delete}; {insert}")
+        } else {
+            format!("{delete}; {vacate}; {update}; {raise}{insert}")
+        }
     } else {
-        String::new()
+        format!("{raise}{insert}")
     };
     // A deferred constraint is checked here, not at COMMIT, whose failure would say less.
-    let sql = format!("{change}{raise}{insert}; SET CONSTRAINTS ALL IMMEDIATE; {}", read_sql(apply));
+    let sql = format!("{writes}; SET CONSTRAINTS ALL IMMEDIATE; {}", read_sql(apply));
     let rows = tx.simple(&sql).await?;
     let row = rows.last().ok_or_else(|| Fault::client("no fingerprint"))?;
-    let [copied, state, touched] = [0, 2, 4].map(|at| Fingerprint::from_row(row, at));
+    let [copied, state] = [0, 2].map(|at| Fingerprint::from_row(row, at));
     let (new, private, apply_ms) = named_json(&rows, "numbers")?;
-    Ok(Written { copied: copied?, state: state?, touched: touched?, new, private, apply_ms })
+    let reading: String = row.try_get("effects")?;
+    let mut effects = Effects::from_json(&reading).map_err(|error| Fault::unreadable(&error))?;
+    if let (Some((before, _)), Some(after)) = (&apply.counts, row.try_get::<Option<String>, _>("counts")?) {
+        let after = serde_json::from_str(&after).map_err(|error| Fault::unreadable(&error))?;
+        effects.others = before.losses(&after);
+    }
+    Ok(Written { copied: copied?, state: state?, new, private, apply_ms, effects, reading })
+}
+
+/// Statements that write a staged sample as the apply does, but delete nothing; the last row has what they did to every table.
+/// A value of the other unique column that a book outside the sample has is given up, as that book would do.
+pub(in crate::sync) fn rehearsal_sql(run_id: i64, remap: &Remap) -> String {
+    let apply = Applying {
+        run_id,
+        remap,
+        sequence: None,
+        had_books: true,
+        returns_to_books: false,
+        counts: None,
+        through: None,
+    };
+    let (key, other, id) = (quoted(KEY), quoted(OTHER_KEY), quoted(Column::Id));
+    let [_, update] = update_sql(&apply);
+    format!(
+        "INSERT INTO dewey_sync.replaced (run_id, action, place, table_name, book_id, source_id)
+  SELECT {run_id}, 'updated', 0, {name}, b.{id}, s.source_id FROM {TABLE} b JOIN dewey_sync.stage s ON s.run_id = {run_id} AND s.{key} = b.{key}
+  WHERE {differs};
+UPDATE {TABLE} b SET {other} = {PLACEHOLDER} FROM dewey_sync.stage s
+  WHERE s.run_id = {run_id} AND s.{other} = b.{other}::text AND s.{key} <> b.{key}::text;
+SELECT setval(sequence, highest) FROM (SELECT pg_get_serial_sequence({name}, 'id') AS sequence, max({id}) AS highest FROM {TABLE}) b
+  WHERE highest > coalesce(pg_sequence_last_value(sequence::regclass), 0);
+{update}; {insert}; SET CONSTRAINTS ALL IMMEDIATE; SELECT {measured} AS effects",
+        name = literal(TABLE),
+        differs = differs(&remap.columns),
+        insert = insert_sql(&apply),
+        measured = measured(),
+    )
 }
 
 /// The book table as one pass finds it. Of a first fill everything is new.
@@ -60,12 +108,24 @@ fn read_sql(apply: &Applying<'_>) -> String {
     };
     format!(
         "SELECT count(*), coalesce(sum(copied), 0)::text, count(*), coalesce(sum(state), 0)::text,
-  count(*) FILTER (WHERE touched), coalesce(sum(state) FILTER (WHERE touched), 0)::text,
-  json_build_array({new}, count(*) FILTER (WHERE touched AND {visibility} = '{PRIVATE}'), {SINCE_LOCKED})::text AS numbers
+  json_build_array({new}, count(*) FILTER (WHERE touched AND {visibility} = '{PRIVATE}'), {SINCE_LOCKED})::text AS numbers,
+  {measured} AS effects, {counts} AS counts
 FROM (SELECT {copied} AS copied, {state} AS state, {visibility}, {touched} AS touched FROM {TABLE} b) books",
         copied = row_digest(&apply.remap.columns, Rows::OfTarget),
         state = record_digest("b.*"),
         visibility = quoted(VISIBILITY),
+        measured = measured(),
+        counts = apply.counts.as_ref().map_or("NULL::text", |(_, query)| query.as_str()),
+    )
+}
+
+/// Gives a placeholder to books that are changed or deleted later and whose value of the other unique column another one wants.
+fn give_up_sql(run_id: i64) -> String {
+    let (key, other) = (quoted(KEY), quoted(OTHER_KEY));
+    format!(
+        "UPDATE {TABLE} b SET {other} = {PLACEHOLDER} FROM dewey_sync.replaced r
+  WHERE r.run_id = {run_id} AND r.action IN ('deleted', 'updated') AND r.place = 0 AND r.book_id = b.id AND EXISTS
+    (SELECT FROM dewey_sync.stage s WHERE s.run_id = {run_id} AND s.{other} = b.{other}::text AND s.{key} <> b.{key}::text)"
     )
 }
 
@@ -87,8 +147,8 @@ fn update_sql(apply: &Applying<'_>) -> [String; 2] {
     [vacate, format!("UPDATE {TABLE} b SET {} FROM {from} WHERE {changed}", set.join(", "))]
 }
 
-/// A value that no book has and that fits `varchar(10)`.
-pub(in crate::sync) const PLACEHOLDER: &str = "E'\\x01' || to_hex(b.id)";
+/// A value that no book has and that fits `varchar(10)`. The sum is of a type that `to_hex` takes, whatever integer an id is.
+pub(in crate::sync) const PLACEHOLDER: &str = "E'\\x01' || to_hex(b.id + 0)";
 
 /// Keeps the ids of the new books in order of the source's. Those of a first fill need no list, because an undo removes
 /// all.

@@ -57,6 +57,11 @@ impl Diagnosis {
         problem.map_or(Ok(()), Err)
     }
 
+    /// Whether a sync would go on, as far as is known.
+    pub(super) fn finds_no_problem(&self) -> bool {
+        !self.findings.iter().any(|finding| matches!(finding.grade, Grade::Problem(_)))
+    }
+
     pub(super) fn fine(&mut self, about: About, what: &'static str, found: impl Into<String>) {
         self.findings.push(Finding { about, what, found: found.into(), grade: Grade::Fine });
     }

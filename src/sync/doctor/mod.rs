@@ -3,25 +3,31 @@
 
 mod findings;
 mod one_side;
+mod rehearsal;
 
 use std::time::Duration;
 
 use super::guard::owner::{Found, Owner};
-use super::guard::schema::{Comparison, Verdict, compare, is_known, refuse_undecided, unique_keys};
-use super::guard::target_identity::{self, Marking};
-use super::guard::{dependents, empty_source, encoding, same_database, swapped};
+use super::guard::schema::{
+    Comparison, SideFacts, Verdict, compare, ids, is_known, refuse_undecided, unique_keys,
+};
+use super::guard::stake::Stake;
+use super::guard::target_identity::Marking;
+use super::guard::{dependents, empty_source, encoding, rights, same_database, swapped};
 use super::inventory::{SourceBooks, TargetBooks};
 use super::preflight::{self, Sides, Wishes};
+use super::rehearsal::Rehearsal;
 use super::resume::newest_unfinished;
 use crate::book::CopiedColumns;
 use crate::ledger::lock::Lock;
 use crate::postgres::{SourceTx, Tx};
+use crate::printable::value;
 use crate::sync::facts::Facts;
 pub use findings::{About, Diagnosis, Finding, Grade};
 use one_side::reach;
 
 /// Everything that can be said of the two databases, as a sync would find them now. Nothing is written.
-pub async fn examine(sides: &Sides, wishes: &Wishes) -> Diagnosis {
+pub async fn examine(sides: &Sides, wishes: &Wishes, rehearsal: Rehearsal) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
     let lock = same_database::lock(rand::random());
     let (at_source, at_target) = tokio::join!(reach(sides.source.server()), reach(sides.target.server()));
@@ -44,8 +50,15 @@ pub async fn examine(sides: &Sides, wishes: &Wishes) -> Diagnosis {
         one_side::target(&mut diagnosis, sides.target.server(), facts);
     }
     match (source, target) {
+        // Nothing tells the two apart.
+        (Some((source_tx, source)), Some((target_tx, target)))
+            if !(source.identity_readable && target.identity_readable) =>
+        {
+            drop(source_tx.finish().await);
+            target_tx.rollback().await;
+        }
         (Some((source_tx, source)), Some((target_tx, target))) => {
-            let pair = Pair { sides, wishes, source, target };
+            let pair = Pair { sides, wishes, rehearsal, source, target };
             pair.examine(source_tx, target_tx, &mut diagnosis).await;
         }
         (None, Some((target_tx, facts))) => {
@@ -62,6 +75,7 @@ pub async fn examine(sides: &Sides, wishes: &Wishes) -> Diagnosis {
 struct Pair<'a> {
     sides: &'a Sides,
     wishes: &'a Wishes,
+    rehearsal: Rehearsal,
     source: Facts,
     target: Facts,
 }
@@ -99,12 +113,18 @@ impl Pair<'_> {
             target_tx.rollback().await;
         }
         if let Some(books) = &target_books {
-            self.target_books(books, diagnosis).await;
+            let stake = source_books.as_ref().map(|source_books| preflight::stake(source_books, books));
+            self.target_books(books, stake, diagnosis).await;
         }
         if let (Some(from), Some(to)) = (&source_books, &target_books) {
             let empty = empty_source::check(from.books, to.books, self.wishes.empty_source);
             diagnosis.check_silent(About::Both, "books", empty);
-            self.owner(from, to, diagnosis);
+            let owner = self.owner(from, to, diagnosis);
+            if let (Rehearsal::Wanted, Some(columns), Some(owner)) = (self.rehearsal, &columns, owner)
+                && diagnosis.finds_no_problem()
+            {
+                rehearsal::rehearse(diagnosis, sides, target, columns, to, &owner).await;
+            }
         }
     }
 
@@ -112,6 +132,15 @@ impl Pair<'_> {
     async fn columns(&self, source_tx: &SourceTx<'_>, diagnosis: &mut Diagnosis) -> Option<CopiedColumns> {
         let Self { sides, source, target, .. } = self;
         let mapping = &sides.mapping;
+        for (about, server, facts) in
+            [(About::Source, sides.source.server(), source), (About::Target, sides.target.server(), target)]
+        {
+            diagnosis.check_silent(
+                about,
+                "ids",
+                ids::check(SideFacts { endpoint: server.endpoint(), facts }),
+            );
+        }
         let Comparison { columns, copied } = compare(source, target, mapping);
         let same = columns.iter().filter(|compared| compared.verdict == Verdict::Copied).count();
         let found = format!("{same} are the same on both sides");
@@ -156,9 +185,8 @@ impl Pair<'_> {
         }
     }
 
-    async fn target_books(&self, books: &TargetBooks, diagnosis: &mut Diagnosis) {
+    async fn target_books(&self, books: &TargetBooks, stake: Option<Stake>, diagnosis: &mut Diagnosis) {
         let Self { sides, wishes, target, .. } = self;
-        let endpoint = sides.target.server().endpoint();
         diagnosis.fine(About::Target, "books", format!("{}; users: {}", books.books, books.users));
         for found in &books.dependents {
             diagnosis.fine(About::Target, "dependents", dependents::describe(found));
@@ -169,24 +197,21 @@ impl Pair<'_> {
             (None, _) => "none yet; the first sync makes it".into(),
         };
         diagnosis.check(About::Target, "ledger", ledger, books.ledger_is_old());
+        let is_old = books.ledger_is_old().unwrap_or(false);
+        let may_upgrade = rights::check_upgrade(sides.target.server().endpoint(), target, is_old);
+        diagnosis.check_silent(About::Target, "rights", may_upgrade);
         let name = wishes.mark_development.as_deref();
-        match target_identity::check(endpoint, target, books.marked.as_ref(), books.books, name) {
+        match sides.ends().check(target, books.marked.as_ref(), books.books, name) {
             Ok(Marking::Marked) => diagnosis.fine(About::Target, "mark", "marked as a development database"),
             Ok(Marking::Harmless) => {
                 diagnosis.fine(About::Target, "mark", "none; it is local and has no books");
             }
             Ok(Marking::Named) => diagnosis.fine(About::Target, "mark", "none; its name is given"),
             Ok(Marking::MustBeTyped) => {
-                let fix = format!(
-                    "type its name when a sync asks, or add `--mark-development {}`",
-                    endpoint.database
-                );
-                diagnosis.note(
-                    About::Target,
-                    "mark",
-                    "it was never marked as a development database",
-                    Some(fix),
-                );
+                let mut found = vec!["it was never marked as a development database".to_owned()];
+                found.extend(stake.map(|stake| stake.clauses()).unwrap_or_default());
+                let fix = format!("type its name when a sync asks, or add {}", sides.ends().flag());
+                diagnosis.note(About::Target, "mark", found.join("; "), Some(fix));
             }
             Err(error) => diagnosis.problem(About::Target, "mark", error),
         }
@@ -209,17 +234,23 @@ impl Pair<'_> {
         }
     }
 
-    fn owner(&self, source: &SourceBooks, target: &TargetBooks, diagnosis: &mut Diagnosis) {
-        match preflight::owner_of(self.sides, &self.wishes.owner, source, target) {
+    fn owner(&self, source: &SourceBooks, target: &TargetBooks, diagnosis: &mut Diagnosis) -> Option<Found> {
+        let found = preflight::owner_of(self.sides, &self.wishes.owner, source, target);
+        match &found {
             Ok(Found::Owner(Some(Owner { user, how }))) => {
-                diagnosis.fine(About::Both, "owner", format!("{} (user {}, {how})", user.email, user.id));
+                diagnosis.fine(
+                    About::Both,
+                    "owner",
+                    format!("{} (user {}, {how})", value(&user.email), user.id),
+                );
             }
             Ok(Found::Owner(None)) => diagnosis.fine(About::Both, "owner", "as the owner map names them"),
             Ok(Found::Several) => {
                 let fix = "answer when a sync asks, or add `--user-id N` or `--user-email EMAIL`";
                 diagnosis.note(About::Both, "owner", "the target has several users", Some(fix.into()));
             }
-            Err(error) => diagnosis.problem(About::Both, "owner", error),
+            Err(_) => {}
         }
+        diagnosis.taken(About::Both, "owner", found)
     }
 }

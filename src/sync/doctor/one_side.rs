@@ -7,8 +7,11 @@ use crate::error::Result;
 use crate::postgres::Server;
 use crate::sync::facts::Facts;
 use crate::sync::guard::hidden_rows;
+use crate::sync::guard::rights::{self, Needs};
 use crate::sync::guard::schema::{self, SideFacts};
+use crate::sync::guard::triggers;
 use crate::sync::preflight;
+use crate::sync::uncounted::NOT_COUNTED;
 
 /// How long a connection took to open.
 pub(super) async fn reach(server: &Server) -> Result<Duration> {
@@ -42,17 +45,21 @@ pub(super) fn source(diagnosis: &mut Diagnosis, server: &Server, facts: &Facts) 
 
 pub(super) fn target(diagnosis: &mut Diagnosis, server: &Server, facts: &Facts) {
     common(diagnosis, About::Target, server, facts);
-    let role = &facts.role;
-    if facts.can_write == Some(false) {
-        let fix = "use the application's own role, which may read and write its tables";
-        diagnosis.note(About::Target, "role", format!("`{role}` may not change books"), Some(fix.into()));
-    } else {
-        diagnosis.fine(About::Target, "role", format!("`{role}` may change books"));
+    let found = format!("`{}` has those that a sync needs", facts.role);
+    diagnosis.check(About::Target, "rights", found, rights::check(server.endpoint(), facts, Needs::Writing));
+    let keys = facts.foreign_keys.as_deref().unwrap_or_default();
+    diagnosis.check_silent(About::Target, "foreign keys", triggers::check(keys));
+    if !facts.track_counts {
+        diagnosis.note(About::Target, "statistics", NOT_COUNTED, None);
+    }
+    if let Some(told) = triggers::told(facts) {
+        diagnosis.note(About::Target, "triggers", told, None);
     }
 }
 
 fn common(diagnosis: &mut Diagnosis, about: About, server: &Server, facts: &Facts) {
     let side = SideFacts { endpoint: server.endpoint(), facts };
+    diagnosis.check_silent(about, "identity", rights::check_identity(server.endpoint(), facts));
     let found = format!("PostgreSQL {}, {}", facts.version, facts.encoding);
     diagnosis.check(about, "server", found, schema::version(side));
     match (facts.tls, server.endpoint().is_local()) {
@@ -67,6 +74,7 @@ fn common(diagnosis: &mut Diagnosis, about: About, server: &Server, facts: &Fact
         let found = "a pooler; settings are made in each transaction, and none at the start of a session";
         diagnosis.note(about, "pooler", found, None);
     }
+    diagnosis.check_silent(about, "rights", rights::check(server.endpoint(), facts, Needs::Finding));
     diagnosis.check(about, "tables", "the application's", schema::tables(side));
     diagnosis.check(
         about,

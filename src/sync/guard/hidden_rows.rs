@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use super::dependents::Reach;
+use super::dependents::{Reach, Writes};
 use crate::config::{Endpoint, Side};
 use crate::error::{Error, Kind, Result};
 use crate::sync::facts::Facts;
@@ -38,7 +38,7 @@ pub enum Holds {
 /// # Errors
 /// [`Kind::Refused`] when a policy applies to one of those.
 pub fn check(endpoint: &Endpoint, facts: &Facts) -> Result<()> {
-    let dependents = Reach::of(facts.foreign_keys.as_deref().unwrap_or_default());
+    let dependents = Reach::of(facts.foreign_keys.as_deref().unwrap_or_default(), Writes::Anything);
     let dependents = dependents.map(|reach| reach.tables()).unwrap_or_default();
     let is_read = |policed: &&Policed| match (endpoint.side, policed.holds) {
         (_, Holds::Books) | (Side::Target, Holds::Users) => true,

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::book::{OwnerMap, SourceUserId, TargetUserId};
 use crate::config::mapping::OwnerLines;
 use crate::error::{Error, Kind, Result};
+use crate::printable::value;
 
 /// A user of the target.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, serde::Serialize)]
@@ -97,7 +98,7 @@ pub fn find(wanted: &Wanted, lines: &OwnerLines, candidates: &[User]) -> Result<
     };
     match wanted {
         Wanted::Id(id) => owner("--user-id", format!("the user with id {id}")),
-        Wanted::Email(email) => owner("--user-email", format!("the user with e-mail `{email}`")),
+        Wanted::Email(email) => owner("--user-email", format!("the user with e-mail `{}`", value(email))),
         Wanted::Default(id) => {
             owner("default", format!("the user with id {id}, the default of the owner map"))
         }

@@ -90,6 +90,13 @@ pub(super) async fn insert(
     Ok(Copied { exported, inserted: inserted.rows_affected() })
 }
 
+/// A statement that stages `books`, with their values in its text.
+pub fn staging_text(run_id: i64, books: Vec<TargetBook>) -> String {
+    let staged = staged_columns();
+    let rows = books.into_iter().map(|book| into_stage(run_id, book, &staged));
+    DbBackend::Postgres.build(&stage::Entity::insert_many(rows).into_query()).to_string()
+}
+
 /// The statement that `insert_many` would make, and more columns, which the entity does not know.
 fn with_made_up(mut books: Vec<ActiveModel>, made_up: &[MadeUp]) -> Result<InsertStatement, Fault> {
     let columns = set_columns(&books);

@@ -3,7 +3,7 @@
 mod copy;
 mod insert;
 
-pub use insert::Text;
+pub use insert::{Text, staging_text};
 
 use std::convert::Infallible;
 use std::pin::Pin;

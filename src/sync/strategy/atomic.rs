@@ -5,37 +5,70 @@ use std::pin::Pin;
 
 use sqlx::Row;
 
+use super::staged::{MORE_MEASURED, ROUNDS_MAX, more_each_time};
 use super::{Job, OTHER_WRITER, SNAPSHOT_TIME, Verified, explain_duplicates};
 use crate::error::{Error, Result};
 use crate::ledger::FORGET_GENERATION;
 use crate::ledger::checkpoint::Destination;
 use crate::ledger::run::{Claim, Counts, RunEnd, claim_whole, claim_whole_sql, end_sql};
+use crate::postgres::effects::{Bounds, guard};
 use crate::postgres::fingerprint::Fingerprint;
-use crate::postgres::{Fault, Limit, SourceTx, Tx};
+use crate::postgres::{Effects, Fault, Limit, SourceTx, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::Attempt;
-use crate::sync::apply::analyze_sql;
+use crate::sync::apply::{Agreed, analyze_sql};
+use crate::sync::changes::Changes;
 use crate::sync::commit::{Attempted, Failed, Sent, commit};
+use crate::sync::consent::Consent;
 use crate::sync::export::Books;
 use crate::sync::import::{delete_all, is_duplicate_key, read_to_end, while_reading};
+use crate::sync::losses::{self, Losses, Measured};
 use crate::sync::plan::{Plan, Range};
 use crate::sync::verify::Pair;
-use crate::sync::{SYNC, UNCHANGED, owners};
+use crate::sync::{SYNC, UNCHANGED, owners, unless_cancelled};
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or the new state: the answer to COMMIT was lost";
+
+/// How an attempt ended.
+#[derive(Clone)]
+enum Outcome {
+    /// Everything is there and verified.
+    Done(Verified, Measured),
+    /// More rows of other tables are deleted or changed than was agreed to; nothing was changed.
+    More(Changes),
+}
 
 /// Runs the job; a transient error starts the whole transaction again.
 ///
 /// # Errors
 /// Any; the target is then as it was, unless the answer to COMMIT stayed out to the end.
-pub async fn run(job: &Job<'_>) -> Result<Verified> {
+pub async fn run(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Verified> {
+    let mut agreed = consent.beforehand();
+    for _ in 0..ROUNDS_MAX {
+        match attempt(job, &agreed).await? {
+            Outcome::Done(verified, measured) => {
+                measured.tell(job.progress);
+                return Ok(verified);
+            }
+            Outcome::More(changes) => {
+                job.progress.event(&Event::RolledBack);
+                job.progress.event(&Event::Notice { text: MORE_MEASURED.into() });
+                let asked = unless_cancelled(job.cancel, SYNC, consent.to_more(job.tenure, &changes)).await;
+                agreed = asked.map_err(|error| error.state(UNCHANGED))?;
+            }
+        }
+    }
+    Err(more_each_time().state(UNCHANGED))
+}
+
+async fn attempt(job: &Job<'_>, agreed: &Agreed) -> Result<Outcome> {
     let Job { tuning, cancel, progress, .. } = job;
     let done = commit(
         tuning.retry,
         SYNC,
         cancel,
         *progress,
-        async |attempt, sent| Box::pin(write(job, attempt, sent)).await,
+        async |attempt, sent| Box::pin(write(job, agreed, attempt, sent)).await,
         || Err(job.lost_run()),
     );
     done.await.map_err(|Failed { error, in_doubt }| {
@@ -52,9 +85,10 @@ pub async fn run(job: &Job<'_>) -> Result<Verified> {
 /// Everything but the COMMIT.
 async fn write<'a>(
     job: &Job<'a>,
+    agreed: &Agreed,
     attempt: Attempt,
-    sent: &mut Sent<Verified>,
-) -> Result<Attempted<'a, Verified>> {
+    sent: &mut Sent<Outcome>,
+) -> Result<Attempted<'a, Outcome>> {
     let Job { sides, progress, remap, .. } = job;
     let whole_table = job.tuning.whole_table();
     progress.event(&Event::Phase { phase: Phase::Planning });
@@ -66,7 +100,7 @@ async fn write<'a>(
     let plan = Plan::from_rows(ranges).map_err(planning)?;
     let claim = claim_whole_sql(job.tenure);
     let first = format!("{claim}; {}; {FORGET_GENERATION}", owners::hold_sql(&remap.owners));
-    let began = sides.target.write(whole_table, &first).await;
+    let began = sides.target.write_measured(whole_table, &first).await;
     let (target, rows) = began.map_err(|fault| fault.error("could not begin on the target"))?;
     match claim_whole(&rows) {
         Claim::Ours => sent.forget(),
@@ -94,8 +128,17 @@ async fn write<'a>(
     source.finish().await.map_err(|fault| fault.error("could not end the source's snapshot"))?;
     progress.event(&Event::Verified { rows: fingerprint.rows, digest: fingerprint.digest_hex() });
     let verified = Verified::new(fingerprint, snapshot_at);
-    record(job, &target, &verified).await?;
-    Ok(Attempted::Ready(target, verified))
+    let (effects, reading) = record(job, &target, &verified).await?;
+    let losses = Losses::of(&effects, books)?;
+    let changes =
+        Changes { new: plan.books, removed: books, dependents: losses.as_dependents(), ..Changes::default() };
+    if !agreed.covers(&changes) {
+        target.rollback().await;
+        return Ok(Attempted::Not(Outcome::More(changes)));
+    }
+    let measured = losses.measured(&effects, &[]);
+    let guard = guard(&Bounds::AsMeasured(reading));
+    Ok(Attempted::Ready(target, guard, Outcome::Done(verified, measured)))
 }
 
 /// Copies batch after batch. The next one is read while one is written.
@@ -149,14 +192,15 @@ async fn equal(pair: Pair<'_, '_>, limit: Limit) -> Result<Fingerprint> {
     Err(pair.difference(&buckets).await?.error().hint(OTHER_WRITER))
 }
 
-/// Writes the outcome into the same transaction, so that it is true exactly when the books are there.
-async fn record(job: &Job<'_>, target: &Tx<'_>, verified: &Verified) -> Result<()> {
+/// Writes the outcome into the same transaction, so that it is true exactly when the books are there, and reads what the
+/// transaction did to every table.
+async fn record(job: &Job<'_>, target: &Tx<'_>, verified: &Verified) -> Result<(Effects, String)> {
     let summary = job.progress.summary();
     let end = RunEnd {
         fingerprint: Some(verified.fingerprint()),
         snapshot_at: Some(verified.snapshot_at().to_owned()),
         ..RunEnd::new("verified", summary.counts, summary.retries)
     };
-    let recorded = target.execute_simple(&end_sql(job.tenure, "verified", &end)).await;
-    recorded.map(drop).map_err(|fault| fault.error("could not record the outcome"))
+    let recorded = losses::read_after(target, &end_sql(job.tenure, "verified", &end)).await;
+    recorded.map_err(|fault| fault.error("could not record the outcome"))
 }

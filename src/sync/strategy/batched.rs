@@ -1,21 +1,26 @@
 //! `batched`, the old *Enhanced*: the deletion in one transaction, then a transaction a batch. Other batches go on when
 //! one fails, and a last look at one snapshot of the source copies again what changed meanwhile.
 
-use super::batches::{announce_left, copy_all, not_completed};
+use super::batches::{announce_left, committed, copy_all, not_completed};
 use super::reconcile::reconcile;
+use super::staged::{MORE_MEASURED, ROUNDS_MAX, more_each_time};
 use super::{Copied, Job, Verified};
 use crate::error::Result;
 use crate::ledger::FORGET_GENERATION;
 use crate::ledger::checkpoint::{self, Checkpoint, Destination};
 use crate::ledger::run::Claim;
 use crate::postgres::Fault;
+use crate::postgres::effects::{Bounds, guard};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Class, classify_error};
-use crate::sync::apply::Leading;
+use crate::sync::apply::{Agreed, Leading};
+use crate::sync::changes::Changes;
 use crate::sync::commit::{Attempted, Failed, Sent, commit};
+use crate::sync::consent::Consent;
 use crate::sync::import::{delete_all, is_duplicate_key};
+use crate::sync::losses::{self, Losses, Measured};
 use crate::sync::plan::Plan;
-use crate::sync::{UNCHANGED, owners};
+use crate::sync::{SYNC, UNCHANGED, owners, unless_cancelled};
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or empty: the answer to COMMIT was lost";
 
@@ -28,21 +33,10 @@ const DELETION: Checkpoint = Checkpoint { batch: 0, round: 0, after_id: None, th
 /// [`Kind::NotCompleted`](crate::error::Kind::NotCompleted) when batches failed for good,
 /// [`Kind::Differs`](crate::error::Kind::Differs) when the sides are not equal in the end; the state then says what the
 /// target holds.
-pub async fn run(job: &Job<'_>) -> Result<Verified> {
+pub async fn run(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Verified> {
     let plan = job.plan();
 
-    job.progress.event(&Event::Phase { phase: Phase::Deleting });
-    let deleted = commit(
-        job.tuning.retry,
-        "the deletion",
-        job.cancel,
-        job.progress,
-        async |_, sent| delete(job, sent).await,
-        || Err(job.lost_run()),
-    );
-    let books = deleted
-        .await
-        .map_err(|Failed { error, in_doubt }| error.state(if in_doubt { UNKNOWN } else { UNCHANGED }))?;
+    let books = delete_as_agreed(job, consent).await?;
     job.progress.event(&Event::Deleted { books });
 
     Box::pin(copy_and_verify(job, plan)).await.map_err(|error| {
@@ -55,6 +49,11 @@ pub async fn run(job: &Job<'_>) -> Result<Verified> {
             ))
             .hint(job.resume_hint())
     })
+}
+
+/// Whether the old books are all there: not even the deletion is committed.
+pub(in crate::sync) async fn has_not_begun(job: &Job<'_>) -> Result<bool> {
+    Ok(committed(job, Destination::Book).await?.0.is_empty())
 }
 
 async fn copy_and_verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
@@ -79,25 +78,78 @@ async fn copy_and_verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
     verified
 }
 
-/// Batch 0, but for its COMMIT; how many books there were.
-async fn delete<'a>(job: &Job<'a>, sent: &mut Sent<u64>) -> Result<Attempted<'a, u64>> {
+/// How an attempt at the deletion ended.
+#[derive(Clone)]
+enum Deletion {
+    /// So many books are gone.
+    Done(u64, Measured),
+    /// More rows of other tables are deleted or changed than was agreed to; nothing was changed.
+    More(Changes),
+}
+
+/// Deletes the old books, unless more is lost with them than is agreed to; how many there were.
+async fn delete_as_agreed(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<u64> {
+    let mut agreed = consent.beforehand();
+    for _ in 0..ROUNDS_MAX {
+        job.progress.event(&Event::Phase { phase: Phase::Deleting });
+        let deleted = commit(
+            job.tuning.retry,
+            "the deletion",
+            job.cancel,
+            job.progress,
+            async |_, sent| delete(job, &agreed, sent).await,
+            || Err(job.lost_run()),
+        );
+        let deleted = deleted.await;
+        match deleted
+            .map_err(|Failed { error, in_doubt }| error.state(if in_doubt { UNKNOWN } else { UNCHANGED }))?
+        {
+            Deletion::Done(books, measured) => {
+                measured.tell(job.progress);
+                return Ok(books);
+            }
+            Deletion::More(changes) => {
+                job.progress.event(&Event::Notice { text: MORE_MEASURED.into() });
+                let asked = unless_cancelled(job.cancel, SYNC, consent.to_more(job.tenure, &changes)).await;
+                agreed = asked.map_err(|error| error.state(UNCHANGED))?;
+            }
+        }
+    }
+    Err(more_each_time().state(UNCHANGED))
+}
+
+/// Batch 0, but for its COMMIT.
+async fn delete<'a>(
+    job: &Job<'a>,
+    agreed: &Agreed,
+    sent: &mut Sent<Deletion>,
+) -> Result<Attempted<'a, Deletion>> {
     let deleting = |fault: Fault| fault.error("could not remove the old books");
     let claim = checkpoint::claim_sql(job.tenure, Destination::Book, DELETION);
     let first = format!("{claim}; {}; {FORGET_GENERATION}", owners::hold_sql(&job.remap.owners));
-    let began = job.sides.target.write(job.tuning.whole_table(), &first).await;
+    let began = job.sides.target.write_measured(job.tuning.whole_table(), &first).await;
     let (target, rows) = began.map_err(deleting)?;
     match checkpoint::claim(&rows).map_err(deleting)? {
         Claim::Ours => sent.forget(),
         Claim::AlreadyDone => {
             let rows = checkpoint::rows(&target, job.tenure, Destination::Book, DELETION).await;
             target.rollback().await;
-            return Ok(Attempted::Not(rows.map_err(deleting)?));
+            return Ok(Attempted::Not(Deletion::Done(rows.map_err(deleting)?, Measured::default())));
         }
         Claim::Lost => return Err(job.lost_run()),
     }
     owners::check_held(&rows, &job.remap.owners)?;
     let books = delete_all(&target, job.tuning.whole_table()).await.map_err(deleting)?;
     let correct = checkpoint::correct_sql(job.tenure, Destination::Book, DELETION, books);
-    target.execute_simple(&correct).await.map_err(deleting)?;
-    Ok(Attempted::Ready(target, books))
+    let (effects, reading) = losses::read_after(&target, &correct).await.map_err(deleting)?;
+    let losses = Losses::of(&effects, books)?;
+    let new = job.plan.books;
+    let changes = Changes { new, removed: books, dependents: losses.as_dependents(), ..Changes::default() };
+    if !agreed.covers(&changes) {
+        target.rollback().await;
+        return Ok(Attempted::Not(Deletion::More(changes)));
+    }
+    let measured = losses.measured(&effects, &[]);
+    let guard = guard(&Bounds::AsMeasured(reading));
+    Ok(Attempted::Ready(target, guard, Deletion::Done(books, measured)))
 }

@@ -9,13 +9,15 @@ use super::{Job, explain_duplicates};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::{self, Checkpoint, Destination};
 use crate::ledger::run::Claim;
-use crate::postgres::Fault;
+use crate::postgres::effects::guard;
+use crate::postgres::{Effects, Fault};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, interrupted, retry};
 use crate::sync::SYNC;
 use crate::sync::apply::Leading;
 use crate::sync::export::Books;
 use crate::sync::import::{Copied, is_duplicate_key};
+use crate::sync::losses::{self, Losses};
 use crate::sync::owners;
 use crate::sync::plan::{Plan, Range};
 
@@ -142,7 +144,13 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Dest
     let transfer = job.transfer(destination);
     // Books are on their way while the batch is claimed.
     let mut exported = transfer.export(&source, Books::Range(range), range.books, attempt.shrinks);
-    let (target, _) = tokio::join!(job.sides.target.write(timeout, &first), Pin::new(&mut exported).peek());
+    let begin = async {
+        match destination {
+            Destination::Book => job.sides.target.write_measured(timeout, &first).await,
+            Destination::Stage => job.sides.target.write(timeout, &first).await,
+        }
+    };
+    let (target, _) = tokio::join!(begin, Pin::new(&mut exported).peek());
     let (target, rows) = target.map_err(|fault| fault.error("could not begin on the target"))?;
     match checkpoint::claim(&rows).map_err(claiming)? {
         Claim::Ours => {}
@@ -164,8 +172,18 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Dest
         let correct = checkpoint::correct_sql(job.tenure, destination, batch, copied.inserted);
         target.execute_simple(&correct).await.map_err(claiming)?;
     }
-    let (committed, finished) = tokio::join!(target.commit(), source.finish());
-    committed.map_err(|fault| fault.error("could not commit the batch"))?;
+    let committing = async {
+        match destination {
+            Destination::Book => target.commit_after(&guard(&job.bounds())).await.map(Some),
+            Destination::Stage => target.commit().await.map(|()| None),
+        }
+    };
+    let (committed, finished) = tokio::join!(committing, source.finish());
+    let committed = committed.map_err(|fault| losses::refused(fault, "could not commit the batch"))?;
+    if let Some(rows) = committed {
+        let effects = Effects::from_rows(&rows).map_err(claiming)?;
+        Losses::of(&effects, 0)?.measured(&effects, &[]).tell(job.progress);
+    }
     finished.map_err(|fault| fault.error("could not end the source's snapshot"))?;
     Ok(copied)
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::export::{self, Books};
+use super::guard::dependents::Agreement;
 use super::import::{Copied, Engine, Text, Transfer, is_duplicate_key};
 use super::plan::{Plan, Range};
 use super::preflight::Sides;
@@ -23,6 +24,7 @@ use crate::book::CopiedColumns;
 use crate::error::{Error, Result};
 use crate::ledger::checkpoint::Destination;
 use crate::ledger::run::{Tenure, taken_over};
+use crate::postgres::effects::Bounds;
 use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Limit, SourceTx, Tx};
 use crate::progress::{Event, Progress};
@@ -102,6 +104,8 @@ pub struct Job<'a> {
     pub engine: Engine,
     /// Kept from batch to batch.
     pub text: Text,
+    /// How losses of other tables are agreed to.
+    pub agreement: Agreement,
     /// Numbers.
     pub tuning: Tuning,
     /// Fires at the first signal.
@@ -159,6 +163,11 @@ impl Job<'_> {
             run_id: self.tenure.run_id,
             text: &self.text,
         }
+    }
+
+    /// What a transaction that only inserts books may do besides.
+    fn bounds(&self) -> Bounds {
+        if self.agreement == Agreement::ByFlag { Bounds::KnownLosses } else { Bounds::NoLoss }
     }
 
     /// The plan, told to whoever watches.

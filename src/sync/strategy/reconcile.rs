@@ -9,12 +9,15 @@ use crate::book::TABLE;
 use crate::error::Result;
 use crate::ledger::checkpoint::{self, Destination};
 use crate::ledger::run::fence_sql;
+use crate::postgres::effects::{Bounds, guard};
 use crate::postgres::fingerprint::{Rows, bucket};
 use crate::postgres::{Fault, SourceTx, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, retry};
 use crate::sync::apply::lock_sql;
 use crate::sync::export::Books;
+use crate::sync::guard::dependents::Agreement;
+use crate::sync::losses::{self, Losses, read};
 use crate::sync::verify::Pair;
 use crate::sync::{SYNC, unless_cancelled};
 
@@ -22,6 +25,8 @@ use crate::sync::{SYNC, unless_cancelled};
 struct Repair<'server> {
     target: Tx<'server>,
     done: Event,
+    /// What it did to every table.
+    as_measured: Bounds,
 }
 
 /// Compares, and copies again what differs.
@@ -35,10 +40,10 @@ pub(super) async fn reconcile(job: &Job<'_>) -> Result<Verified> {
     let verified = retry(job.tuning.retry, "the verification", job.cancel, job.progress, async |attempt| {
         let (verified, repair) =
             unless_cancelled(job.cancel, SYNC, Box::pin(compare(job, attempt, repaired))).await?;
-        if let Some(Repair { target, done }) = repair {
+        if let Some(Repair { target, done, as_measured }) = repair {
             repaired = true;
-            let committed = target.commit().await;
-            committed.map_err(|fault| fault.error("could not commit what was copied again"))?;
+            let committed = target.commit_after(&guard(&as_measured)).await;
+            committed.map_err(|fault| losses::refused(fault, "could not commit what was copied again"))?;
             job.progress.event(&done);
         }
         Ok(verified)
@@ -92,7 +97,7 @@ async fn repair<'a>(
     job.progress.event(&Event::Phase { phase: Phase::Repairing });
     let repairing = |fault: Fault| fault.error("could not copy again what differs");
     let first = format!("{}; {}", fence_sql(job.tenure), lock_sql(&[TABLE]));
-    let began = job.sides.target.write(job.tuning.whole_table(), &first).await;
+    let began = job.sides.target.write_measured(job.tuning.whole_table(), &first).await;
     let (target, fence) = began.map_err(repairing)?;
     if fence.is_empty() {
         return Err(job.lost_run());
@@ -116,6 +121,11 @@ async fn repair<'a>(
         let differing = pair.differing_buckets().await?;
         return Err(pair.difference(&differing).await?.error().hint(OTHER_WRITER));
     }
+    let (effects, reading) = read(&target).await.map_err(repairing)?;
+    let losses = Losses::of(&effects, deleted)?;
+    if !losses.is_empty() && job.agreement != Agreement::ByFlag {
+        return Err(losses::refuse(losses.effects()));
+    }
     let done = Event::Repaired { deleted, books: copied.exported, inserted: copied.inserted };
-    Ok(Repair { target, done })
+    Ok(Repair { target, done, as_measured: Bounds::AsMeasured(reading) })
 }

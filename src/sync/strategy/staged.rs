@@ -20,7 +20,7 @@ use crate::sync::plan::Plan;
 use crate::sync::{SYNC, UNCHANGED, unless_cancelled};
 
 /// How often an apply that found other numbers than were agreed, or an empty stage, begins anew.
-const ROUNDS_MAX: usize = 5;
+pub(super) const ROUNDS_MAX: usize = 5;
 
 /// Runs the job.
 ///
@@ -47,7 +47,17 @@ async fn stage_and_apply(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Ver
     let mut staged = Box::pin(verify(job, plan, consent, keys, ahead, None)).await?;
     let mut agreed = agree(job, consent, &mut staged).await?;
     for _ in 0..ROUNDS_MAX {
-        let lost = match apply::apply(job, &mut staged, &agreed).await? {
+        let outcome = apply::apply(job, &mut staged, &agreed).await?;
+        match outcome {
+            Outcome::MoreThanAgreed(_) => {
+                job.progress.event(&Event::Notice { text: MORE_THAN_AGREED.into() });
+            }
+            Outcome::MoreMeasured(_) => {
+                job.progress.event(&Event::Notice { text: MORE_MEASURED.into() });
+            }
+            _ => {}
+        }
+        let lost = match outcome {
             Outcome::Applied(applied) => {
                 settle(job, consent, Some(&applied.changes)).await;
                 return Ok(staged.verified);
@@ -61,8 +71,7 @@ async fn stage_and_apply(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Ver
                 None
             }
             Outcome::SnapshotLost(fault) => Some(fault),
-            Outcome::MoreThanAgreed(now) => {
-                job.progress.event(&Event::Notice { text: MORE_THAN_AGREED.into() });
+            Outcome::MoreThanAgreed(now) | Outcome::MoreMeasured(now) => {
                 agreed = unless_cancelled(job.cancel, SYNC, consent.to_more(job.tenure, &now)).await?;
                 staged.changes = now;
                 continue;
@@ -75,8 +84,13 @@ async fn stage_and_apply(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Ver
             agreed = agree(job, consent, &mut staged).await?;
         }
     }
-    Err(Error::new(Kind::NotCompleted, "could not apply what was staged")
-        .because("the target changed each time between the question and the apply"))
+    Err(more_each_time())
+}
+
+/// The error of a run whose numbers were others each time that it was asked about them.
+pub(super) fn more_each_time() -> Error {
+    Error::new(Kind::NotCompleted, "could not apply the changes")
+        .because("the target changed each time between the question and the apply")
 }
 
 /// Stages every batch. Where the book table is empty and batches wait for one another, it is filled meanwhile.
@@ -98,6 +112,9 @@ async fn stage<'a>(job: &Job<'a>, plan: &Plan, consent: &Consent<'_, '_>) -> Res
 const UNTOUCHED: &str = "this run changed no book";
 
 const STAGE_LOST: &str = "the target's server lost the stage; copying again";
+
+/// What the numbers of a question that comes again are.
+pub(super) const MORE_MEASURED: &str = "rolled back: changing the books also changed more rows of other tables than was announced, which triggers may do";
 
 const MORE_THAN_AGREED: &str = "the target changed since the question";
 

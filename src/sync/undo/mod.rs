@@ -24,11 +24,12 @@ use crate::ledger::replaced::{EXACT_TEXT, Generation};
 use crate::ledger::run::{
     self, Claim, Counts, NewRun, RunEnd, Tenure, claim_whole, claim_whole_sql, end_sql, taken_over,
 };
-use crate::postgres::{Identity, Target, Tx};
+use crate::postgres::effects::{Bounds, guard};
+use crate::postgres::{Effect, Identity, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::retry;
 
-use put_back::put_back;
+use put_back::{PutBack, put_back};
 
 /// What it is called when it is retried or interrupted.
 const UNDO: &str = "the undo";
@@ -51,8 +52,10 @@ pub struct Undo {
     pub unchanged: u64,
     /// Rows that come back with the books, or refer to them again.
     pub regained: Vec<Dependents>,
-    /// What hangs by now on the books that go.
+    /// Rows of other tables that the undo itself deletes or changes, as it was measured.
     pub lost: Vec<Dependents>,
+    /// What the sync did to other tables that is not put back: the work of triggers.
+    pub not_undone: Vec<Effect>,
 }
 
 /// What the ledger records of whoever undoes.
@@ -152,7 +155,7 @@ async fn begin(target: &Target, request: &Request) -> Result<Tenure> {
 
 async fn try_and_roll_back(target: &Target, tuning: &Tuning) -> Result<Undo> {
     let (tx, rows) = open(target, tuning, "").await?;
-    let undo = put_back(&tx, &rows, &Agreed::default()).await?;
+    let PutBack { undo, .. } = put_back(&tx, &rows, &Agreed::default()).await?;
     tx.rollback().await;
     Ok(undo)
 }
@@ -195,10 +198,11 @@ async fn write<'a>(
         Claim::AlreadyDone => return Ok(Attempted::Before),
         Claim::Lost => return Err(taken_over(tenure)),
     }
-    let undo = put_back(&tx, &rows, agreed).await?;
+    let PutBack { undo, reading } = put_back(&tx, &rows, agreed).await?;
     let end = RunEnd::new("verified", undo.counts(), progress.summary().retries);
-    let record = format!("{FORGET_GENERATION}; {}", end_sql(tenure, "verified", &end));
-    Ok(Attempted::ReadyBut(tx, record, undo))
+    let guard = guard(&Bounds::AsMeasured(reading));
+    let record = format!("{FORGET_GENERATION}; {}; {guard}", end_sql(tenure, "verified", &end));
+    Ok(Attempted::Ready(tx, record, undo))
 }
 
 /// A transaction that has the books to itself; the rows of `claim` and of the generation.
@@ -207,7 +211,7 @@ async fn open<'a>(target: &'a Target, tuning: &Tuning, claim: &str) -> Result<(T
     let lock = lock_sql(&[TABLE]);
     let first =
         format!("{claim}{EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}'; {lock}; {}", Generation::QUERY);
-    match target.write(tuning.whole_table(), &first).await {
+    match target.write_measured(tuning.whole_table(), &first).await {
         // A ledger of before there were generations.
         Err(fault) if fault.sqlstate() == Some("42P01") => Err(nothing_to_undo()),
         opened => opened.map_err(|fault| fault.error("could not begin on the target")),

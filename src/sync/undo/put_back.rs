@@ -10,32 +10,46 @@ use crate::book::TABLE;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::replaced::Generation;
 use crate::postgres::fingerprint::record_digest;
-use crate::postgres::{Fault, Fingerprint, Tx};
+use crate::postgres::{Effects, Fault, Fingerprint, Tx};
 use crate::sync::apply::{Agreed, lock};
 use crate::sync::changes::Changes;
-use crate::sync::facts::from_json;
+use crate::sync::facts::{from_json, triggers_sql};
 use crate::sync::foreign_keys;
-use crate::sync::guard::dependents::{Agreement, Dependents, Fate, ForeignKey, Reach, check};
+use crate::sync::guard::dependents::{Agreement, Dependents, Fate, ForeignKey, Reach, Which, Writes, check};
+use crate::sync::guard::triggers::Trigger;
+use crate::sync::losses::Losses;
 use crate::sync::strategy::OTHER_WRITER;
 
+/// What was put back, and the server's reading of everything that this did.
+pub(super) struct PutBack {
+    pub(super) undo: Undo,
+    pub(super) reading: String,
+}
+
 /// Makes the books what they were, in an open transaction that has the books to itself; `rows` hold the generation.
-pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Result<Undo> {
+pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Result<PutBack> {
     let looking = |fault: Fault| fault.error("could not look at what the sync replaced");
     let generation = Generation::find(rows).map_err(looking)?.ok_or_else(nothing_to_undo)?;
-    let refused = |cause: String| {
-        Error::new(Kind::Refused, format!("could not undo run {}", generation.run_id)).because(cause)
-    };
-    let tables = kept_tables(tx, generation.run_id).await.map_err(looking)?;
+    let run_id = generation.run_id;
+    let refused =
+        |cause: String| Error::new(Kind::Refused, format!("could not undo run {run_id}")).because(cause);
+    let tables = kept_tables(tx, run_id).await.map_err(looking)?;
     if let Some(table) = tables.iter().find(|table| !table.same) {
         let name = &table.name;
         return Err(refused(format!("the columns of `{name}` are not those that it had then")));
     }
-    if let Some(table) = tables.iter().find(|table| table.detached > 0 && table.has_no_key()) {
+    let finds_rows = |table: &&KeptTable| table.name != TABLE && table.detached > 0 && table.has_no_key();
+    if let Some(table) = tables.iter().find(finds_rows) {
         let name = &table.name;
         return Err(refused(format!("`{name}` has no primary key by which its rows could be found")));
     }
     let keys = foreign_keys::read(tx).await.map_err(looking)?;
-    let reach = Reach::of(&keys);
+    if generation.not_undone.is_none()
+        && let Some(unseen) = unseen_by_older_versions(tx, &keys).await.map_err(looking)?
+    {
+        return Err(refused(format!("an older version applied it, which did not know what {unseen} does")));
+    }
+    let reach = Reach::of(&keys, Writes::Anything);
     let kept = tables.iter().map(|table| table.name.as_str()).filter(|name| *name != TABLE);
     let reached = reach.as_ref().map(Reach::tables).unwrap_or_default();
     let written: BTreeSet<&str> = reached.into_iter().chain(kept).collect();
@@ -52,18 +66,13 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
         })
         .hint("the next `dewey-sync sync` brings the books of production again"));
     }
-    let undo = count(tx, generation, &tables, reach.as_ref()).await.map_err(looking)?;
+    let undo = count(tx, &generation, &tables, &keys).await.map_err(looking)?;
     check(&undo.lost, Agreement::ByQuestion)?;
-    let going = Changes { removed: undo.removed, dependents: undo.lost.clone(), ..Changes::default() };
-    if !agreed.covers(&going) {
-        return Err(refused("more would be lost by now than was agreed to".into())
-            .hint("run `dewey-sync undo` again"));
-    }
-    let restored = restore(tx, generation, &tables, &keys).await;
-    restored.map_err(|fault| not_restored(fault, generation.run_id, &keys))?;
+    let restored = restore(tx, &generation, &tables, &keys).await;
+    restored.map_err(|fault| not_restored(fault, run_id, &keys))?;
     let verifying = |fault: Fault| fault.error("could not verify what was put back");
     let found = state(tx).await.map_err(verifying)?;
-    let lost = not_as_they_were(tx, generation.run_id, &tables).await.map_err(verifying)?;
+    let (lost, reading): (u64, String) = not_as_they_were(tx, run_id, &tables).await.map_err(verifying)?;
     if found != generation.before || lost > 0 {
         let cause = format!(
             "books then: {}, now: {}, dependent rows that differ: {lost}",
@@ -72,7 +81,40 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
         let doing = "what was put back is not equal to what there was";
         return Err(Error::new(Kind::Differs, doing).because(cause).hint(OTHER_WRITER));
     }
-    Ok(undo)
+    let effects = Effects::from_json(&reading).map_err(|error| verifying(Fault::unreadable(&error)))?;
+    let losses = Losses::of(&own_work_left_out(effects, &tables, &keys), undo.removed)?;
+    let undo = Undo { lost: losses.as_dependents(), ..undo };
+    let going = Changes { removed: undo.removed, dependents: undo.lost.clone(), ..Changes::default() };
+    if !agreed.covers(&going) {
+        return Err(refused("more would be lost by now than was agreed to".into())
+            .hint("run `dewey-sync undo` again"));
+    }
+    Ok(PutBack { undo, reading })
+}
+
+/// A reference that comes back is a change of its row, which this work makes; where it follows a book, up to three.
+fn own_work_left_out(mut effects: Effects, tables: &[KeptTable], keys: &[ForeignKey]) -> Effects {
+    let follows = keys.iter().any(ForeignKey::follows_books);
+    for effect in &mut effects.others {
+        if let Some(table) = tables.iter().find(|table| table.name == effect.table) {
+            let changes = table.detached * if follows { 3 } else { 1 };
+            effect.updated = effect.updated.saturating_sub(changes);
+        }
+    }
+    effects
+}
+
+/// A foreign key or trigger of a kind that versions before the measurement did not look for.
+async fn unseen_by_older_versions(tx: &Tx<'_>, keys: &[ForeignKey]) -> Result<Option<String>, Fault> {
+    let is_unseen = |key: &&ForeignKey| {
+        let of_a_part = key.references.name != key.references.root;
+        key.references.is_book && (key.table.is_book || key.follows_books() || of_a_part)
+    };
+    if let Some(key) = keys.iter().find(is_unseen) {
+        return Ok(Some(format!("the foreign key `{}` of `{}`", key.name, key.table.name)));
+    }
+    let triggers: Vec<Trigger> = from_json(&tx.simple(&triggers_sql()).await?)?;
+    Ok(triggers.first().map(|trigger| format!("the {trigger} of `{TABLE}`")))
 }
 
 /// The whole rows of all books.
@@ -85,15 +127,17 @@ async fn state(tx: &Tx<'_>) -> Result<Fingerprint, Fault> {
 
 async fn count(
     tx: &Tx<'_>,
-    generation: Generation,
+    generation: &Generation,
     tables: &[KeptTable],
-    reach: Option<&Reach<'_>>,
+    keys: &[ForeignKey],
 ) -> Result<Undo, Fault> {
-    let Generation { run_id, before, after } = generation;
-    let lost = reach.map(|reach| reach.counted(Some(&inserted(generation))));
+    let Generation { run_id, before, after, not_undone } = generation;
+    let inserted = |alias: &str| inserted(generation, alias);
+    let which = Which { deleted: Some(&inserted), changed: &|_, _| "false".into() };
+    let lost = Reach::of(keys, Writes::Replaces).map(|reach| reach.counted(&which));
     let sql = format!(
         "SELECT json_build_array(count(*) FILTER (WHERE action = 'inserted'),
-  count(*) FILTER (WHERE action = 'deleted' AND place = 0), count(*) FILTER (WHERE action = 'updated'), {})::text
+  count(*) FILTER (WHERE action = 'deleted' AND place = 0), count(*) FILTER (WHERE action IN ('updated', 'detached') AND place = 0), {})::text
 FROM dewey_sync.replaced WHERE run_id = {run_id}",
         lost.as_deref().unwrap_or("json_build_array()")
     );
@@ -105,7 +149,9 @@ FROM dewey_sync.replaced WHERE run_id = {run_id}",
         rows.map(|(fate, rows)| Dependents { table: table.name.clone(), fate, rows })
     });
     let unchanged = after.rows.unsigned_abs().saturating_sub(removed + changed);
-    Ok(Undo { undone: run_id, removed, restored, changed, unchanged, regained: regained.collect(), lost })
+    let not_undone = not_undone.clone().unwrap_or_default();
+    let regained = regained.collect();
+    Ok(Undo { undone: *run_id, removed, restored, changed, unchanged, regained, lost, not_undone })
 }
 
 /// What a row that cannot be put back says of the target.
@@ -119,7 +165,7 @@ fn not_restored(fault: Fault, run_id: i64, keys: &[ForeignKey]) -> Error {
     match fault.sqlstate() {
         Some("23503") => {
             let broken = keys.iter().find(|key| said.contains(&format!("\"{}\"", key.name)));
-            let parent = broken.map_or("a table", |key| key.references.as_str());
+            let parent = broken.map_or("a table", |key| key.references.root.as_str());
             refused(format!("rows of `{parent}` are gone, to which rows belong that would come back: {said}"))
         }
         Some("23505") => refused(format!("rows with the same key were added since: {said}")),

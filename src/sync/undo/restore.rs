@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use crate::book::{OTHER_KEY, TABLE, quoted};
+use crate::book::{Column, KEY, OTHER_KEY, TABLE, quoted};
 use crate::ledger::replaced::{Generation, columns_sql};
+use crate::postgres::effects::measured;
+use crate::postgres::fingerprint::record_digest;
 use crate::postgres::{Fault, Tx, literal};
 use crate::sync::apply::PLACEHOLDER;
 use crate::sync::facts::from_json;
-use crate::sync::guard::dependents::{Fate, ForeignKey};
+use crate::sync::guard::dependents::{ForeignKey, Reach, Writes};
 
 /// A table of which rows were kept.
 #[derive(Debug, Clone, Deserialize)]
@@ -23,6 +25,8 @@ pub(super) struct KeptTable {
     pub(super) detached: u64,
     /// Whether it is there, with the columns that it had.
     pub(super) same: bool,
+    /// Whether each row was kept with a digest.
+    is_digested: bool,
     /// Those of its columns that take a value.
     columns: Option<Vec<String>>,
     /// Those of its primary key.
@@ -33,13 +37,13 @@ pub(super) struct KeptTable {
 pub(super) async fn kept_tables(tx: &Tx<'_>, generation: i64) -> Result<Vec<KeptTable>, Fault> {
     let sql = format!(
         "SELECT coalesce(json_agg(json_build_object('name', table_name, 'deleted', deleted, 'detached', detached,
-  'same', columns IS NOT DISTINCT FROM {columns},
+  'same', columns IS NOT DISTINCT FROM {columns}, 'is_digested', is_digested,
   'columns', (SELECT json_agg(format('%I', attname) ORDER BY attnum) FROM pg_attribute
     WHERE attrelid = to_regclass(table_name) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''),
   'key', (SELECT json_agg(format('%I', attname)) FROM pg_index JOIN pg_attribute ON attrelid = indrelid
     AND attnum = ANY (indkey) WHERE indrelid = to_regclass(table_name) AND indisprimary)) ORDER BY table_name), '[]')::text
 FROM (SELECT table_name, columns, count(*) FILTER (WHERE action <> 'detached') AS deleted,
-    count(*) FILTER (WHERE action = 'detached') AS detached FROM dewey_sync.replaced
+    count(*) FILTER (WHERE action = 'detached') AS detached, bool_and(digest IS NOT NULL) AS is_digested FROM dewey_sync.replaced
   WHERE run_id = {generation} AND row IS NOT NULL GROUP BY table_name, columns) kept",
         columns = columns_sql("table_name"),
     );
@@ -51,12 +55,12 @@ impl KeptTable {
         self.key.is_none()
     }
 
-    /// Its kept rows of one kind as `old`, with the `book_id`. Not pulled up, or each column would read the row anew.
-    fn rows(&self, generation: i64, action: &str) -> String {
+    /// Its kept rows that meet a condition as `old`, with the `book_id`. Not pulled up, or each column would read the row anew.
+    fn rows(&self, generation: i64, which: &str) -> String {
         let Self { name, .. } = self;
         format!(
             "(SELECT book_id, r.row::{name} AS old FROM dewey_sync.replaced r WHERE run_id = {generation} \
-             AND action = '{action}' AND table_name = {} OFFSET 0)",
+             AND {which} AND table_name = {} OFFSET 0)",
             literal(name)
         )
     }
@@ -69,46 +73,35 @@ impl KeptTable {
 /// Changes everything back. The rows that come back refer to each other in any order, so one statement brings all.
 pub(super) async fn restore(
     tx: &Tx<'_>,
-    undone: Generation,
+    undone: &Generation,
     tables: &[KeptTable],
     keys: &[ForeignKey],
 ) -> Result<(), Fault> {
-    let generation = undone.run_id;
-    let mut statements = vec![format!("DELETE FROM {TABLE} b WHERE {}", inserted(undone))];
-    if let Some(books) = tables.iter().find(|table| table.name == TABLE) {
-        let changed = books.rows(generation, "updated");
-        let other = quoted(OTHER_KEY);
-        let set = books.columns().iter().filter(|column| *column != "id");
-        let set: Vec<String> = set.map(|column| format!("{column} = (k.old).{column}")).collect();
-        statements.extend([
-            format!(
-                "UPDATE {TABLE} b SET {other} = {PLACEHOLDER} FROM {changed} k \
-                 WHERE b.id = k.book_id AND b.{other} <> (k.old).{other}"
-            ),
-            format!("UPDATE {TABLE} b SET {} FROM {changed} k WHERE b.id = k.book_id", set.join(", ")),
-        ]);
-    }
-    let inserts = tables.iter().filter(|table| table.deleted > 0).enumerate().map(|(number, table)| {
-        let columns = table.columns().join(", ");
-        let values: Vec<String> = table.columns().iter().map(|column| format!("(k.old).{column}")).collect();
-        format!(
-            "back_{number} AS (INSERT INTO {} ({columns}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} k)",
-            table.name,
-            values.join(", "),
-            table.rows(generation, "deleted"),
-        )
-    });
-    let inserts: Vec<String> = inserts.collect();
-    if !inserts.is_empty() {
-        statements.push(format!("WITH {} SELECT", inserts.join(", ")));
-    }
-    statements.extend(tables.iter().filter(|table| table.detached > 0).map(|table| {
+    let reach = Reach::of(keys, Writes::Anything);
+    let remove = format!("DELETE FROM {TABLE} b WHERE {}", inserted(undone, "b"));
+    let mut statements = if reach.is_some_and(|reach| reach.returns_to_books()) {
+        // A book that stays may refer to one that was inserted, until it is changed back; until then that one gives up the keys
+        // that another one had.
+        let mut statements = given_up(undone, tables);
+        let [vacate, change] = changed_back(undone.run_id, tables);
+        statements.extend(vacate);
+        statements.extend(bring_back(undone.run_id, tables));
+        statements.extend(change);
+        statements.push(remove);
+        statements
+    } else {
+        let mut statements = vec![remove];
+        statements.extend(changed_back(undone.run_id, tables).into_iter().flatten());
+        statements.extend(bring_back(undone.run_id, tables));
+        statements
+    };
+    statements.extend(tables.iter().filter(|table| table.name != TABLE && table.detached > 0).map(|table| {
         let attach = attach(table, tables, keys);
         let same = table.key.iter().flatten().map(|column| format!("t.{column} = (k.old).{column}"));
         format!(
             "UPDATE {} t SET {attach} FROM {} k WHERE {}",
             table.name,
-            table.rows(generation, "detached"),
+            table.rows(undone.run_id, "action = 'detached'"),
             same.collect::<Vec<_>>().join(" AND "),
         )
     }));
@@ -116,16 +109,62 @@ pub(super) async fn restore(
     tx.simple(&statements.join(";\n")).await.map(drop)
 }
 
-/// The references that were lost, as assignments; one that somebody gave anew since stays.
+/// Statements that take from the inserted books the keys of books that come back.
+fn given_up(undone: &Generation, tables: &[KeptTable]) -> Vec<String> {
+    let Some(books) = tables.iter().find(|table| table.name == TABLE) else { return Vec::new() };
+    let kept = books.rows(undone.run_id, "action <> 'inserted'");
+    let give_up = |column: Column| {
+        let column = quoted(column);
+        format!(
+            "UPDATE {TABLE} b SET {column} = {PLACEHOLDER} WHERE {} AND b.{column} IN (SELECT (k.old).{column} FROM {kept} k)",
+            inserted(undone, "b")
+        )
+    };
+    vec![give_up(KEY), give_up(OTHER_KEY)]
+}
+
+/// Statements that give up the values which changed books have to leave, and that make them what they were.
+fn changed_back(generation: i64, tables: &[KeptTable]) -> [Option<String>; 2] {
+    let Some(books) = tables.iter().find(|table| table.name == TABLE) else { return [None, None] };
+    let changed = books.rows(generation, "action IN ('updated', 'detached')");
+    let other = quoted(OTHER_KEY);
+    let set = books.columns().iter().filter(|column| *column != "id");
+    let set: Vec<String> = set.map(|column| format!("{column} = (k.old).{column}")).collect();
+    [
+        Some(format!(
+            "UPDATE {TABLE} b SET {other} = {PLACEHOLDER} FROM {changed} k \
+             WHERE b.id = k.book_id AND b.{other} <> (k.old).{other}"
+        )),
+        Some(format!("UPDATE {TABLE} b SET {} FROM {changed} k WHERE b.id = k.book_id", set.join(", "))),
+    ]
+}
+
+/// A statement that inserts every row that was deleted.
+fn bring_back(generation: i64, tables: &[KeptTable]) -> Option<String> {
+    let inserts = tables.iter().filter(|table| table.deleted > 0).enumerate().map(|(number, table)| {
+        let columns = table.columns().join(", ");
+        let values: Vec<String> = table.columns().iter().map(|column| format!("(k.old).{column}")).collect();
+        format!(
+            "back_{number} AS (INSERT INTO {} ({columns}) OVERRIDING SYSTEM VALUE SELECT {} FROM {} k)",
+            table.name,
+            values.join(", "),
+            table.rows(generation, "action = 'deleted'"),
+        )
+    });
+    let inserts: Vec<String> = inserts.collect();
+    (!inserts.is_empty()).then(|| format!("WITH {} SELECT", inserts.join(", ")))
+}
+
+/// The references that were lost or followed, as assignments; one that somebody gave anew since stays.
 fn attach(table: &KeptTable, tables: &[KeptTable], keys: &[ForeignKey]) -> String {
     let came_back = |key: &&ForeignKey| {
-        key.table == table.name
-            && (key.references_book || tables.iter().any(|parent| parent.name == key.references))
+        key.table.root == table.name
+            && (key.references.is_book || tables.iter().any(|parent| parent.name == key.references.root))
     };
     let assignments = keys.iter().filter(came_back).flat_map(|key| {
-        let by_default = key.fate() == Fate::Detached && key.on_delete == 'd';
-        key.columns.iter().map(move |column| {
-            if by_default {
+        let columns = key.columns.iter().chain(key.set_on_delete.iter().flatten());
+        columns.map(move |column| {
+            if key.on_delete == 'd' || key.follows_books() {
                 format!("{column} = (k.old).{column}")
             } else {
                 format!("{column} = coalesce(t.{column}, (k.old).{column})")
@@ -135,30 +174,37 @@ fn attach(table: &KeptTable, tables: &[KeptTable], keys: &[ForeignKey]) -> Strin
     assignments.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
 }
 
-/// The condition that the sync inserted the book `b`. It lists none where there were no books before.
-pub(super) fn inserted(Generation { run_id: generation, before, .. }: Generation) -> String {
+/// The condition that the sync inserted the book `alias`. It lists none where there were no books before.
+pub(super) fn inserted(Generation { run_id: generation, before, .. }: &Generation, alias: &str) -> String {
     if before.rows == 0 {
         return "true".into();
     }
     format!(
-        "b.id IN (SELECT book_id FROM dewey_sync.replaced WHERE run_id = {generation} AND action = 'inserted')"
+        "{alias}.id IN (SELECT book_id FROM dewey_sync.replaced WHERE run_id = {generation} AND action = 'inserted')"
     )
 }
 
-/// How many rows that were removed along with books are not there again exactly as they were.
+/// How many rows that were deleted along with books are not there again exactly as they were, and what the whole work did to
+/// every table.
 pub(super) async fn not_as_they_were(
     tx: &Tx<'_>,
     generation: i64,
     tables: &[KeptTable],
-) -> Result<u64, Fault> {
+) -> Result<(u64, String), Fault> {
     let dependents = tables.iter().filter(|table| table.name != TABLE && table.deleted > 0);
-    let counts = dependents.map(|KeptTable { name, .. }| {
+    let counts = dependents.map(|KeptTable { name, is_digested, .. }| {
+        // Older versions kept no digest.
+        let [kept, found] = if *is_digested {
+            ["digest".to_owned(), record_digest("t.*")]
+        } else {
+            ["row", "(t.*)::text"].map(str::to_owned)
+        };
         format!(
-            "(SELECT count(*) FROM (SELECT row FROM dewey_sync.replaced WHERE run_id = {generation} \
-             AND action = 'deleted' AND table_name = {} EXCEPT SELECT (t.*)::text FROM {name} t) lost)",
+            "(SELECT count(*) FROM (SELECT {kept} FROM dewey_sync.replaced WHERE run_id = {generation} \
+             AND action = 'deleted' AND table_name = {} EXCEPT ALL SELECT {found} FROM {name} t) lost)",
             literal(name)
         )
     });
     let sum = std::iter::once("0".to_owned()).chain(counts).collect::<Vec<_>>().join(" + ");
-    from_json(&tx.simple(&format!("SELECT ({sum})::text")).await?)
+    from_json(&tx.simple(&format!("SELECT json_build_array({sum}, {})::text", measured())).await?)
 }

@@ -10,3 +10,10 @@ pub(crate) mod sandbox;
 pub(crate) mod servers;
 pub(crate) mod standby;
 pub(crate) mod terminal;
+
+/// A line on the test's own stdout, past the capture of `cargo test`.
+#[expect(clippy::disallowed_methods, reason = "no text of strangers")]
+pub(crate) fn say(text: &str) {
+    use std::io::Write;
+    std::io::stdout().write_all(format!("{text}\n").as_bytes()).unwrap();
+}

@@ -77,6 +77,11 @@ impl Sandbox {
         SERVERS.target.url(&self.database)
     }
 
+    /// What marks the target, whose database has the name of the source's.
+    pub(crate) fn target_name(&self) -> String {
+        placed(&self.target_admin_url())
+    }
+
     /// The tool in this sandbox, with nothing of the caller's environment.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dewey-sync"));
@@ -101,6 +106,12 @@ impl Sandbox {
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
+}
+
+/// `DATABASE@HOST:PORT` of a URL.
+pub(crate) fn placed(url: &str) -> String {
+    let url = url::Url::parse(url).unwrap();
+    format!("{}@{}:{}", &url.path()[1..], url.host_str().unwrap(), url.port().unwrap())
 }
 
 /// What a run of the tool said.

@@ -30,9 +30,13 @@ impl Terminal {
     pub(crate) fn of(sandbox: &Sandbox, command: pty_process::Command) -> Self {
         let environment = sandbox.command();
         let environment = environment.as_std().get_envs().filter_map(|(key, value)| Some((key, value?)));
+        Self::with(command.env_clear().envs(environment).env("TERM", "xterm").current_dir("/"))
+    }
+
+    /// Any command as it is.
+    pub(crate) fn with(command: pty_process::Command) -> Self {
         let (pty, terminal) = pty_process::open().unwrap();
         pty.resize(Size::new(24, 80)).unwrap();
-        let command = command.env_clear().envs(environment).env("TERM", "xterm").current_dir("/");
         let child = command.kill_on_drop(true).spawn(terminal).unwrap();
         Self { pty, child, seen: String::new() }
     }

@@ -2,42 +2,16 @@
 //!
 //! What a deletion of books would take along is counted per table and asked about; what would block it stops the run.
 
+mod keys;
 mod reach;
+mod rows;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
-pub use reach::{Reach, Table};
-
-/// A foreign key of the target. Names are quoted identifiers, tables with their schema.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct ForeignKey {
-    /// The constraint, as the server's messages name it.
-    pub name: String,
-    /// Whose rows refer.
-    pub table: String,
-    /// With which columns.
-    pub columns: Vec<String>,
-    /// To which table.
-    pub references: String,
-    /// Whether that is the book table.
-    pub references_book: bool,
-    /// To which columns of it.
-    pub referenced_columns: Vec<String>,
-    /// `c` cascade, `n` set null, `d` set default, `r` restrict, `a` no action.
-    pub on_delete: char,
-}
-
-impl ForeignKey {
-    /// What becomes of its rows when what they refer to is removed.
-    pub fn fate(&self) -> Fate {
-        match self.on_delete {
-            'c' => Fate::Removed,
-            'n' | 'd' => Fate::Detached,
-            _ => Fate::Blocking,
-        }
-    }
-}
+pub use keys::{ForeignKey, Relation, foreign_keys};
+pub use reach::{Reach, Writes};
+pub use rows::Which;
 
 /// What happens to the rows of a dependent table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,7 +19,7 @@ impl ForeignKey {
 pub enum Fate {
     /// They are removed.
     Removed,
-    /// They lose their reference.
+    /// A column of them changes: they lose their reference, or it follows what they refer to.
     Detached,
     /// They keep the books from being removed.
     Blocking,

@@ -1,223 +1,309 @@
-//! Which rows a deletion of books reaches, as SQL that counts or keeps them.
+//! Which rows PostgreSQL deletes or changes by itself when books are deleted or changed.
 //!
-//! Rows are followed, not tables, so that a circle of foreign keys (a note that answers another note) is followed to
-//! its end. What is removed along is in a common table expression `gone (place, relation, tuple)`: the number of the
-//! table, and the address of the row.
+//! Not tables but events are followed, from key to key: a row is deleted, or some columns of it change. CASCADE hands the event
+//! on, SET NULL makes a change of a deletion, and a change of a referenced column is an event for ON UPDATE. So circles end,
+//! the book table itself may be met again, and a reference that is set to NULL may matter to a third table.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use super::{Fate, ForeignKey};
-use crate::postgres::literal;
+use sea_orm::IdenStatic;
 
-/// Every table that a deletion of books can reach through foreign keys.
+use super::Fate;
+use super::keys::{Action, ForeignKey, Relation};
+use crate::book::{CopiedColumns, KEY, OWNER};
+
+/// What is written to the book table.
+#[derive(Debug, Clone, Copy)]
+pub enum Writes<'a> {
+    /// Every book is deleted, and books are inserted.
+    Replaces,
+    /// Some books are deleted, and these columns of others change, before that.
+    Copies(&'a CopiedColumns),
+    /// Some books are deleted, and any column of others may change.
+    Anything,
+}
+
+impl Writes<'_> {
+    /// Whether this column of the book table, as the server quotes it, may change in a row that stays.
+    fn changes(self, column: &str) -> bool {
+        match self {
+            Self::Replaces => false,
+            Self::Copies(columns) => {
+                let mut copied =
+                    columns.iter().filter(|copied| copied.as_str() != KEY.as_str()).chain([OWNER]);
+                copied.any(|copied| copied.as_str() == column.trim_matches('"'))
+            }
+            Self::Anything => true,
+        }
+    }
+
+    /// Whether the reference of `key` has production's value before any book is deleted.
+    fn repoints(self, key: &ForeignKey) -> bool {
+        key.table.is_book && matches!(self, Self::Copies(_)) && key.columns.iter().all(|c| self.changes(c))
+    }
+}
+
+/// What happens to a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Event<'a> {
+    Deleted,
+    /// These columns get another value.
+    Changed(BTreeSet<&'a str>),
+}
+
+/// An event of rows of one table.
+#[derive(Debug)]
+pub(super) struct Node<'a> {
+    pub(super) table: &'a Relation,
+    pub(super) event: Event<'a>,
+    /// Keys between it and the books.
+    pub(super) distance: usize,
+}
+
+/// A key that hands an event on.
+#[derive(Debug)]
+pub(super) struct Edge<'a> {
+    pub(super) from: usize,
+    pub(super) key: &'a ForeignKey,
+    pub(super) to: usize,
+}
+
+/// Everything that writing books can reach through foreign keys.
 #[derive(Debug)]
 pub struct Reach<'a> {
-    /// The book table first, then those whose rows are removed along, nearer ones first.
-    removed: Vec<Table<'a>>,
-    /// The keys whose rows are removed along.
-    cascading: Vec<&'a ForeignKey>,
-    /// The keys whose rows lose their reference, or keep what they refer to from being removed.
-    others: BTreeMap<(&'a str, Fate), Vec<&'a ForeignKey>>,
+    /// The deletion of books is the first one; [`changed_books`](Self::changed_books) may be the second.
+    pub(super) nodes: Vec<Node<'a>>,
+    pub(super) edges: Vec<Edge<'a>>,
+    /// Keys whose rows forbid an event, by the node of that event.
+    pub(super) forbidding: Vec<(usize, &'a ForeignKey)>,
+    pub(super) has_changes: bool,
+    /// Books refer to books by columns that are copied.
+    has_books_of_books: bool,
 }
 
-/// A table and how far it is from the books.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Table<'a> {
-    /// As a quoted identifier with its schema.
-    pub name: &'a str,
-    /// 0 for the book table itself.
-    pub distance: usize,
-}
+/// The node of the deletion of books.
+pub(super) const DELETED_BOOKS: usize = 0;
+/// The node of books that are changed in place, where that matters to a key.
+pub(super) const CHANGED_BOOKS: usize = 1;
 
 impl<'a> Reach<'a> {
-    /// `None` when nothing refers to the book table. A key of the book table itself is left out: what it would remove
-    /// are books.
-    pub fn of(foreign_keys: &'a [ForeignKey]) -> Option<Self> {
-        let root = &foreign_keys.iter().find(|key| key.references_book)?.references;
-        let mut removed = vec![Table { name: root, distance: 0 }];
-        let mut cascading = Vec::new();
-        let mut others: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    /// `None` when nothing refers to the book table.
+    pub fn of(keys: &'a [ForeignKey], writes: Writes<'_>) -> Option<Self> {
+        let book = &keys.iter().find(|key| key.references.is_book)?.references;
+        let referenced = keys.iter().filter(|key| key.references.is_book);
+        let changing: BTreeSet<&str> = referenced
+            .flat_map(|key| key.referenced_columns.iter().map(String::as_str))
+            .filter(|column| writes.changes(column))
+            .collect();
+        let mut nodes = vec![Node { table: book, event: Event::Deleted, distance: 0 }];
+        let has_changes = !changing.is_empty();
+        if has_changes {
+            nodes.push(Node { table: book, event: Event::Changed(changing), distance: 0 });
+        }
+        let (edges, forbidding) = (Vec::new(), Vec::new());
+        let mut reach = Self { nodes, edges, forbidding, has_changes, has_books_of_books: false };
         let mut next = 0;
-        while let Some(&Table { name: parent, distance }) = removed.get(next) {
+        while next < reach.nodes.len() {
+            for key in keys {
+                reach.follow(next, key, writes);
+            }
             next += 1;
-            for key in foreign_keys.iter().filter(|key| key.references == parent && key.table != *root) {
-                match key.fate() {
-                    Fate::Removed => {
-                        cascading.push(key);
-                        if !removed.iter().any(|table| table.name == key.table) {
-                            removed.push(Table { name: &key.table, distance: distance + 1 });
-                        }
-                    }
-                    fate => others.entry((key.table.as_str(), fate)).or_default().push(key),
+        }
+        Some(reach)
+    }
+
+    fn follow(&mut self, from: usize, key: &'a ForeignKey, writes: Writes<'_>) {
+        let Node { table, event, distance } = &self.nodes[from];
+        if key.references.root != table.root {
+            return;
+        }
+        if table.is_book && writes.repoints(key) {
+            self.has_books_of_books = true;
+            return;
+        }
+        let set = |columns: &'a [String]| Event::Changed(columns.iter().map(String::as_str).collect());
+        let next = match event {
+            Event::Deleted => match Action::of(key.on_delete) {
+                Action::Cascade => Some(Event::Deleted),
+                Action::Set => Some(set(key.set_columns())),
+                Action::Forbid => None,
+            },
+            Event::Changed(columns) => {
+                if !key.referenced_columns.iter().any(|column| columns.contains(column.as_str())) {
+                    return;
+                }
+                match Action::of(key.on_update) {
+                    Action::Cascade | Action::Set => Some(set(&key.columns)),
+                    Action::Forbid => None,
                 }
             }
-        }
-        Some(Self { removed, cascading, others })
+        };
+        let Some(event) = next else {
+            if !is_decided_at_the_end(key, writes) {
+                self.forbidding.push((from, key));
+            }
+            return;
+        };
+        let distance = distance + 1;
+        let same = |node: &Node<'_>| node.table.root == key.table.root && node.event == event;
+        // The changed books themselves are no row that a key changes.
+        let known = self
+            .nodes
+            .iter()
+            .enumerate()
+            .position(|(at, node)| !(self.has_changes && at == CHANGED_BOOKS) && same(node));
+        let to = known.unwrap_or_else(|| {
+            self.nodes.push(Node { table: &key.table, event, distance });
+            self.nodes.len() - 1
+        });
+        self.edges.push(Edge { from, key, to });
     }
 
-    /// The dependent tables, by name: in the order in which everybody should lock them.
+    /// The other tables, by name: in the order in which everybody should lock them.
     pub fn tables(&self) -> Vec<&'a str> {
-        let removed = self.removed.iter().skip(1).map(|table| table.name);
-        let mut tables: Vec<&str> = removed.chain(self.others.keys().map(|(table, _)| *table)).collect();
-        tables.sort_unstable();
-        tables.dedup();
-        tables
+        let reached = self.nodes.iter().map(|node| node.table);
+        let tables = reached.chain(self.forbidding.iter().map(|(_, key)| &key.table));
+        let tables: BTreeSet<&str> =
+            tables.filter(|table| !table.is_book).map(|table| table.root.as_str()).collect();
+        tables.into_iter().collect()
     }
 
-    /// A scalar expression: the JSON array of [`Dependents`](super::Dependents) of the books `b` that meet `doomed`,
-    /// or of all books.
-    pub fn counted(&self, doomed: Option<&str>) -> String {
-        let removed = self.removed.iter().enumerate().skip(1).map(|(place, table)| {
-            let rows = format!("SELECT count(*) FROM gone WHERE place = {place}");
-            ((table.name, Fate::Removed), rows)
-        });
-        let others = self.others.iter().map(|((table, fate), keys)| {
-            let condition = self.hit(keys, doomed);
-            ((*table, *fate), format!("SELECT count(*) FROM {table} t WHERE {condition}"))
-        });
-        let counts: BTreeMap<_, _> = removed.chain(others).collect();
-        let objects = counts.into_iter().map(|((table, fate), rows)| {
-            let fate = match fate {
-                Fate::Removed => "removed",
-                Fate::Detached => "detached",
-                Fate::Blocking => "blocking",
-            };
-            format!("json_build_object('table', {}, 'fate', '{fate}', 'rows', ({rows}))", literal(table))
-        });
-        let objects = objects.collect::<Vec<_>>().join(", ");
-        format!("({} SELECT json_build_array({objects}))", self.gone(doomed))
+    /// Whether rows of `table` may have this fate.
+    pub fn meets(&self, table: &str, fate: Fate) -> bool {
+        self.nodes
+            .iter()
+            .filter(|node| !node.table.is_book && node.table.root == table)
+            .any(|node| fate == if node.event == Event::Deleted { Fate::Removed } else { Fate::Detached })
     }
 
-    /// A query for the rows that are removed along with the books `b` that meet `doomed`, or detached from them;
-    /// `columns` makes the select list of a row `t` from its fate and its table.
-    pub fn rows(&self, doomed: &str, columns: impl Fn(Fate, Table<'_>) -> String) -> Option<String> {
-        let removed = self.removed.iter().enumerate().skip(1).map(|(place, table)| {
-            let list = columns(Fate::Removed, *table);
-            let name = table.name;
-            format!(
-                "SELECT {list} FROM gone JOIN {name} t ON t.tableoid = relation AND t.ctid = tuple WHERE place = {place}"
-            )
-        });
-        let detached = self.others.iter().filter(|((_, fate), _)| *fate == Fate::Detached);
-        let detached = detached.map(|((name, fate), keys)| {
-            let list = columns(*fate, Table { name, distance: 1 });
-            format!("SELECT {list} FROM {name} t WHERE {}", self.hit(keys, Some(doomed)))
-        });
-        let rows: Vec<String> = removed.chain(detached).collect();
-        (!rows.is_empty()).then(|| format!("{} {}", self.gone(Some(doomed)), rows.join(" UNION ALL ")))
+    /// Every key that hands an event on or forbids one.
+    pub fn keys(&self) -> impl Iterator<Item = &'a ForeignKey> {
+        let edges = self.edges.iter().map(|edge| edge.key);
+        edges.chain(self.forbidding.iter().map(|(_, key)| *key))
     }
 
-    /// The common table expression.
-    fn gone(&self, doomed: Option<&str>) -> String {
-        let mut direct = vec!["SELECT 0, 0::oid, '(0,0)'::tid WHERE false".to_owned()];
-        let mut further = Vec::new();
-        for key in &self.cascading {
-            let (table, parent) = (&key.table, &key.references);
-            let place = self.place(table);
-            if key.references_book {
-                let refers = refers_to_doomed(key, doomed);
-                direct.push(format!("SELECT {place}, t.tableoid, t.ctid FROM {table} t WHERE {refers}"));
-            } else {
-                further.push(format!(
-                    "SELECT {place}, t.tableoid, t.ctid FROM {parent} p JOIN {table} t ON {refers} \
-                     WHERE gone.place = {parent_place} AND p.tableoid = gone.relation AND p.ctid = gone.tuple",
-                    refers = refers(key, "p"),
-                    parent_place = self.place(parent),
-                ));
-            }
-        }
-        let mut terms = direct.join(" UNION ");
-        if !further.is_empty() {
-            let further = further.join(" UNION ALL ");
-            terms = format!("({terms}) UNION SELECT next.* FROM gone CROSS JOIN LATERAL ({further}) next");
-        }
-        format!("WITH RECURSIVE gone (place, relation, tuple) AS ({terms})")
-    }
-
-    fn place(&self, table: &str) -> usize {
-        self.removed.iter().position(|removed| removed.name == table).unwrap_or_default()
-    }
-
-    /// The condition that a row `t`, which is not removed itself, refers through one of `keys` to what is.
-    fn hit(&self, keys: &[&ForeignKey], doomed: Option<&str>) -> String {
-        let refers = keys.iter().map(|key| {
-            if key.references_book {
-                return refers_to_doomed(key, doomed);
-            }
-            let (parent, place) = (&key.references, self.place(&key.references));
-            format!(
-                "EXISTS (SELECT FROM {parent} p JOIN gone ON p.tableoid = relation AND p.ctid = tuple \
-                 WHERE place = {place} AND {})",
-                refers(key, "p")
-            )
+    /// The referenced columns of books that may change in place, as the server quotes them.
+    pub fn changing(&self) -> impl Iterator<Item = &'a str> {
+        let changed = self.nodes.get(CHANGED_BOOKS).filter(|_| self.has_changes);
+        let columns = changed.and_then(|node| match &node.event {
+            Event::Changed(columns) => Some(columns.iter().copied()),
+            Event::Deleted => None,
         });
-        format!(
-            "({}) AND NOT EXISTS (SELECT FROM gone WHERE relation = t.tableoid AND tuple = t.ctid)",
-            refers.collect::<Vec<_>>().join(" OR ")
-        )
+        columns.into_iter().flatten()
+    }
+
+    /// Whether books refer to books, so that others than those that are meant may be deleted or changed, and the order of the
+    /// writes matters.
+    pub fn returns_to_books(&self) -> bool {
+        self.has_books_of_books || self.edges.iter().any(|edge| self.nodes[edge.to].table.is_book)
     }
 }
 
-/// The condition that a row `t` of the key's table refers to the row `parent`.
-fn refers(key: &ForeignKey, parent: &str) -> String {
-    let pairs = key.columns.iter().zip(&key.referenced_columns);
-    let equal = pairs.map(|(column, referenced)| format!("t.{column} = {parent}.{referenced}"));
-    equal.collect::<Vec<_>>().join(" AND ")
-}
-
-/// The same for the books `b` that meet `doomed`, or all books.
-fn refers_to_doomed(key: &ForeignKey, doomed: Option<&str>) -> String {
-    let columns: Vec<String> = key.columns.iter().map(|column| format!("t.{column}")).collect();
-    match doomed {
-        None => format!("({}) IS NOT NULL", columns.join(", ")),
-        Some(doomed) => format!(
-            "({}) IN (SELECT {} FROM {} b WHERE {doomed})",
-            columns.join(", "),
-            key.referenced_columns.join(", "),
-            key.references,
-        ),
-    }
+/// A key that is checked when everything is written, by what the books hold then: the server knows best.
+fn is_decided_at_the_end(key: &ForeignKey, writes: Writes<'_>) -> bool {
+    let action = |letter| letter == 'a';
+    key.deferred
+        && action(key.on_delete)
+        && action(key.on_update)
+        && key.references.is_book
+        && key.referenced_columns.iter().all(|column| writes.changes(column))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::book::Column;
 
-    fn key(table: &str, references: &str, on_delete: char) -> ForeignKey {
+    pub(in super::super) fn relation(name: &str) -> Relation {
+        let name = name.to_owned();
+        let is_book = name == "book";
+        Relation { root: name.clone(), rows: format!("ONLY {name}"), name, is_book }
+    }
+
+    /// `table.column -> references.column`, ON DELETE, ON UPDATE.
+    pub(in super::super) fn key(text: &str, on_delete: char, on_update: char) -> ForeignKey {
+        let (from, to) = text.split_once(" -> ").unwrap();
+        let [(table, column), (parent, referenced)] = [from, to].map(|end| end.split_once('.').unwrap());
         ForeignKey {
-            name: "key".into(),
-            table: table.into(),
-            columns: vec!["parent".into()],
-            references: references.into(),
-            references_book: references == "book",
-            referenced_columns: vec!["id".into()],
+            name: text.into(),
+            table: relation(table),
+            columns: vec![column.into()],
+            references: relation(parent),
+            referenced_columns: vec![referenced.into()],
             on_delete,
+            on_update,
+            set_on_delete: None,
+            deferred: false,
+            acts: true,
         }
+    }
+
+    /// Nodes as `table event`.
+    fn reached(keys: &[ForeignKey], writes: Writes<'_>) -> Vec<String> {
+        let reach = Reach::of(keys, writes).unwrap();
+        let shown = |node: &Node<'_>| match &node.event {
+            Event::Deleted => format!("{} deleted", node.table.name),
+            Event::Changed(columns) => {
+                format!(
+                    "{} changed {}",
+                    node.table.name,
+                    columns.iter().copied().collect::<Vec<_>>().join(" ")
+                )
+            }
+        };
+        reach.nodes.iter().map(shown).collect()
+    }
+
+    fn copied() -> CopiedColumns {
+        let mut columns = CopiedColumns::default();
+        columns.add(Column::Isbn10, None);
+        columns.add(Column::Isbn13, None);
+        columns
     }
 
     #[test]
     fn cascades_are_followed_and_circles_end() {
-        let keys = [key("entry", "book", 'c'), key("note", "entry", 'c'), key("entry", "note", 'c')];
-        let reach = Reach::of(&keys).unwrap();
-        let distances: Vec<_> = reach.removed.iter().map(|table| (table.name, table.distance)).collect();
-        assert_eq!(distances, [("book", 0), ("entry", 1), ("note", 2)]);
-        assert_eq!(reach.tables(), ["entry", "note"]);
-        let sql = reach.counted(None);
-        assert!(sql.contains("FROM entry t WHERE (t.parent) IS NOT NULL"), "{sql}");
-        assert!(sql.contains("FROM note p JOIN entry t ON t.parent = p.id WHERE gone.place = 2"), "{sql}");
+        let keys = [
+            key("entry.book -> book.id", 'c', 'a'),
+            key("note.entry -> entry.id", 'c', 'a'),
+            key("entry.note -> note.id", 'c', 'a'),
+        ];
+        assert_eq!(reached(&keys, Writes::Replaces), ["book deleted", "entry deleted", "note deleted"]);
+        assert_eq!(Reach::of(&keys, Writes::Replaces).unwrap().tables(), ["entry", "note"]);
     }
 
     #[test]
-    fn rows_behind_a_set_null_are_not_followed() {
-        let keys = [key("entry", "book", 'n'), key("note", "entry", 'c')];
-        assert_eq!(Reach::of(&keys).unwrap().tables(), ["entry"]);
+    fn a_reference_that_is_set_to_null_matters_to_who_refers_to_it() {
+        let keys = [
+            key("entry.book -> book.id", 'n', 'a'),
+            key("note.entry -> entry.id", 'c', 'c'),
+            key("mark.book -> entry.book", 'c', 'n'),
+        ];
+        let expected = ["book deleted", "entry changed book", "mark changed book"];
+        assert_eq!(reached(&keys, Writes::Replaces), expected);
     }
 
     #[test]
-    fn a_key_of_the_book_table_reaches_nothing_else() {
-        let keys = [key("book", "book", 'c')];
-        let reach = Reach::of(&keys).unwrap();
-        assert!(reach.tables().is_empty());
-        assert_eq!(reach.rows("true", |_, _| String::new()), None);
+    fn a_changed_key_column_is_an_event_and_the_natural_key_never_changes() {
+        let keys = [
+            key("review.isbn -> book.isbn10", 'a', 'n'),
+            key("shelf.isbn -> book.isbn13", 'a', 'n'),
+            key("entry.book -> book.id", 'a', 'c'),
+        ];
+        let columns = copied();
+        let expected = ["book deleted", "book changed isbn10", "review changed isbn"];
+        assert_eq!(reached(&keys, Writes::Copies(&columns)), expected);
+    }
+
+    #[test]
+    fn books_that_refer_to_books_are_reached_unless_production_says_to_which() {
+        let keys = [key("book.parent -> book.id", 'c', 'a'), key("entry.book -> book.id", 'c', 'a')];
+        let columns = copied();
+        let reach = Reach::of(&keys, Writes::Copies(&columns)).unwrap();
+        assert!(reach.returns_to_books());
+        assert_eq!(reach.tables(), ["entry"]);
+        let keys = [key("book.isbn10 -> book.isbn13", 'c', 'a')];
+        let reach = Reach::of(&keys, Writes::Copies(&columns)).unwrap();
+        assert!(reach.returns_to_books() && reach.edges.is_empty());
     }
 }

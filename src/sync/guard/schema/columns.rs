@@ -91,6 +91,7 @@ impl Both<'_> {
         }
         let verdict = match (target, self.mapping.values.get(name), source) {
             (None, _, _) => self.without_target(column, source),
+            (Some(target), _, _) if target.generated => generated(column),
             (Some(target), _, _) if !types::takes(column, target) => Verdict::Undecided {
                 why: format!("development's `{name}` is `{}`, which takes no such value", target.type_name),
                 lines: Vec::new(),
@@ -245,6 +246,16 @@ impl Both<'_> {
         };
         Compared { source: None, target: Some(column.clone()), verdict }
     }
+}
+
+/// Nothing can be written into a column that development computes.
+fn generated(column: Column) -> Verdict {
+    if role(column) == Role::CopiedIfPresent {
+        return Verdict::LeftOut("development computes it");
+    }
+    let why =
+        format!("development computes `{}` itself, so that nothing can be copied into it", column.as_str());
+    Verdict::Undecided { why, lines: Vec::new() }
 }
 
 fn without_source(column: Column, target: &ColumnFacts, renamed: Option<&ColumnFacts>) -> Verdict {

@@ -2,6 +2,7 @@
 //! becomes of a difference.
 
 mod columns;
+pub(in crate::sync) mod ids;
 mod lines;
 mod types;
 
@@ -35,6 +36,7 @@ pub fn check(
     for side in [source, target] {
         version(side)?;
         tables(side)?;
+        ids::check(side)?;
     }
     let Comparison { columns, copied } = compare(source.facts, target.facts, mapping);
     refuse_undecided(&columns, mapping)?;
@@ -66,14 +68,13 @@ pub(in crate::sync) fn refuse_undecided(columns: &[Compared], mapping: &Mapping)
     if whys.is_empty() {
         return Ok(());
     }
-    let hint = if lines.iter().all(|lines| !lines.is_empty()) {
-        lines::hint(&lines.concat(), &mapping.path)
+    let error = Error::new(Kind::Refused, format!("could not match the columns of `{TABLE}` on both sides"))
+        .because(whys.join("; "));
+    Err(if lines.iter().all(|lines| !lines.is_empty()) {
+        error.hint(lines::hint(&mapping.path)).lines(lines::under_headings(&lines.concat()))
     } else {
-        "bring both databases to the same version of the application's schema".into()
-    };
-    Err(Error::new(Kind::Refused, format!("could not match the columns of `{TABLE}` on both sides"))
-        .because(whys.join("; "))
-        .hint(hint))
+        error.hint("bring both databases to the same version of the application's schema")
+    })
 }
 
 /// What only one side forbids is found when a book meets it, and nothing is lost then.
@@ -98,10 +99,10 @@ pub(in crate::sync) fn unique_keys(source: &Facts, target: &Facts) -> Vec<String
 /// [`Kind::Usage`] when there is no book table, or in the target none of users.
 pub fn tables(side: SideFacts<'_>) -> Result<()> {
     if side.facts.columns.is_none() {
-        return Err(missing_table(side.endpoint, TABLE));
+        return Err(missing_table(side, TABLE));
     }
     let needs_users = side.endpoint.side == Side::Target;
-    if needs_users && !side.facts.users { Err(missing_table(side.endpoint, OWNER_TABLE)) } else { Ok(()) }
+    if needs_users && !side.facts.users { Err(missing_table(side, OWNER_TABLE)) } else { Ok(()) }
 }
 
 /// The oldest version with all the functions that are used.
@@ -119,7 +120,7 @@ pub fn version(side: SideFacts<'_>) -> Result<()> {
         .hint(format!("versions from {VERSION_MIN} on are supported")))
 }
 
-fn missing_table(endpoint: &Endpoint, table: &str) -> Error {
+fn missing_table(SideFacts { endpoint, facts }: SideFacts<'_>, table: &str) -> Error {
     let Endpoint { side, schema, .. } = endpoint;
     let error = Error::new(Kind::Usage, format!("could not use the {side}, {endpoint}"))
         .because(format!("there is no table `{table}` in its schema `{schema}`"));
@@ -127,6 +128,9 @@ fn missing_table(endpoint: &Endpoint, table: &str) -> Error {
         Side::Source => {
             error.hint("check that the URL names production's database, and its `schema` parameter")
         }
+        Side::Target if facts.columns.is_some() || facts.users => error
+            .state("nothing was written")
+            .hint("bring the schema up to date with the application's migrations (`prisma migrate deploy`)"),
         Side::Target => error.state("nothing was written").hint(
             "create the tables with the application (`prisma migrate deploy`) or with `dewey-sync migrate up`",
         ),

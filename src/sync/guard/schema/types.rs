@@ -140,7 +140,10 @@ impl Type {
     fn takes(&self, column: Column) -> bool {
         match comparable_type(column) {
             "integer" => !self.array && matches!(self.base.as_str(), "smallint" | "integer" | "bigint"),
-            "text" if crate::book::stored_type(column).is_some() => self.is_enum,
+            // The name that a value is cast to.
+            "text" if let Some(stored) = crate::book::stored_type(column) => {
+                self.is_enum && self.base == stored
+            }
             "text" => !self.array && self.is_text(),
             "text[]" => self.array && self.is_text(),
             _ => !self.array && self.base == "timestamp without time zone",
