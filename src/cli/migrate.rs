@@ -15,6 +15,7 @@ use crate::ledger;
 use crate::ledger::lock::Lock;
 use crate::postgres::{Fault, Target};
 use crate::sync::facts::Facts;
+use crate::sync::guard::kind;
 use crate::sync::guard::target_identity::{Marking, unmarked};
 use crate::sync::preflight::{self, reach};
 
@@ -49,6 +50,7 @@ pub(super) async fn up(
 ) -> Result<Vec<Object>> {
     let (facts, _) = guarded(session, target, mark.mark_development.as_deref(), naming).await?;
     let endpoint = target.server().endpoint();
+    kind::check(endpoint, &facts).map_err(|error| error.state("the target is unchanged"))?;
     let lock = Lock::acquire(target, LOCK_WAIT).await?;
     let objects = target
         .migrate(async |tx| {

@@ -14,6 +14,7 @@ use crate::postgres::Target;
 use crate::sync::UNCHANGED;
 use crate::sync::apply::Agreed;
 use crate::sync::guard::dependents::{Agreement, check, describe, losses};
+use crate::sync::guard::kind;
 use crate::sync::guard::target_identity::Marking;
 use crate::sync::report::Tally;
 use crate::sync::undo::{self, Request, Undo, nothing_to_undo};
@@ -69,6 +70,7 @@ async fn undo(
     if marking != Marking::Marked {
         return Err(nothing_to_undo());
     }
+    kind::check(target.server().endpoint(), &facts).map_err(unchanged)?;
     let request = Request {
         os_user: whoami::username().unwrap_or_default(),
         host: whoami::hostname().unwrap_or_default(),

@@ -4,7 +4,7 @@
 //! [`Tx`](super::Tx) has to own. At most one connection a worker is ever open, and one for the
 //! [heartbeat](super::heartbeat); on the target also one for the lock, and one that fills an empty book table meanwhile.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +35,12 @@ pub struct Server {
     connect_timeout: Duration,
     /// A pooler refused start-up options, so settings are made in each transaction only.
     reduced: AtomicBool,
+    /// It did not know a setting that PostgreSQL has since version 14.
+    is_old: AtomicBool,
+    /// The version of the last connection, such as 150018; 0 is unknown.
+    version: AtomicU32,
+    /// The oid of the table that the guards looked at; 0 where there was none.
+    book: AtomicU32,
     idle: Mutex<Vec<Opened>>,
     /// The names of sessions that may go on although their client is gone.
     abandoned: Mutex<Vec<String>>,
@@ -83,6 +89,9 @@ impl Server {
             traffic: Counter::default(),
             connect_timeout,
             reduced,
+            is_old: AtomicBool::default(),
+            version: AtomicU32::default(),
+            book: AtomicU32::default(),
             idle: Mutex::default(),
             abandoned: Mutex::default(),
         }
@@ -101,6 +110,20 @@ impl Server {
     /// Whether settings are made without the start-up packet, for a pooler's sake.
     pub fn is_reduced(&self) -> bool {
         self.reduced.load(Ordering::Acquire)
+    }
+
+    /// Its version, such as 150018, if a connection was opened.
+    pub fn version(&self) -> Option<u32> {
+        Some(self.version.load(Ordering::Acquire)).filter(|version| *version > 0)
+    }
+
+    /// From now on, transactions that write commit only while the book table is the one with this oid.
+    pub fn expect_book(&self, oid: Option<u32>) {
+        self.book.store(oid.unwrap_or_default(), Ordering::Release);
+    }
+
+    pub(super) fn expected_book(&self) -> Option<u32> {
+        Some(self.book.load(Ordering::Acquire)).filter(|oid| *oid > 0)
     }
 
     /// What went to it and came back until now.
@@ -186,8 +209,8 @@ impl Server {
         }
         let list: Vec<String> = names.iter().map(|name| literal(name)).collect();
         let end = format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name IN ({}) \
-             AND datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()",
+            "{OUTSIDE}; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name IN ({}) \
+             AND datname = current_database() AND usename = session_user AND pid <> pg_backend_pid(); COMMIT",
             list.join(", ")
         );
         let ended = tokio::time::timeout(self.connect_timeout, self.simple(connection, end)).await;
@@ -200,6 +223,7 @@ impl Server {
     pub(super) async fn open(&self) -> Result<Opened, Fault> {
         let name = self.next_name();
         let connection = self.open_as(&name).await?;
+        self.version.store(connection.server_version_num().unwrap_or_default(), Ordering::Release);
         send_at_once();
         Ok(Opened { connection, name })
     }
@@ -214,6 +238,10 @@ impl Server {
                     self.endpoint.side
                 );
                 self.open_with(self.options_for(name, true)).await
+            }
+            Err(fault) if fault.sqlstate() == Some("42704") && !reduced => {
+                self.is_old.store(true, Ordering::Release);
+                self.open_with(self.options_for(name, false)).await
             }
             opened => opened,
         }
@@ -243,6 +271,10 @@ impl Server {
             // by its name would end theirs. Transactions set it for themselves.
             return options.application_name("").extra_float_digits(None);
         }
+        // A role's own time limits would end the session between two transactions, or the first one before it lifts them.
+        let options = options.options([("statement_timeout", "0")]);
+        let is_old = self.is_old.load(Ordering::Acquire);
+        let options = if is_old { options } else { options.options([("idle_session_timeout", "0")]) };
         match self.endpoint.side {
             Side::Source => options.options([("default_transaction_read_only", "on")]),
             Side::Target => options.options([(OWN_SESSION, name)]),
@@ -250,13 +282,19 @@ impl Server {
     }
 }
 
+/// Begins a transaction outside of a [`Tx`](super::Tx), whatever the role's settings are. Sessions are seen and ended by the
+/// role that logged in, for which another one may act.
+pub(super) const OUTSIDE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL statement_timeout = 0; \
+    SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL ROLE NONE";
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `text` as an SQL string literal; sessions run with `standard_conforming_strings = on`.
+/// `text` as an SQL string literal, whatever `standard_conforming_strings` is.
 pub fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', r"\\")) } else { format!("'{quoted}'") }
 }
 
 /// `name` as an SQL identifier.

@@ -7,9 +7,10 @@ use sea_orm::{
 };
 use sqlx::postgres::{PgPoolOptions, PgRow};
 
-use super::connect::{Server, literal};
+use super::connect::Server;
 use super::fault::Fault;
 use super::heartbeat::{Limit, while_answering};
+use super::settings::of_migration;
 use super::tx::{SNAPSHOT, Tx};
 
 /// The server that books are written to.
@@ -34,6 +35,11 @@ impl Target {
         first: &str,
     ) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
         Tx::begin(&self.0, SNAPSHOT, limit.into(), first).await
+    }
+
+    /// The same for a guard that looks at the session's settings.
+    pub async fn look(&self, limit: Limit, first: &str) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
+        Tx::begin_to_look(&self.0, SNAPSHOT, limit, first).await
     }
 
     /// The same, but begins together with its first query.
@@ -87,7 +93,7 @@ impl Target {
             .max_connections(1)
             .acquire_timeout(self.0.connect_timeout())
             .connect_lazy_with(self.0.options(&name));
-        let settings = format!("{MIGRATION_SETTINGS}; SET LOCAL application_name = {}", literal(&name));
+        let settings = of_migration(self.0.endpoint(), &name, self.0.version());
         let working = self.0.working(name);
         let connection: DatabaseConnection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
         let migrating = Box::pin(migrate_on(&connection, &settings, migrate));
@@ -105,18 +111,15 @@ impl Target {
 /// For all of a migration; it makes a few empty tables.
 const MIGRATION: Duration = Duration::from_mins(2);
 
-/// One transaction, whatever the role's defaults are. SeaORM names its prepared statements as every client of its driver
-/// does, also those that a pooler lent this session to before.
-const MIGRATION_SETTINGS: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE; \
-     SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '60s'; DEALLOCATE ALL";
-
+/// One transaction, with `settings`. SeaORM names its prepared statements as every client of its driver does, also those
+/// that a pooler lent this session to before; so what is prepared goes before and after.
 async fn migrate_on<T>(
     connection: &DatabaseConnection,
     settings: &str,
     migrate: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, DbErr>,
 ) -> Result<T, Fault> {
     let transaction = connection.begin().await?;
-    transaction.execute_unprepared(settings).await?;
+    transaction.execute_unprepared(&format!("{settings}; DEALLOCATE ALL")).await?;
     let migrated = migrate(&transaction).await;
     let ended = match &migrated {
         Ok(_) => {

@@ -140,6 +140,6 @@ async fn hanging_on(target: &Tx<'_>, found: &Preflight, keys: &[String]) -> Resu
     let foreign_keys = found.target.foreign_keys.as_deref().unwrap_or_default();
     let Some(reach) = Reach::of(foreign_keys) else { return Ok(Vec::new()) };
     let keys: Vec<String> = keys.iter().map(|key| literal(key)).collect();
-    let doomed = format!("b.{} = ANY (ARRAY[{}]::text[])", quoted(KEY), keys.join(", "));
+    let doomed = format!("b.{}::text = ANY (ARRAY[{}]::text[])", quoted(KEY), keys.join(", "));
     from_json(&target.simple(&format!("SELECT {}::text", reach.counted(Some(&doomed)))).await?)
 }

@@ -9,7 +9,7 @@ use super::guard::empty_source::{self, EmptySource};
 use super::guard::owner::{self, Found, Wanted};
 use super::guard::schema::SideFacts;
 use super::guard::target_identity::{self, Marking};
-use super::guard::{encoding, hidden_rows, same_database, schema, swapped};
+use super::guard::{encoding, hidden_rows, kind, same_database, schema, settings, swapped};
 use super::inventory::{MARKED, SourceBooks, TargetBooks, source_books_query, target_books_query};
 use super::unreached::{crowded, unreached};
 use crate::book::{Column, CopiedColumns, TABLE};
@@ -113,6 +113,7 @@ pub async fn check(
     let Looked { source, source_books, target, target_books, columns } =
         look(sides, &wishes.owner, batch_size, progress).await?;
     let endpoint = sides.target.server().endpoint();
+    kind::check_keys(endpoint, &target, target_books.repeated_ids)?;
     target_books.ledger_is_old()?;
     empty_source::check(source_books.books, target_books.books, wishes.empty_source)?;
     let marked = target_books.marked.as_ref();
@@ -164,14 +165,19 @@ pub async fn look(
     if let Some(text) = same_database::notice(&source, &target) {
         progress.event(&Event::Notice { text });
     }
-    hidden_rows::check(at_source, &source)?;
-    hidden_rows::check(at_target, &target)?;
+    for (endpoint, facts) in [(at_source, &source), (at_target, &target)] {
+        schema::version(SideFacts { endpoint, facts })?;
+        settings::check(endpoint, facts)?;
+        kind::check(endpoint, facts)?;
+        hidden_rows::check(endpoint, facts)?;
+    }
     let (columns, notices) = schema::check(
         SideFacts { endpoint: at_source, facts: &source },
         SideFacts { endpoint: at_target, facts: &target },
         &sides.mapping,
     )?;
     check_expressions(&source_tx, &columns, &sides.mapping).await?;
+    kind::check_source(&source_tx, &source, &columns).await?;
     encoding::check(&source_tx, &source, &columns).await?;
     let (source_books, target_books) = tokio::join!(
         source_books(sides, source_tx, &source, &columns, batch_size),
@@ -182,7 +188,7 @@ pub async fn look(
         progress.event(&Event::Notice { text });
     }
     notice_rights(&source, progress);
-    for text in notices {
+    for text in notices.into_iter().chain(kind::notice(&target)) {
         progress.event(&Event::Notice { text });
     }
     Ok(Looked { source, source_books, target, target_books: target_books?, columns })
@@ -243,9 +249,15 @@ pub async fn check_target(
             target
         }
     };
+    settings::check(at_target, &facts)?;
     hidden_rows::check(at_target, &facts)?;
     let marked = if facts.ledger { MARKED } else { "NULL" };
-    let books = if facts.columns.is_some() { format!("(SELECT count(*) FROM {TABLE})") } else { "0".into() };
+    let books = match (&facts.table, kind::check(at_target, &facts)) {
+        (None, _) => "0".into(),
+        (Some(_), Ok(())) => format!("(SELECT count(*) FROM {TABLE})"),
+        // As many as cannot be counted.
+        (Some(_), Err(_)) => "1".into(),
+    };
     let query = format!("SELECT json_build_array({marked}, {books})::text");
     let rows = target_tx.last(&query).await.map_err(asking(at_target))?;
     let (marked, books): (Option<Identity>, u64) = from_json(&rows).map_err(asking(at_target))?;
@@ -268,7 +280,8 @@ async fn open<'s>(source: &'s Source, target: &'s Target) -> Result<(Opened<Sour
 
 pub(super) async fn open_source<'s>(source: &'s Source, lock: &str) -> Result<Opened<SourceTx<'s>>> {
     let endpoint = source.server().endpoint();
-    let first = source.snapshot(source.server().quick(), &Facts::query(lock)).await;
+    schema::version_of(source.server())?;
+    let first = source.look(source.server().quick(), &Facts::query(endpoint, lock)).await;
     let (tx, rows) = first.map_err(asking(endpoint))?;
     let facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
     Ok((tx, facts))
@@ -276,9 +289,11 @@ pub(super) async fn open_source<'s>(source: &'s Source, lock: &str) -> Result<Op
 
 pub(super) async fn open_target<'s>(target: &'s Target, lock: &str) -> Result<Opened<Tx<'s>>> {
     let endpoint = target.server().endpoint();
-    let first = target.snapshot(target.server().quick(), &Facts::query(lock)).await;
+    schema::version_of(target.server())?;
+    let first = target.look(target.server().quick(), &Facts::query(endpoint, lock)).await;
     let (tx, rows) = first.map_err(asking(endpoint))?;
     let facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
+    target.server().expect_book(facts.table.as_ref().map(|table| table.oid));
     Ok((tx, facts))
 }
 

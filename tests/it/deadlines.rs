@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use sqlx::{Connection, PgConnection};
 
 use crate::support::inspect::{BOOKS, dump, no_session_left};
-use crate::support::proxy::{COMMIT_ALONE, Proxy};
+use crate::support::proxy::{COMMIT_OF_BOOKS, Proxy};
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::{SERVERS, connect, execute};
 
@@ -115,7 +115,7 @@ async fn a_target_that_says_nothing_is_given_up_in_time() {
             ("whole table", br#"DELETE FROM "Book""#),
             ("batch", br#"INSERT INTO "Book""#),
             ("verification", b"record_send"),
-            ("COMMIT", COMMIT_ALONE),
+            ("COMMIT", COMMIT_OF_BOOKS),
         ];
         join_all(places.map(async |(place, request)| {
             let world = World::new().await;

@@ -6,8 +6,8 @@ use super::findings::{About, Diagnosis};
 use crate::error::Result;
 use crate::postgres::Server;
 use crate::sync::facts::Facts;
-use crate::sync::guard::hidden_rows;
 use crate::sync::guard::schema::{self, SideFacts};
+use crate::sync::guard::{hidden_rows, kind, settings};
 use crate::sync::preflight;
 
 /// How long a connection took to open.
@@ -67,7 +67,13 @@ fn common(diagnosis: &mut Diagnosis, about: About, server: &Server, facts: &Fact
         let found = "a pooler; settings are made in each transaction, and none at the start of a session";
         diagnosis.note(about, "pooler", found, None);
     }
-    diagnosis.check(about, "tables", "the application's", schema::tables(side));
+    diagnosis.check(about, "settings", "as they have to be", settings::check(server.endpoint(), facts));
+    diagnosis.check(
+        about,
+        "tables",
+        "the application's",
+        schema::tables(side).and_then(|()| kind::check(server.endpoint(), facts)),
+    );
     diagnosis.check(
         about,
         "policies",

@@ -33,8 +33,8 @@ const READ_MIN: usize = 64 * 1024;
 /// The text of a query that does nothing else.
 const COMMIT: &[u8] = b"COMMIT\0";
 
-/// The whole message of it.
-pub(crate) const COMMIT_ALONE: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+/// What comes with the COMMIT of a transaction on the target.
+pub(crate) const COMMIT_OF_BOOKS: &[u8] = b"dewey_sync.another_table";
 
 /// Ends with its connections when it is dropped.
 pub(crate) struct Proxy {
