@@ -78,7 +78,77 @@ async fn a_target_that_is_no_table_of_its_own_is_refused_by_its_kind() {
             check(&sandbox, &["migrate", "up"]).await;
         }
     }
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r#"
+    view
+    error: could not write books to the target, DB at 127.0.0.1:TARGET
+    caused by: its `"Book"` is a view; foreign keys and triggers are those of the table behind it
+
+    state: `"Book"` is unchanged
+    hint: let `schema=` in `DIR/.env` name the schema of the table itself, or give the table its name back
+
+    materialized view
+    error: could not write books to the target, DB at 127.0.0.1:TARGET
+    caused by: its `"Book"` is a materialized view, which holds the rows of its last refresh
+
+    state: `"Book"` is unchanged
+    hint: let `schema=` in `DIR/.env` name the schema of the table itself
+
+    foreign table
+    error: could not write books to the target, DB at 127.0.0.1:TARGET
+    caused by: its `"Book"` is a foreign table, whose rows another server has
+
+    state: `"Book"` is unchanged
+    hint: name that server in `DIR/.env`
+
+    a table with a child
+    error: could not write books to the target, DB at 127.0.0.1:TARGET
+    caused by: its `"Book"` has the child `public.audio`, whose rows are books with more columns, which would be lost
+
+    state: `"Book"` is unchanged
+    hint: run `ALTER TABLE public.audio NO INHERIT "public"."Book"`
+
+    a table that inherits
+    error: could not write books to the target, DB at 127.0.0.1:TARGET
+    caused by: its `"Book"` inherits from `public.medium`, which has its rows as well
+
+    state: `"Book"` is unchanged
+    hint: run `ALTER TABLE "public"."Book" NO INHERIT public.medium`
+
+    a partition
+    error: could not write books to the target, DB at 127.0.0.1:TARGET
+    caused by: its `"Book"` is a partition of `public.shelf`
+
+    state: `"Book"` is unchanged
+    hint: give the name `"Book"` to the partitioned table
+
+    partitioned by something else
+    error: could not write books to the target, DB at 127.0.0.1:TARGET
+    caused by: its `"Book"` is a partitioned table without a unique key on `isbn13`, by which books are told apart
+
+    state: `"Book"` is unchanged
+    hint: partition it by `isbn13` at every level, and run `CREATE UNIQUE INDEX "Book_isbn13_key" ON "public"."Book" ("isbn13")`
+
+    with a foreign partition
+    error: could not write books to the target, DB at 127.0.0.1:TARGET
+    caused by: its `"Book"` has the part `public.far`, which is a foreign table, whose rows another server has
+
+    state: `"Book"` is unchanged
+    hint: run `ALTER TABLE "public"."Book" DETACH PARTITION public.far`
+
+    no unique key
+    error: could not write books to the target, DB at 127.0.0.1:TARGET
+    caused by: its `"Book"` has no unique key on `isbn13`, by which books are told apart
+
+    state: `"Book"` is unchanged
+    hint: run `CREATE UNIQUE INDEX "Book_isbn13_key" ON "public"."Book" ("isbn13")`
+
+    a unique key for some
+    error: could not write books to the target, DB at 127.0.0.1:TARGET
+    caused by: its `"Book"` has no unique key on `isbn13`, by which books are told apart
+
+    state: `"Book"` is unchanged
+    hint: run `CREATE UNIQUE INDEX "Book_isbn13_key" ON "public"."Book" ("isbn13")`
+    "#);
 }
 
 /// The kind, and what makes a source's table one.

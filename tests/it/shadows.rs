@@ -83,7 +83,7 @@ async fn tables_and_types_of_a_pools_sessions_are_neither_read_nor_written() {
 
 /// Functions and operators of somebody's with the names of PostgreSQL's own. A better match would be taken although it is
 /// found later: books are `varchar`, for which PostgreSQL itself has no operators.
-const OF_SOMEBODY: &str = r#"
+const OF_SOMEBODY: &str = r"
     CREATE FUNCTION public.wrong(varchar, varchar) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT false';
     CREATE FUNCTION public.wrong(varchar, text) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT false';
     CREATE FUNCTION public.wrong(text, varchar) RETURNS bool IMMUTABLE LANGUAGE sql AS 'SELECT false';
@@ -97,7 +97,7 @@ const OF_SOMEBODY: &str = r#"
     CREATE FUNCTION public.current_setting(text, bool) RETURNS text STABLE LANGUAGE sql AS $$ SELECT 'no' $$;
     CREATE FUNCTION public.to_regclass(text) RETURNS regclass STABLE LANGUAGE sql AS $$ SELECT NULL::regclass $$;
     CREATE FUNCTION public.textsend(text) RETURNS bytea IMMUTABLE LANGUAGE sql AS $$ SELECT '\x00'::bytea $$;
-    CREATE VIEW public.pg_class AS SELECT 1 AS nothing; CREATE VIEW public.pg_constraint AS SELECT 1 AS nothing"#;
+    CREATE VIEW public.pg_class AS SELECT 1 AS nothing; CREATE VIEW public.pg_constraint AS SELECT 1 AS nothing";
 
 #[tokio::test]
 async fn postgresqls_own_functions_and_operators_are_found_first() {
