@@ -23,6 +23,7 @@ mod endpoint;
 mod env_file;
 mod environment;
 pub mod mapping;
+mod options;
 mod origin;
 mod parameters;
 mod problem;
@@ -175,6 +176,9 @@ fn applications_url<'a>(
 fn validated(side: Side, origin: Origin, url: &str, environment: &Environment) -> Result<Endpoint> {
     let parsed = url::parse(url).and_then(|parts| {
         environment.adds_nothing_to(&parts)?;
+        if side == Side::Target && parts.parameters.read_only {
+            return Err(Problem::Overridden("default_transaction_read_only"));
+        }
         Ok(parts)
     });
     match parsed {

@@ -9,6 +9,8 @@ use super::effects::{Effects, TOO_MUCH};
 use super::message::{
     CLOSED, NO_ANSWER, UNSENDABLE, function_of, text_of, text_of_io, text_of_json, text_of_tls,
 };
+use super::same_table::says_replaced;
+use super::settings::unlike;
 use super::waiting::Awaited;
 use crate::error::{Error, Kind};
 
@@ -26,6 +28,8 @@ pub enum Origin {
     Io,
     /// A deadline of ours passed.
     Deadline,
+    /// A check of ours that the server makes found something else than the guards did.
+    Guard,
     /// TLS could not be agreed on.
     Tls,
     /// The wire, a value or the use of the driver was not as expected, or a transaction was used after its failure.
@@ -161,6 +165,7 @@ impl Fault {
             Origin::Server { sqlstate, .. } => {
                 sqlstate.starts_with("08") || matches!(&sqlstate[..], "53300" | "57P01" | "57P02" | "57P03")
             }
+            Origin::Guard => return Kind::Refused,
             Origin::Tls | Origin::Client => false,
         };
         if out_of_reach { Kind::Unreachable } else { Kind::NotCompleted }
@@ -188,6 +193,9 @@ impl Fault {
     }
 
     fn of_server(error: &PgDatabaseError) -> Self {
+        if let Some(text) = guarded(error) {
+            return Self::of(Origin::Guard, text);
+        }
         let fatal = matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic);
         let measured = (error.code() == TOO_MUCH).then(|| Effects::from_json(error.message()).ok()).flatten();
         let text = match &measured {
@@ -200,6 +208,18 @@ impl Fault {
             ..Self::of(Origin::Server { sqlstate: error.code().to_owned(), fatal }, text)
         }
     }
+}
+
+/// What a check of ours found, which is an unknown setting to the server.
+fn guarded(error: &PgDatabaseError) -> Option<String> {
+    if error.code() != "42704" {
+        return None;
+    }
+    if says_replaced(error.message()) {
+        return Some("the book table was replaced by another table or view meanwhile".into());
+    }
+    unlike(error.message())
+        .map(|names| format!("the server's session has another value than a sync needs for {names}"))
 }
 
 impl From<&sqlx::Error> for Fault {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::Row;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
-use super::connect::{Opened, Server, literal};
+use super::connect::{OUTSIDE, Opened, Server, literal};
 use super::fault::{Fault, Origin, Overdue};
 
 /// How long the client waits beyond the server's own time-out, whose answer says more.
@@ -94,7 +94,7 @@ pub(super) async fn while_answering<T>(
     silence: Duration,
     work: impl Future<Output = T>,
 ) -> Result<T, Overdue> {
-    while_alive(server, "BEGIN READ ONLY; SELECT true; COMMIT", silence, work).await
+    while_alive(server, &format!("{OUTSIDE}; SELECT true; COMMIT"), silence, work).await
 }
 
 async fn while_alive<T>(
@@ -144,7 +144,7 @@ fn answers(fault: &Fault) -> bool {
 /// is not found has ended, unless a balancer connected us to another standby.
 fn is_at_work(name: &str) -> String {
     format!(
-        "BEGIN READ ONLY; SELECT coalesce(bool_or(state NOT LIKE 'idle%' AND wait_event IS DISTINCT FROM 'SyncRep'), \
+        "{OUTSIDE}; SELECT coalesce(bool_or(state NOT LIKE 'idle%' AND wait_event IS DISTINCT FROM 'SyncRep'), \
            pg_is_in_recovery()) FROM pg_stat_activity WHERE application_name = {}; COMMIT",
         literal(name)
     )

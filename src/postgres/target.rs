@@ -7,9 +7,10 @@ use sea_orm::{
 };
 use sqlx::postgres::{PgPoolOptions, PgRow};
 
-use super::connect::{Server, literal};
+use super::connect::Server;
 use super::fault::Fault;
 use super::heartbeat::{Limit, while_answering};
+use super::settings::of_migration;
 use super::tx::{SNAPSHOT, Tx};
 use super::waiting::Watch;
 use crate::error::{Error, Kind};
@@ -36,6 +37,11 @@ impl Target {
         first: &str,
     ) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
         Tx::begin(&self.0, SNAPSHOT, limit.into(), first).await
+    }
+
+    /// The same for a guard that looks at the session's settings.
+    pub async fn look(&self, limit: Limit, first: &str) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
+        Tx::begin_to_look(&self.0, SNAPSHOT, limit, first).await
     }
 
     /// The same, but begins together with its first query.
@@ -107,7 +113,7 @@ impl Target {
             .max_connections(1)
             .acquire_timeout(self.0.connect_timeout())
             .connect_lazy_with(self.0.options(&name));
-        let settings = format!("{MIGRATION_SETTINGS}; SET LOCAL application_name = {}", literal(&name));
+        let settings = of_migration(self.0.endpoint(), &name, self.0.version());
         let (watch, watched) = (Watch::default(), name.clone());
         let working = self.0.working(name);
         let connection: DatabaseConnection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
@@ -131,21 +137,18 @@ const READ_WRITE: &str = "ISOLATION LEVEL READ COMMITTED READ WRITE";
 /// For all of a migration; it makes a few empty tables.
 const MIGRATION: Duration = Duration::from_mins(2);
 
-/// As [`MIGRATION_SETTINGS`] say.
+/// The longest that one of its statements waits for a lock.
 const MIGRATION_LOCK: Duration = Duration::from_secs(30);
 
-/// One transaction, whatever the role's defaults are. SeaORM names its prepared statements as every client of its driver
-/// does, also those that a pooler lent this session to before.
-const MIGRATION_SETTINGS: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE; \
-     SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '60s'; DEALLOCATE ALL";
-
+/// One transaction, with `settings`. SeaORM names its prepared statements as every client of its driver does, also those
+/// that a pooler lent this session to before; so what is prepared goes before and after.
 async fn migrate_on<T>(
     connection: &DatabaseConnection,
     settings: &str,
     migrate: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, DbErr>,
 ) -> Result<T, Fault> {
     let transaction = connection.begin().await?;
-    transaction.execute_unprepared(settings).await?;
+    transaction.execute_unprepared(&format!("{settings}; DEALLOCATE ALL")).await?;
     let migrated = migrate(&transaction).await;
     let ended = match &migrated {
         Ok(_) => {

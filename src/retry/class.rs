@@ -40,7 +40,7 @@ pub fn classify(fault: &Fault) -> Class {
         Origin::Server { .. } if fault.is_protocol_violation() => of_pooler(fault),
         Origin::Server { sqlstate, .. } => classify_sqlstate(sqlstate),
         Origin::Io | Origin::Deadline => Class::Transient,
-        Origin::Tls | Origin::Client => Class::Permanent,
+        Origin::Guard | Origin::Tls | Origin::Client => Class::Permanent,
     }
 }
 
@@ -144,6 +144,13 @@ mod tests {
             assert_eq!(classify(&fault), class, "{origin:?}");
             assert_eq!(classify(&fault.at_commit()), Ambiguous, "{origin:?} at COMMIT");
         }
+    }
+
+    #[test]
+    fn what_a_check_at_the_server_stops_is_not_committed_and_not_tried_again() {
+        let stopped = Fault::of(Origin::Guard, "why");
+        assert_eq!(classify(&stopped), Permanent);
+        assert_eq!(classify(&stopped.at_commit()), Permanent);
     }
 
     #[test]

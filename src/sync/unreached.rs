@@ -2,7 +2,7 @@
 
 use crate::config::{Endpoint, Side};
 use crate::error::{Error, Kind};
-use crate::postgres::{Fault, Origin, Server};
+use crate::postgres::{Fault, Origin, Server, identifier};
 
 /// The error of a first connection to `endpoint`.
 pub(super) fn unreached(fault: Fault, endpoint: &Endpoint) -> Error {
@@ -42,6 +42,11 @@ fn hint(fault: &Fault, endpoint: &Endpoint) -> String {
             format!("check the database's name in {origin}, or create it")
         }
         (_, Some("3D000")) => format!("check the database's name in {origin}"),
+        (_, Some("58P01")) => format!(
+            "the server cannot load a library that `session_preload_libraries` or `local_preload_libraries` names for the role \
+             or the database: run `ALTER ROLE {user} RESET session_preload_libraries`, or the same for `ALTER DATABASE`",
+            user = identifier(&endpoint.user)
+        ),
         (Origin::Client, _) => format!("check the URL in {origin}"),
         (_, Some(_)) if !fault.is_of_absent_server() => format!("check the URL in {origin}"),
         _ => match supabase_project(&endpoint.host) {

@@ -8,6 +8,7 @@ pub(crate) mod redact;
 pub(crate) mod running;
 pub(crate) mod sandbox;
 pub(crate) mod servers;
+pub(crate) mod settings;
 pub(crate) mod standby;
 pub(crate) mod terminal;
 
