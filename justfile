@@ -129,11 +129,12 @@ faults *ARGS: (_require "postgresql" "procps")
 schemas *ARGS: (_require "postgresql")
     cargo test --quiet --locked --test schemas -- "$@"
 
-# Syncs between PostgreSQL 13, 15 and 18, which are fetched into `target/postgresql`
+# Syncs between PostgreSQL 13, 15 and 18, which are fetched into `target/postgresql`; `--settings`: hostile settings on them
 [group('test')]
-versions: (_require "postgresql" "curl")
+versions *ARGS: (_require "postgresql" "curl")
     .ci/servers target/postgresql
-    DEWEY_TEST_SERVERS="$PWD/target/postgresql" cargo test --quiet --locked --test versions -- --nocapture
+    DEWEY_TEST_SERVERS="$PWD/target/postgresql" cargo test --quiet --locked --test versions -- --nocapture \
+        {{ if ARGS == "--settings" { "hostile_settings" } else { "awkward_books" } }}
 
 # Feeds anything to the reading of URLs, for that many seconds or until something is found
 [group('test')]

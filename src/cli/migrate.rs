@@ -17,6 +17,7 @@ use crate::ledger::lock::Lock;
 use crate::postgres::{Fault, Source, Target};
 use crate::sync::check_target::{CheckedTarget, check_target};
 use crate::sync::facts::Facts;
+use crate::sync::guard::kind;
 use crate::sync::guard::target_identity::{Ends, Marking};
 use crate::sync::preflight::reach;
 
@@ -54,6 +55,7 @@ pub(super) async fn up(
 ) -> Result<Vec<Object>> {
     let (facts, _) = guarded(session, target, mark.mark_development.as_deref(), naming).await?;
     let endpoint = target.server().endpoint();
+    kind::check(endpoint, &facts).map_err(|error| error.state("the target is unchanged"))?;
     let lock = Lock::acquire(target, LOCK_WAIT).await?;
     let objects = target
         .migrate(async |tx| {

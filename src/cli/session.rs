@@ -1,5 +1,6 @@
 //! What every command has: the global options, the screen, the signals, and the way to both sides.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::output::{Screen, print_json};
 use super::signals::Interruption;
 use crate::config::{self, Endpoint, Environment, Locations};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{Server, Source, Target};
+use crate::postgres::{Listener, Server, Source, Target, Waiting};
 use crate::printable::value;
 use crate::progress::{Event, Progress};
 use crate::sync::preflight::Sides;
@@ -16,7 +17,7 @@ use crate::sync::preflight::Sides;
 pub(super) struct Session {
     pub(super) global: Global,
     pub(super) environment: Environment,
-    pub(super) screen: Screen,
+    pub(super) screen: Arc<Screen>,
     pub(super) interruption: Interruption,
     /// Whether the last JSON line was written.
     pub(super) ended: AtomicBool,
@@ -24,7 +25,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(global: Global, environment: Environment, interruption: Interruption) -> Self {
-        let screen = Screen::new(&global, &environment);
+        let screen = Arc::new(Screen::new(&global, &environment));
         Self { global, environment, screen, interruption, ended: AtomicBool::new(false) }
     }
 
@@ -81,12 +82,20 @@ impl Session {
         }
     }
 
-    /// Says what the URL leaves open, and gives the endpoint the base of its sessions' names.
+    /// Says what the URL leaves open, gives the endpoint the base of its sessions' names, and has whoever keeps them waiting
+    /// shown.
     fn server(&self, endpoint: Endpoint, connect_timeout: Option<Duration>) -> Server {
         if let Some(text) = endpoint.notice() {
             self.screen.event(&Event::Notice { text });
         }
-        server(endpoint, connect_timeout)
+        let screen = Arc::clone(&self.screen);
+        server(endpoint, connect_timeout).telling(Listener::new(move |Waiting { side, waited, awaited }| {
+            screen.event(&Event::Waiting {
+                side: *side,
+                waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+                awaited: awaited.clone(),
+            });
+        }))
     }
 
     fn locations(&self) -> Locations {

@@ -14,6 +14,7 @@ use crate::postgres::Target;
 use crate::sync::UNCHANGED;
 use crate::sync::apply::Agreed;
 use crate::sync::guard::dependents::{Agreement, check, describe, losses as lost};
+use crate::sync::guard::kind;
 use crate::sync::guard::target_identity::Marking;
 use crate::sync::losses;
 use crate::sync::report::Tally;
@@ -74,6 +75,7 @@ async fn undo(
     if marking != Marking::Marked {
         return Err(nothing_to_undo());
     }
+    kind::check(target.server().endpoint(), &facts).map_err(unchanged)?;
     let request = Request {
         os_user: whoami::username().unwrap_or_default(),
         host: whoami::hostname().unwrap_or_default(),

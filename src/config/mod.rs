@@ -6,6 +6,8 @@
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 pub use endpoint::Endpoint;
 pub use environment::Environment;
 pub use mapping::{Mapping, mapping, owner_lines};
@@ -21,6 +23,7 @@ mod endpoint;
 mod env_file;
 mod environment;
 pub mod mapping;
+mod options;
 mod origin;
 mod parameters;
 mod problem;
@@ -35,7 +38,8 @@ const APPLICATION_KEY: &str = "DEWEY_DB_DATABASE_URL";
 const DIRECT_KEYS: [&str; 3] = ["DEWEY_DB_DIRECT_URL", "DIRECT_URL", "DIRECT_DATABASE_URL"];
 
 /// One of the two databases of a sync.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Side {
     /// Production; only read.
     Source,
@@ -172,6 +176,9 @@ fn applications_url<'a>(
 fn validated(side: Side, origin: Origin, url: &str, environment: &Environment) -> Result<Endpoint> {
     let parsed = url::parse(url).and_then(|parts| {
         environment.adds_nothing_to(&parts)?;
+        if side == Side::Target && parts.parameters.read_only {
+            return Err(Problem::Overridden("default_transaction_read_only"));
+        }
         Ok(parts)
     });
     match parsed {

@@ -8,6 +8,7 @@ use ::url::form_urlencoded;
 use secrecy::SecretString;
 use sqlx::postgres::PgSslMode;
 
+use super::options::{self, Options};
 use super::problem::Problem;
 use super::url::is_local;
 
@@ -26,8 +27,8 @@ const WITHOUT_MEANING: [&str; 11] = [
     "workaround",
 ];
 
-/// Known, and never accepted: whoever writes them relies on them, and the last two hold secrets.
-const UNSUPPORTED: [&str; 4] = ["dbname", "user", "password", "sslpassword"];
+/// Known, and never accepted: whoever writes them relies on them, and some hold secrets.
+const UNSUPPORTED: [&str; 6] = ["currentSchema", "dbname", "password", "search_path", "sslpassword", "user"];
 
 /// What the parameters say, apart from TLS.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +43,8 @@ pub(super) struct Parameters {
     pub(super) connect_timeout: Option<Duration>,
     /// Start-up options: hosted services route by `endpoint=…`.
     pub(super) options: Option<SecretString>,
+    /// Whether its options have every transaction read only.
+    pub(super) read_only: bool,
     /// The names of parameters that nobody here knows.
     pub(super) ignored: Vec<String>,
 }
@@ -76,16 +79,21 @@ pub(super) fn parse(query: &str) -> Result<(Parameters, Certificates), Problem> 
     }
     let mut parameters = Parameters::default();
     let mut tls = Certificates::default();
+    let (mut options, mut single) = (String::new(), String::new());
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         if value.contains(char::is_control) {
             return Err(Problem::Unprintable("parameter"));
+        }
+        if let Some(setting) = options::named_in_brackets(&name) {
+            single.push_str(&options::word(setting, &value));
+            continue;
         }
         let given = || Some(value.to_string()).filter(|value| !value.is_empty());
         match &*name {
             "host" => parameters.host = given(),
             "port" => parameters.port = given(),
             "schema" => parameters.schema = given(),
-            "options" => parameters.options = given().map(SecretString::from),
+            "options" => options = given().unwrap_or_default(),
             "pgbouncer" => {
                 parameters.pgbouncer = one_of("pgbouncer", "`true` or `false`", value.parse().ok())?;
             }
@@ -116,7 +124,23 @@ pub(super) fn parse(query: &str) -> Result<(Parameters, Certificates), Problem> 
             },
         }
     }
+    parameters.take_options(&(options + &single))?;
     Ok((parameters, tls))
+}
+
+impl Parameters {
+    /// Their search path is another word for the schema.
+    fn take_options(&mut self, text: &str) -> Result<(), Problem> {
+        let Options { rest, schema, read_only } = options::parse(text)?;
+        self.read_only = read_only;
+        self.options = rest.map(SecretString::from);
+        match (&self.schema, schema) {
+            (Some(schema), Some(other)) if *schema != other => return Err(Problem::TwoSchemas),
+            (None, found) => self.schema = found,
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 impl Certificates {
@@ -239,7 +263,12 @@ mod tests {
             ("statement_cache_size=-1", "its parameter `statement_cache_size` must be a number"),
             ("sslrootcert=/none/such", "its parameter `sslrootcert` names a file that cannot be read"),
             ("sslkey=/dev/null", "its parameter `sslkey` needs `sslcert`"),
+            (
+                "schema=a&options=-c%20search_path%3Db",
+                "its `schema` and the `search_path` of its `options` name different schemas",
+            ),
             ("password=hunter2", "its parameter `password` is not supported"),
+            ("search_path=hunter2", "its parameter `search_path` is not supported"),
             ("sslpassword=hunter2", "its parameter `sslpassword` is not supported"),
             ("pgbouncer", "it has a parameter without a value"),
             ("schema=a%00", "its parameter has a control character or is not UTF-8"),

@@ -30,6 +30,12 @@ pub(super) enum Problem {
     Value { name: &'static str, allowed: &'static str },
     #[error("its parameter `{0}` is not supported")]
     Unsupported(&'static str),
+    #[error("its `options` set `search_path` to no schema, or to more than one")]
+    SearchPath,
+    #[error("its `schema` and the `search_path` of its `options` name different schemas")]
+    TwoSchemas,
+    #[error("its `options` set `{0}` otherwise than a sync does")]
+    Overridden(&'static str),
     #[error("its parameter `{name}` needs `{needs}`")]
     Needs { name: &'static str, needs: &'static str },
     #[error("its parameter `{name}` names a file that cannot be read")]
@@ -56,7 +62,15 @@ impl Problem {
             }
             Self::Valueless => "write `NAME=VALUE`, and `&` in a value as `%26`".to_owned(),
             Self::Value { name, .. } => format!("correct or remove `{name}=`"),
+            Self::Unsupported(name @ ("search_path" | "currentSchema")) => {
+                format!("write `schema=NAME` instead of `{name}=`")
+            }
             Self::Unsupported(name) => format!("remove `{name}=`; user and password go before the host: `{SHAPE}`"),
+            Self::SearchPath => {
+                "write `schema=NAME` for the schema that has the application's tables, and remove `search_path`".to_owned()
+            }
+            Self::TwoSchemas => "keep `schema=NAME`, and remove `search_path` from `options`".to_owned(),
+            Self::Overridden(name) => format!("remove `{name}` from `options`; every transaction of a sync sets it"),
             Self::Needs { needs, .. } => format!("add `{needs}=FILE`"),
             Self::File { name, .. } => format!("correct `{name}=`; a path is relative to the current directory"),
             Self::StrayOptions => "run `unset PGOPTIONS` first".to_owned(),

@@ -1,18 +1,19 @@
 //! One run at a time on a target: an advisory lock in a transaction that stays open on a connection of its own.
 //!
-//! The transaction holds no snapshot, and unlike a session's lock it does not stay behind in a pooler. A lock that is
+//! The transaction holds no snapshot and no table, and unlike a session's lock it does not stay behind in a pooler. A lock that is
 //! lost with its connection does no harm, because every writing transaction compares the epoch; so it is taken again,
 //! and the epoch decides whether the run goes on.
 
 use std::time::Duration;
 
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use tokio::sync::Mutex;
 use tokio::time::MissedTickBehavior;
 
 use super::run::{Tenure, is_current};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{Fault, Target, Tx};
+use crate::postgres::{Fault, Target, Tx, name_of_stranger};
 
 /// The lock's key; the pooler's and the application's own advisory locks are other numbers.
 pub const KEY: i64 = i64::from_be_bytes(*b"dewey-rn");
@@ -103,13 +104,19 @@ impl<'a> Lock<'a> {
 
     async fn take_again(&self, tenure: Tenure) -> Result<Tx<'a>> {
         let tx = take(self.target, self.wait).await?;
-        let rows = tx.simple(&is_current(tenure)).await.map_err(locking)?;
+        let rows = tx.simple(&without_a_trace(&is_current(tenure))).await.map_err(locking)?;
         let current = rows.first().map(|row| row.try_get::<bool, _>(0)).transpose().map_err(Fault::from);
         match current.map_err(locking)? {
             Some(true) => Ok(tx),
             _ => Err(super::run::taken_over(tenure)),
         }
     }
+}
+
+/// `query`, whose tables are free again before the transaction ends. It is open as long as the run is: whoever waited for a
+/// table of ours until then would keep the run's own transactions waiting.
+fn without_a_trace(query: &str) -> String {
+    format!("SAVEPOINT before; {query}; ROLLBACK TO SAVEPOINT before; RELEASE SAVEPOINT before")
 }
 
 const NO_IDLE_TIMEOUT: &str = "SET LOCAL idle_in_transaction_session_timeout = 0";
@@ -138,15 +145,21 @@ async fn busy(target: &Target) -> Error {
     let high = KEY >> 32;
     let low = KEY & 0xffff_ffff;
     let holder = format!(
-        "SELECT format('pid %s, application `%s`, since %s', a.pid, a.application_name,
-           to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"'))
+        "SELECT a.pid, coalesce(a.application_name, ''),
+           ', since ' || to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"')
          FROM pg_locks l JOIN pg_stat_activity a USING (pid)
          WHERE l.locktype = 'advisory' AND l.granted AND l.classid = {high} AND l.objid = {low}
            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     );
     let named = async {
         let rows = target.read_once(target.server().quick(), &holder).await?;
-        rows.first().map(|row| row.try_get::<String, _>(0).map_err(Fault::from)).transpose()
+        let named = |row: &PgRow| {
+            let (pid, application, since): (i32, String, Option<String>) =
+                (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let application = name_of_stranger(&application);
+            Ok::<_, Fault>(format!("pid {pid}, application {application}{}", since.unwrap_or_default()))
+        };
+        rows.first().map(named).transpose()
     };
     let hint = "wait for it to end, or give it time with `--lock-wait`";
     match named.await {

@@ -168,14 +168,22 @@ pub fn end_all() -> String {
 /// asked whose it is.
 fn end_sessions(session: &str) -> String {
     format!(
-        "WITH lost AS MATERIALIZED (SELECT a.pid FROM dewey_sync.run r JOIN pg_stat_activity a
-           ON starts_with(a.application_name, r.session || '.')
-           WHERE r.{is_resumable} AND r.session <> {session} AND a.usename = current_user
-             AND a.datname = current_database())
-         SELECT pg_terminate_backend(pid) FROM lost",
+        "SELECT set_config('dewey_sync.lost', coalesce(json_agg(session), '[]')::text, true)
+           FROM dewey_sync.run WHERE {is_resumable} AND session <> {session};
+         {AS_LOGIN};
+         WITH lost AS MATERIALIZED (SELECT a.pid FROM json_array_elements_text(current_setting('dewey_sync.lost')::json)
+             AS r (session) JOIN pg_stat_activity a ON starts_with(a.application_name, r.session || '.')
+           WHERE a.usename = session_user AND a.datname = current_database())
+         SELECT pg_terminate_backend(pid) FROM lost; {AS_BEFORE}",
         is_resumable = is_resumable(),
     )
 }
+
+/// Sessions may be ended by the role that logged in, for which another one may act by a setting of its.
+const AS_LOGIN: &str =
+    "SELECT set_config('dewey_sync.role', current_setting('role'), true), set_config('role', 'none', true)";
+
+const AS_BEFORE: &str = "SELECT set_config('role', current_setting('dewey_sync.role'), true)";
 
 fn end_unfinished(which: &str) -> String {
     format!(

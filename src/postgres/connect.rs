@@ -2,9 +2,10 @@
 //!
 //! Not sqlx's pool: it pings on release, hides why nothing could be reached, and lends out connections that our
 //! [`Tx`](super::Tx) has to own. At most one connection a worker is ever open, and one for the
-//! [heartbeat](super::heartbeat); on the target also one for the lock, and one that fills an empty book table meanwhile.
+//! [heartbeat](super::heartbeat), and for a moment one that asks [for whom](super::waiting) is waited; on the target also one
+//! for the lock, and one that fills an empty book table meanwhile.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::fault::Fault;
 use super::heartbeat::Limit;
 use super::nodelay::send_at_once;
 use super::traffic::{Counter, Traffic, row_bytes};
+use super::waiting::{Listener, Told};
 use crate::config::{Endpoint, Side};
 
 /// How long a connection attempt may take when nobody says so.
@@ -35,9 +37,22 @@ pub struct Server {
     connect_timeout: Duration,
     /// A pooler refused start-up options, so settings are made in each transaction only.
     reduced: AtomicBool,
+    /// A connection was opened with them, so they are not what is refused later.
+    takes_options: AtomicBool,
+    /// A connection was opened, so user, password and database are right.
+    admitted: AtomicBool,
+    /// It did not know a setting that PostgreSQL has since version 14.
+    is_old: AtomicBool,
+    /// The version of the last connection, such as 150018; 0 is unknown.
+    version: AtomicU32,
+    /// The oid of the table that the guards looked at; 0 where there was none.
+    book: AtomicU32,
     idle: Mutex<Vec<Opened>>,
     /// The names of sessions that may go on although their client is gone.
     abandoned: Mutex<Vec<String>>,
+    waits: Told,
+    /// Whether the last ping was answered, if there was one.
+    heard: AtomicBool,
 }
 
 /// A connection, and the `application_name` by which `pg_stat_activity` tells its session from all others.
@@ -83,9 +98,35 @@ impl Server {
             traffic: Counter::default(),
             connect_timeout,
             reduced,
+            takes_options: AtomicBool::default(),
+            admitted: AtomicBool::default(),
+            is_old: AtomicBool::default(),
+            version: AtomicU32::default(),
+            book: AtomicU32::default(),
             idle: Mutex::default(),
             abandoned: Mutex::default(),
+            waits: Told::default(),
+            heard: AtomicBool::default(),
         }
+    }
+
+    /// Tells `listener` of what waits for longer than usual.
+    #[must_use]
+    pub fn telling(self, listener: Listener) -> Self {
+        Self { waits: Told::to(listener), ..self }
+    }
+
+    /// Whether it was seen to be there although it did not answer a request.
+    pub(super) fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Acquire)
+    }
+
+    pub(super) fn note_heard(&self, heard: bool) {
+        self.heard.store(heard, Ordering::Release);
+    }
+
+    pub(super) fn waits(&self) -> &Told {
+        &self.waits
     }
 
     /// What the application names of all sessions of this process begin with.
@@ -101,6 +142,20 @@ impl Server {
     /// Whether settings are made without the start-up packet, for a pooler's sake.
     pub fn is_reduced(&self) -> bool {
         self.reduced.load(Ordering::Acquire)
+    }
+
+    /// Its version, such as 150018, if a connection was opened.
+    pub fn version(&self) -> Option<u32> {
+        Some(self.version.load(Ordering::Acquire)).filter(|version| *version > 0)
+    }
+
+    /// From now on, transactions that write commit only while the book table is the one with this oid.
+    pub fn expect_book(&self, oid: Option<u32>) {
+        self.book.store(oid.unwrap_or_default(), Ordering::Release);
+    }
+
+    pub(super) fn expected_book(&self) -> Option<u32> {
+        Some(self.book.load(Ordering::Acquire)).filter(|oid| *oid > 0)
     }
 
     /// What went to it and came back until now.
@@ -186,8 +241,8 @@ impl Server {
         }
         let list: Vec<String> = names.iter().map(|name| literal(name)).collect();
         let end = format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name IN ({}) \
-             AND datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()",
+            "{OUTSIDE}; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name IN ({}) \
+             AND datname = current_database() AND usename = session_user AND pid <> pg_backend_pid(); COMMIT",
             list.join(", ")
         );
         let ended = tokio::time::timeout(self.connect_timeout, self.simple(connection, end)).await;
@@ -200,6 +255,7 @@ impl Server {
     pub(super) async fn open(&self) -> Result<Opened, Fault> {
         let name = self.next_name();
         let connection = self.open_as(&name).await?;
+        self.version.store(connection.server_version_num().unwrap_or_default(), Ordering::Release);
         send_at_once();
         Ok(Opened { connection, name })
     }
@@ -207,23 +263,37 @@ impl Server {
     async fn open_as(&self, name: &str) -> Result<PgConnection, Fault> {
         let reduced = self.is_reduced();
         match self.open_with(self.options_for(name, reduced)).await {
-            Err(fault) if fault.sqlstate() == Some("08P01") && !reduced => {
+            Err(fault)
+                if fault.is_protocol_violation()
+                    && !reduced
+                    && !self.takes_options.load(Ordering::Acquire) =>
+            {
+                let opened = self.open_with(self.options_for(name, true)).await?;
+                // Only now it is known that it was the options.
                 self.reduced.store(true, Ordering::Release);
-                tracing::info!(
-                    "the {} refuses start-up options: connecting without them",
-                    self.endpoint.side
-                );
-                self.open_with(self.options_for(name, true)).await
+                tracing::info!("the {} refuses start-up options: connected without them", self.endpoint.side);
+                Ok(opened)
             }
-            opened => opened,
+            Err(fault) if fault.sqlstate() == Some("42704") && !reduced => {
+                self.is_old.store(true, Ordering::Release);
+                let opened = self.open_with(self.options_for(name, false)).await;
+                self.takes_options.fetch_or(opened.is_ok(), Ordering::AcqRel);
+                opened
+            }
+            opened => {
+                self.takes_options.fetch_or(opened.is_ok() && !reduced, Ordering::AcqRel);
+                opened
+            }
         }
     }
 
     async fn open_with(&self, options: PgConnectOptions) -> Result<PgConnection, Fault> {
-        tokio::time::timeout(self.connect_timeout, options.connect())
+        let opened = tokio::time::timeout(self.connect_timeout, options.connect())
             .await
             .map_err(|_| Fault::deadline(self.connect_timeout))?
-            .map_err(|error| Fault::at_startup(&error))
+            .map_err(|error| Fault::at_startup(&error, !self.admitted.load(Ordering::Acquire)))?;
+        self.admitted.store(true, Ordering::Release);
+        Ok(opened)
     }
 
     /// The name of the next connection's session.
@@ -243,6 +313,10 @@ impl Server {
             // by its name would end theirs. Transactions set it for themselves.
             return options.application_name("").extra_float_digits(None);
         }
+        // A role's own time limits would end the session between two transactions, or the first one before it lifts them.
+        let options = options.options([("statement_timeout", "0")]);
+        let is_old = self.is_old.load(Ordering::Acquire);
+        let options = if is_old { options } else { options.options([("idle_session_timeout", "0")]) };
         match self.endpoint.side {
             Side::Source => options.options([("default_transaction_read_only", "on")]),
             Side::Target => options.options([(OWN_SESSION, name)]),
@@ -250,13 +324,19 @@ impl Server {
     }
 }
 
+/// Begins a transaction outside of a [`Tx`](super::Tx), whatever the role's settings are. Sessions are seen and ended by the
+/// role that logged in, for which another one may act.
+pub(super) const OUTSIDE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL statement_timeout = 0; \
+    SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL ROLE NONE";
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `text` as an SQL string literal; sessions run with `standard_conforming_strings = on`.
+/// `text` as an SQL string literal, whatever `standard_conforming_strings` is.
 pub fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', r"\\")) } else { format!("'{quoted}'") }
 }
 
 /// `name` as an SQL identifier.

@@ -9,6 +9,9 @@ use super::effects::{Effects, TOO_MUCH};
 use super::message::{
     CLOSED, NO_ANSWER, UNSENDABLE, function_of, text_of, text_of_io, text_of_json, text_of_tls,
 };
+use super::same_table::says_replaced;
+use super::settings::unlike;
+use super::waiting::Awaited;
 use crate::error::{Error, Kind};
 
 /// The origin of a fault, as far as the classifier in `retry` wants to know.
@@ -25,6 +28,8 @@ pub enum Origin {
     Io,
     /// A deadline of ours passed.
     Deadline,
+    /// A check of ours that the server makes found something else than the guards did.
+    Guard,
     /// TLS could not be agreed on.
     Tls,
     /// The wire, a value or the use of the driver was not as expected, or a transaction was used after its failure.
@@ -39,11 +44,15 @@ pub struct Fault {
     pub origin: Origin,
     /// Whether the request was a COMMIT, so that its effect is unknown when no answer came.
     pub at_commit: bool,
+    /// Whether it answered the opening of a connection before any other one was let in, so that the URL may be wrong.
+    pub at_startup: bool,
     /// What the transaction did, when that was more than it may have done, and nothing of it was committed.
     pub effects: Option<Box<Effects>>,
     /// The function that raised it, as the server writes its signature.
     pub function: Option<String>,
     text: String,
+    #[source]
+    awaited: Option<Awaited>,
 }
 
 /// The answer that did not come in time, as the driver's errors can carry it.
@@ -54,6 +63,13 @@ pub(super) struct Overdue(pub(super) std::time::Duration);
 impl From<Overdue> for sqlx::Error {
     fn from(overdue: Overdue) -> Self {
         Self::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, overdue))
+    }
+}
+
+/// As the driver's errors can carry it.
+impl From<Fault> for sqlx::Error {
+    fn from(fault: Fault) -> Self {
+        Self::Io(std::io::Error::other(fault))
     }
 }
 
@@ -86,13 +102,34 @@ impl Fault {
         self
     }
 
-    pub(crate) fn of(origin: Origin, text: impl Into<String>) -> Self {
-        Self { origin, at_commit: false, effects: None, function: None, text: text.into() }
+    /// The same fault, which came because `awaited` did not.
+    #[must_use]
+    pub(super) fn awaiting(mut self, awaited: Awaited) -> Self {
+        self.awaited = Some(awaited);
+        self
     }
 
-    /// The answer to a start-up packet, which may quote the options that a URL holds.
-    pub(super) fn at_startup(error: &sqlx::Error) -> Self {
-        let fault = Self::from(error);
+    /// Whether it is a time-out, ours or one of the server.
+    pub(super) fn ends_a_wait(&self) -> bool {
+        self.origin == Origin::Deadline || matches!(self.sqlstate(), Some("55P03" | "57014"))
+    }
+
+    pub(crate) fn of(origin: Origin, text: impl Into<String>) -> Self {
+        Self {
+            origin,
+            at_commit: false,
+            at_startup: false,
+            effects: None,
+            function: None,
+            text: text.into(),
+            awaited: None,
+        }
+    }
+
+    /// The answer to a start-up packet, which may quote the options that a URL holds. `first` is before another one was
+    /// answered with a session.
+    pub(super) fn at_startup(error: &sqlx::Error, first: bool) -> Self {
+        let fault = Self { at_startup: first, ..Self::from(error) };
         match fault.sqlstate() {
             Some(code) if code.starts_with("42") || code.starts_with("22") => {
                 Self { text: format!("the server refuses an option of the URL (SQLSTATE {code})"), ..fault }
@@ -109,6 +146,18 @@ impl Fault {
         }
     }
 
+    /// Whether a pooler says that there is no server behind it for now, or no room there. It passes on what the server told
+    /// it, and says both in the way in which it refuses a password.
+    pub fn is_of_absent_server(&self) -> bool {
+        self.is_protocol_violation() && ABSENT.iter().any(|words| self.text.contains(words))
+    }
+
+    /// The one SQLSTATE that older poolers have for everything that is not well: a start-up option or a password that is
+    /// refused, a server that crashed, a time-out. A server itself has it for a driver that makes mistakes.
+    pub fn is_protocol_violation(&self) -> bool {
+        self.sqlstate() == Some("08P01")
+    }
+
     /// What this fault means while the run is on its way: a server out of reach, or a statement that failed for good.
     pub fn kind(&self) -> Kind {
         let out_of_reach = match &self.origin {
@@ -116,6 +165,7 @@ impl Fault {
             Origin::Server { sqlstate, .. } => {
                 sqlstate.starts_with("08") || matches!(&sqlstate[..], "53300" | "57P01" | "57P02" | "57P03")
             }
+            Origin::Guard => return Kind::Refused,
             Origin::Tls | Origin::Client => false,
         };
         if out_of_reach { Kind::Unreachable } else { Kind::NotCompleted }
@@ -124,8 +174,11 @@ impl Fault {
     /// What it means before the first write: mostly that the configuration names what is not there.
     pub fn kind_at_start(&self) -> Kind {
         match &self.origin {
+            Origin::Server { .. } if self.is_protocol_violation() && self.at_startup => {
+                if self.is_of_absent_server() { Kind::Unreachable } else { Kind::Usage }
+            }
             Origin::Server { sqlstate, .. }
-                if ["08P01", "28", "3D", "3F", "42"].iter().any(|c| sqlstate.starts_with(c)) =>
+                if ["28", "3D", "3F", "42"].iter().any(|c| sqlstate.starts_with(c)) =>
             {
                 Kind::Usage
             }
@@ -140,6 +193,9 @@ impl Fault {
     }
 
     fn of_server(error: &PgDatabaseError) -> Self {
+        if let Some(text) = guarded(error) {
+            return Self::of(Origin::Guard, text);
+        }
         let fatal = matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic);
         let measured = (error.code() == TOO_MUCH).then(|| Effects::from_json(error.message()).ok()).flatten();
         let text = match &measured {
@@ -154,6 +210,18 @@ impl Fault {
     }
 }
 
+/// What a check of ours found, which is an unknown setting to the server.
+fn guarded(error: &PgDatabaseError) -> Option<String> {
+    if error.code() != "42704" {
+        return None;
+    }
+    if says_replaced(error.message()) {
+        return Some("the book table was replaced by another table or view meanwhile".into());
+    }
+    unlike(error.message())
+        .map(|names| format!("the server's session has another value than a sync needs for {names}"))
+}
+
 impl From<&sqlx::Error> for Fault {
     fn from(error: &sqlx::Error) -> Self {
         match error {
@@ -165,10 +233,16 @@ impl From<&sqlx::Error> for Fault {
             sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                 Self::of(Origin::Tls, text_of_tls(&error.to_string()))
             }
-            sqlx::Error::Io(error) => match error.get_ref().and_then(|error| error.downcast_ref()) {
-                Some(Overdue(waited)) => Self::deadline(*waited),
-                None => Self::of(Origin::Io, text_of_io(error)),
-            },
+            sqlx::Error::Io(error) => {
+                let ours = error.get_ref();
+                if let Some(fault) = ours.and_then(|error| error.downcast_ref::<Self>()) {
+                    return fault.clone();
+                }
+                match ours.and_then(|error| error.downcast_ref()) {
+                    Some(Overdue(waited)) => Self::deadline(*waited),
+                    None => Self::of(Origin::Io, text_of_io(error)),
+                }
+            }
             sqlx::Error::Configuration(error) if error.to_string().contains("saslprep") => {
                 Self::client(UNSENDABLE)
             }
@@ -190,6 +264,21 @@ impl From<&sqlx::Error> for Fault {
         }
     }
 }
+
+/// Words of `PgBouncer`, and those of a server that it passes on.
+const ABSENT: [&str; 11] = [
+    "server conn crashed",
+    "server login has been failing",
+    "cannot connect to server",
+    "client_login_timeout",
+    "query_wait_timeout",
+    "starting up",
+    "shutting down",
+    "in recovery mode",
+    "not yet accepting connections",
+    "too many clients",
+    "too many connections",
+];
 
 const NO_CONNECTION: &str = "no connection was to be had in time";
 
@@ -243,13 +332,35 @@ mod tests {
 
     #[test]
     fn before_the_first_write_a_wrong_name_or_right_is_the_calls_fault() {
-        for sqlstate in ["08P01", "28P01", "28000", "3D000", "3F000", "42501", "42P01"] {
+        for sqlstate in ["28P01", "28000", "3D000", "3F000", "42501", "42P01"] {
             assert_eq!(server(sqlstate).kind_at_start(), Kind::Usage, "{sqlstate}");
         }
         assert_eq!(Fault::of(Origin::Tls, "why").kind_at_start(), Kind::Usage);
         for sqlstate in ["08006", "53300", "57P03"] {
             assert_eq!(server(sqlstate).kind_at_start(), Kind::Unreachable, "{sqlstate}");
         }
+    }
+
+    #[test]
+    fn a_pooler_refuses_a_password_in_the_way_in_which_it_misses_a_server() {
+        for (text, kind) in [
+            ("SASL authentication failed", Kind::Usage),
+            ("password authentication failed for user \"x\"", Kind::Usage),
+            ("no such database: x", Kind::Usage),
+            ("bouncer config error", Kind::Usage),
+            ("unsupported startup parameter: options", Kind::Usage),
+            ("server login has been failing, try again later (server_login_retry)", Kind::Unreachable),
+            ("client_login_timeout (server down)", Kind::Unreachable),
+            ("the database system is starting up", Kind::Unreachable),
+            ("sorry, too many clients already", Kind::Unreachable),
+        ] {
+            let fault = Fault { text: text.into(), ..server("08P01") };
+            let first = Fault { at_startup: true, ..fault.clone() };
+            assert_eq!(first.kind_at_start(), kind, "{text}");
+            assert_eq!(first.is_of_absent_server(), kind == Kind::Unreachable, "{text}");
+            assert_eq!(fault.kind_at_start(), Kind::Unreachable, "{text}, once a connection was let in");
+        }
+        assert!(!Fault { text: "starting up".into(), ..server("57014") }.is_of_absent_server());
     }
 
     #[test]

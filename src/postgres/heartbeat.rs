@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::Row;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
-use super::connect::{Opened, Server, literal};
+use super::connect::{OUTSIDE, Opened, Server, literal};
 use super::fault::{Fault, Origin, Overdue};
 
 /// How long the client waits beyond the server's own time-out, whose answer says more.
@@ -42,6 +42,11 @@ impl Limit {
     /// A statement that has the server grant it from then on.
     pub fn sql(self) -> String {
         format!("SET LOCAL statement_timeout = {}", self.statement_timeout().as_millis())
+    }
+
+    /// A statement that has it wait from then on for a lock as long as it would without another one.
+    pub fn lock_sql(self) -> String {
+        format!("SET LOCAL lock_timeout = {}", self.lock_timeout().as_millis())
     }
 
     /// The server's `statement_timeout`; zero is none.
@@ -89,7 +94,7 @@ pub(super) async fn while_answering<T>(
     silence: Duration,
     work: impl Future<Output = T>,
 ) -> Result<T, Overdue> {
-    while_alive(server, "BEGIN READ ONLY; SELECT true; COMMIT", silence, work).await
+    while_alive(server, &format!("{OUTSIDE}; SELECT true; COMMIT"), silence, work).await
 }
 
 async fn while_alive<T>(
@@ -116,7 +121,9 @@ async fn until_silent(server: &Server, question: &str, silence: Duration) {
 async fn sign_of_life(server: &Server, question: &str, beats: &mut Interval) {
     loop {
         beats.tick().await;
-        match Box::pin(ping(server, question, beats.period())).await {
+        let answer = Box::pin(ping(server, question, beats.period())).await;
+        server.note_heard(answer.as_ref().map_or_else(answers, |_| true));
+        match answer {
             Ok(true) => return,
             Ok(false) => tracing::debug!("the {} is not at work for us", server.endpoint().side),
             Err(fault) if answers(&fault) => return,
@@ -125,17 +132,20 @@ async fn sign_of_life(server: &Server, question: &str, beats: &mut Interval) {
     }
 }
 
-/// Whether a server that refuses a ping is there all the same; it may have no room for another connection.
+/// Whether a server that refuses a ping is there all the same; it may have no room for another connection. A pooler's
+/// answer says nothing of the server behind it.
 fn answers(fault: &Fault) -> bool {
-    matches!(&fault.origin, Origin::Server { sqlstate, fatal } if !fatal || sqlstate == "53300")
+    !fault.is_protocol_violation()
+        && matches!(&fault.origin, Origin::Server { sqlstate, fatal } if !fatal || sqlstate == "53300")
 }
 
 /// A session whose request was lost on the way there, or whose answer was on the way back, waits for its client. One that
+/// has committed and waits for a standby has nothing left to do, and would wait for ever for one that is not there. One that
 /// is not found has ended, unless a balancer connected us to another standby.
 fn is_at_work(name: &str) -> String {
     format!(
-        "BEGIN READ ONLY; SELECT coalesce(bool_or(state NOT LIKE 'idle%'), pg_is_in_recovery()) \
-         FROM pg_stat_activity WHERE application_name = {}; COMMIT",
+        "{OUTSIDE}; SELECT coalesce(bool_or(state NOT LIKE 'idle%' AND wait_event IS DISTINCT FROM 'SyncRep'), \
+           pg_is_in_recovery()) FROM pg_stat_activity WHERE application_name = {}; COMMIT",
         literal(name)
     )
 }

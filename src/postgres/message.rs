@@ -5,6 +5,8 @@
 
 use sqlx::postgres::PgDatabaseError;
 
+use crate::printable::value;
+
 /// The SQLSTATE classes whose messages name objects and limits, never values.
 const NAMING_CLASSES: [&str; 17] =
     ["08", "0A", "23", "25", "26", "28", "2B", "3D", "3F", "40", "42", "53", "54", "55", "57", "58", "XX"];
@@ -51,6 +53,11 @@ pub(super) fn function_of(error: &PgDatabaseError) -> Option<&str> {
 fn quotes_a_statement(error: &PgDatabaseError) -> bool {
     let code = error.code();
     code.starts_with("42") && code != "42501" && error.r#where().is_some()
+}
+
+/// A name that others gave, as part of a line.
+pub(crate) fn name_of_stranger(name: &str) -> String {
+    format!("`{}`", value(name))
 }
 
 /// The byte that the driver makes of an answer that did not come; what forwards a port does that when nothing listens

@@ -40,6 +40,12 @@ impl Source {
         Ok((SourceTx(tx), rows))
     }
 
+    /// The same for a guard that looks at the session's settings.
+    pub async fn look(&self, limit: Limit, first: &str) -> Result<(SourceTx<'_>, Vec<PgRow>), Fault> {
+        let (tx, rows) = Tx::begin_to_look(&self.0, SNAPSHOT, limit, first).await?;
+        Ok((SourceTx(tx), rows))
+    }
+
     /// The same, but begins together with its first query.
     pub async fn open(&self, limit: impl Into<Limit>) -> Result<SourceTx<'_>, Fault> {
         Tx::open(&self.0, SNAPSHOT, limit.into()).await.map(SourceTx)

@@ -7,10 +7,13 @@ use sea_orm::{
 };
 use sqlx::postgres::{PgPoolOptions, PgRow};
 
-use super::connect::{Server, literal};
+use super::connect::Server;
 use super::fault::Fault;
 use super::heartbeat::{Limit, while_answering};
+use super::settings::of_migration;
 use super::tx::{SNAPSHOT, Tx};
+use super::waiting::Watch;
+use crate::error::{Error, Kind};
 
 /// The server that books are written to.
 #[derive(Debug)]
@@ -34,6 +37,11 @@ impl Target {
         first: &str,
     ) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
         Tx::begin(&self.0, SNAPSHOT, limit.into(), first).await
+    }
+
+    /// The same for a guard that looks at the session's settings.
+    pub async fn look(&self, limit: Limit, first: &str) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
+        Tx::begin_to_look(&self.0, SNAPSHOT, limit, first).await
     }
 
     /// The same, but begins together with its first query.
@@ -76,10 +84,12 @@ impl Target {
         Ok(rows)
     }
 
-    /// Ends what sessions were left alone, such as that of the lock, which would keep the next run waiting. Failing to is no
-    /// failure of what was done.
-    pub async fn leave(&self) {
-        if !self.0.has_abandoned() {
+    /// Ends what sessions were left alone, such as that of the lock, which would keep the next run waiting; `failed` is how
+    /// the work ended. A server that is out of reach is not waited for once more. Failing to is no failure of what was done.
+    pub async fn leave(&self, failed: Option<&Error>) {
+        let is_unreachable =
+            failed.is_some_and(|error| error.kind == Kind::Unreachable) && !self.0.is_heard();
+        if is_unreachable || !self.0.has_abandoned() {
             return;
         }
         let ended = async {
@@ -103,13 +113,17 @@ impl Target {
             .max_connections(1)
             .acquire_timeout(self.0.connect_timeout())
             .connect_lazy_with(self.0.options(&name));
-        let settings = format!("{MIGRATION_SETTINGS}; SET LOCAL application_name = {}", literal(&name));
+        let settings = of_migration(self.0.endpoint(), &name, self.0.version());
+        let (watch, watched) = (Watch::default(), name.clone());
         let working = self.0.working(name);
         let connection: DatabaseConnection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
         let migrating = Box::pin(migrate_on(&connection, &settings, migrate));
+        let migrating = watch.over(&self.0, &watched, MIGRATION_LOCK, migrating);
         let migrating = while_answering(&self.0, self.0.connect_timeout(), migrating);
         let migrated = tokio::time::timeout(MIGRATION, migrating).await;
-        let done = migrated.map_err(|_| Fault::deadline(MIGRATION))?.map_err(Fault::from)??;
+        let migrated =
+            migrated.map_err(|_| Fault::deadline(MIGRATION)).and_then(|done| done.map_err(Fault::from));
+        let done = migrated.flatten().map_err(|fault| watch.explain(fault))?;
         working.ended();
         // A connection that does not answer is dropped instead.
         let closed = tokio::time::timeout(self.0.connect_timeout(), connection.close()).await;
@@ -123,18 +137,18 @@ const READ_WRITE: &str = "ISOLATION LEVEL READ COMMITTED READ WRITE";
 /// For all of a migration; it makes a few empty tables.
 const MIGRATION: Duration = Duration::from_mins(2);
 
-/// One transaction, whatever the role's defaults are. SeaORM names its prepared statements as every client of its driver
-/// does, also those that a pooler lent this session to before.
-const MIGRATION_SETTINGS: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE; \
-     SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '60s'; DEALLOCATE ALL";
+/// The longest that one of its statements waits for a lock.
+const MIGRATION_LOCK: Duration = Duration::from_secs(30);
 
+/// One transaction, with `settings`. SeaORM names its prepared statements as every client of its driver does, also those
+/// that a pooler lent this session to before; so what is prepared goes before and after.
 async fn migrate_on<T>(
     connection: &DatabaseConnection,
     settings: &str,
     migrate: impl AsyncFnOnce(&DatabaseTransaction) -> Result<T, DbErr>,
 ) -> Result<T, Fault> {
     let transaction = connection.begin().await?;
-    transaction.execute_unprepared(settings).await?;
+    transaction.execute_unprepared(&format!("{settings}; DEALLOCATE ALL")).await?;
     let migrated = migrate(&transaction).await;
     let ended = match &migrated {
         Ok(_) => {

@@ -10,22 +10,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, TryStreamExt};
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, StreamTrait,
 };
 use sea_query_sqlx::SqlxValues;
 use sqlx::postgres::{PgConnection, PgQueryResult, PgRow, Postgres};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Connection, Either, Executor, Row};
+use sqlx::{AssertSqlSafe, Connection, Either, Executor};
 use tokio::sync::Mutex;
 
-use super::connect::{OWN_SESSION, Opened, Server, Working, literal};
+use super::connect::{Opened, Server, Working};
 use super::effects::first_reading;
-use super::fault::{Fault, Origin, Overdue};
+use super::fault::{Fault, Origin};
 use super::heartbeat::Limit;
-use super::settings::{BEGUN, settings};
+use super::opening::Opening;
+use super::same_table::check_sql;
 use super::traffic::{row_bytes, values_bytes};
+use super::waiting::Watch;
 
 /// For COMMIT and ROLLBACK, whatever the statements before were given.
 const ENDING: Duration = Duration::from_mins(2);
@@ -53,26 +55,7 @@ pub struct Tx<'server> {
     opening: std::sync::Mutex<Option<Opening>>,
     /// No pooler has lent the server's session to others, so that a statement that was prepared in it is still there.
     session_is_own: AtomicBool,
-}
-
-/// BEGIN and the settings, whose answer is one row.
-#[derive(Debug)]
-struct Opening {
-    sql: String,
-    read_only: bool,
-}
-
-impl Opening {
-    /// Looks at the answer before anything that came after it is believed; whether the session is our own.
-    fn check(&self, row: Option<&PgRow>) -> Result<bool, sqlx::Error> {
-        let unexpected = |text: &str| sqlx::Error::Protocol(text.into());
-        let row = row.ok_or_else(|| unexpected("a transaction's settings were not answered"))?;
-        let found: String = row.try_get("is_read_only")?;
-        if (found == "on") == self.read_only {
-            return row.try_get("is_own");
-        }
-        Err(unexpected("the server did not begin the transaction that was asked for"))
-    }
+    watch: Watch,
 }
 
 impl<'server> Tx<'server> {
@@ -96,37 +79,51 @@ impl<'server> Tx<'server> {
         limit: Limit,
         first: &str,
     ) -> Result<(Self, Vec<PgRow>), Fault> {
-        let also = format!(", {} IS NOT NULL AS is_measured", first_reading());
-        let tx = Self::open_with(server, mode, limit, &also).await?;
+        let reading = format!("{} IS NOT NULL AS is_measured", first_reading());
+        Self::begin_with(server, mode, limit, first, |opening| opening.answer_also(&reading)).await
+    }
+
+    /// The same, for a guard that has more to say about settings that only some roles may make; to all other transactions
+    /// they are an error.
+    pub(super) async fn begin_to_look(
+        server: &'server Server,
+        mode: &str,
+        limit: Limit,
+        first: &str,
+    ) -> Result<(Self, Vec<PgRow>), Fault> {
+        Self::begin_with(server, mode, limit, first, Opening::tolerate).await
+    }
+
+    async fn begin_with(
+        server: &'server Server,
+        mode: &str,
+        limit: Limit,
+        first: &str,
+        change: impl FnOnce(&mut Opening),
+    ) -> Result<(Self, Vec<PgRow>), Fault> {
+        let mut tx = Self::open(server, mode, limit).await?;
+        if let Some(opening) = tx.opening.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            change(opening);
+        }
         let rows = tx.simple(first).await?;
         Ok((tx, rows))
     }
 
     /// The same, but begins together with the first request.
     pub(super) async fn open(server: &'server Server, mode: &str, limit: Limit) -> Result<Self, Fault> {
-        Self::open_with(server, mode, limit, "").await
-    }
-
-    /// `also` are further columns of the answer to the opening.
-    async fn open_with(server: &'server Server, mode: &str, limit: Limit, also: &str) -> Result<Self, Fault> {
         let Opened { mut connection, name } = server.acquire().await?;
         server.end_abandoned(&mut connection).await?;
-        let settings = settings(&server.endpoint().schema, &name, limit, connection.server_version_num());
-        let read_only = mode.ends_with("READ ONLY");
-        let is_own = format!(
-            "current_setting({}, true) IS NOT DISTINCT FROM {}",
-            literal(OWN_SESSION),
-            literal(&name)
-        );
-        let sql = format!("BEGIN {mode}; {settings}; {BEGUN}, {is_own} AS is_own{also}; ");
+        let version = connection.server_version_num();
+        let opening = Opening::new(server.endpoint(), version, &name, mode, limit);
         Ok(Self {
             server,
             connection: Mutex::new(connection),
             session: server.working(name),
             poisoned: AtomicBool::new(false),
             limit: std::sync::Mutex::new(limit),
-            opening: std::sync::Mutex::new(Some(Opening { sql, read_only })),
+            opening: std::sync::Mutex::new(Some(opening)),
             session_is_own: AtomicBool::new(false),
+            watch: Watch::default(),
         })
     }
 
@@ -140,7 +137,7 @@ impl<'server> Tx<'server> {
     /// Begins, if that has not happened yet, before a request that cannot take it along.
     async fn begin_now(&self) -> Result<(), sqlx::Error> {
         let waits = self.opening.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if waits { self.rows("").await.map(drop) } else { Ok(()) }
+        if waits { self.send("").await.map(drop) } else { Ok(()) }
     }
 
     /// The name of the session, as `pg_stat_activity` shows it.
@@ -159,6 +156,17 @@ impl<'server> Tx<'server> {
     }
 
     async fn rows(&self, sql: &str) -> Result<Vec<PgRow>, sqlx::Error> {
+        self.begin_before(sql).await?;
+        self.send(sql).await
+    }
+
+    /// A text is cut into literals before any of its statements runs, as the session was set before. Where that could make
+    /// a difference, the transaction begins by itself.
+    async fn begin_before(&self, sql: &str) -> Result<(), sqlx::Error> {
+        if sql.contains('\\') { self.begin_now().await } else { Ok(()) }
+    }
+
+    async fn send(&self, sql: &str) -> Result<Vec<PgRow>, sqlx::Error> {
         let (sql, opening) = self.with_opening(sql);
         let rows = self.request(async |connection| self.server.simple(connection, sql).await);
         let mut rows = rows.await?;
@@ -207,9 +215,8 @@ impl<'server> Tx<'server> {
             counter.sent(1, statement.len());
             let mut connection = self.connection.lock().await;
             let failed_before = self.poisoned.swap(true, Ordering::AcqRel);
-            let mut messages = self.within_limit(connection.copy_out_raw(statement)).await??;
-            while let Some(message) = self.within_limit(messages.next()).await? {
-                let message = message?;
+            let mut messages = self.within_limit(connection.copy_out_raw(statement)).await?;
+            while let Some(message) = self.within_limit(messages.try_next()).await? {
                 counter.received(message.as_ref().len());
                 yield message;
             }
@@ -228,7 +235,8 @@ impl<'server> Tx<'server> {
     /// With `at_commit` set: unless the server itself answered, the transaction may have been committed.
     pub async fn commit(self) -> Result<(), Fault> {
         self.refuse_if_poisoned()?;
-        let ended = self.end("COMMIT").await;
+        let last = format!("{}COMMIT", self.last_check());
+        let ended = self.end(&last).await;
         ended.map(drop).map_err(Fault::at_commit)
     }
 
@@ -238,9 +246,16 @@ impl<'server> Tx<'server> {
     /// As [`commit`](Self::commit): PostgreSQL skips the COMMIT when a statement before it in the same text fails.
     pub async fn commit_after(self, last: &str) -> Result<Vec<PgRow>, Fault> {
         self.refuse_if_poisoned()?;
-        let rows = self.simple(&format!("{last}; COMMIT")).await.map_err(Fault::at_commit)?;
+        let last = format!("{last}; {}COMMIT", self.last_check());
+        let rows = self.simple(&last).await.map_err(Fault::at_commit)?;
         self.ended();
         Ok(rows)
+    }
+
+    /// What comes before a COMMIT in the same text.
+    fn last_check(&self) -> String {
+        let expected = self.server.expected_book();
+        expected.map(|oid| check_sql(self.server.endpoint(), oid) + "; ").unwrap_or_default()
     }
 
     fn refuse_if_poisoned(&self) -> Result<(), Fault> {
@@ -267,7 +282,7 @@ impl<'server> Tx<'server> {
     /// Sends the last statements, the one that ends the transaction among them; their rows.
     pub(super) async fn end(self, sql: &str) -> Result<Vec<PgRow>, Fault> {
         let rows = tokio::time::timeout(ENDING, self.simple(sql)).await;
-        let rows = rows.map_err(|_| Fault::deadline(ENDING))??;
+        let rows = rows.map_err(|_| self.watch.explain(Fault::deadline(ENDING)))??;
         self.ended();
         Ok(rows)
     }
@@ -285,8 +300,7 @@ impl<'server> Tx<'server> {
     ) -> Result<T, sqlx::Error> {
         let mut connection = self.connection.lock().await;
         let failed_before = self.poisoned.swap(true, Ordering::AcqRel);
-        let answer = self.within_limit(send(&mut connection)).await.map_err(sqlx::Error::from).flatten();
-        let answer = answer.inspect_err(|error| self.forget_idle_after(error))?;
+        let answer = self.within_limit(Box::pin(send(&mut connection))).await?;
         self.poisoned.store(failed_before, Ordering::Release);
         Ok(answer)
     }
@@ -317,14 +331,24 @@ impl<'server> Tx<'server> {
 
     /// What ended this connection has probably ended those that wait, too.
     fn forget_idle_after(&self, error: &sqlx::Error) {
-        if matches!(Fault::from(error).origin, Origin::Io | Origin::Deadline) {
+        let origin = Fault::from(error).origin;
+        if matches!(origin, Origin::Io | Origin::Deadline | Origin::Server { fatal: true, .. }) {
             self.server.forget_idle();
         }
     }
 
-    async fn within_limit<T>(&self, answer: impl Future<Output = T>) -> Result<T, Overdue> {
+    /// What `answer` brings within the deadline; an error says for what was waited, where it is known.
+    async fn within_limit<T>(
+        &self,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
         let limit = *self.limit.lock().unwrap_or_else(PoisonError::into_inner);
-        limit.wait(self.server, self.session(), answer).await
+        let answer = self.watch.over(self.server, self.session(), limit.lock_timeout(), answer);
+        let answer = limit.wait(self.server, self.session(), answer).await;
+        answer.map_err(sqlx::Error::from).flatten().map_err(|error| {
+            self.forget_idle_after(&error);
+            self.watch.explain_error(error)
+        })
     }
 }
 
@@ -395,16 +419,15 @@ impl StreamTrait for Tx<'_> {
         statement: Statement,
     ) -> Pin<Box<dyn Future<Output = Result<Self::Stream<'a>, DbErr>> + Send + 'a>> {
         let rows = async_stream::try_stream! {
-            let (sql, mut opening) = self.with_opening(&statement.to_string());
+            let statement = statement.to_string();
+            self.begin_before(&statement).await.map_err(querying)?;
+            let (sql, mut opening) = self.with_opening(&statement);
             let counter = self.server.counter();
             counter.sent(1, sql.len());
             let mut connection = self.connection.lock().await;
             let failed_before = self.poisoned.swap(true, Ordering::AcqRel);
             let mut rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch(&mut *connection);
-            while let Some(row) =
-                self.within_limit(rows.next()).await.map_err(|overdue| querying(overdue.into()))?
-            {
-                let row = row.inspect_err(|error| self.forget_idle_after(error)).map_err(querying)?;
+            while let Some(row) = self.within_limit(rows.try_next()).await.map_err(querying)? {
                 counter.received(row_bytes(&row));
                 match opening.take() {
                     Some(opening) => drop(opening.check(Some(&row)).map_err(querying)?),

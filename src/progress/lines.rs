@@ -66,6 +66,9 @@ impl Progress for Lines {
 pub(super) fn line_of(event: &Event) -> Option<String> {
     match event {
         Event::Notice { text } => Some(format!("note: {text}")),
+        Event::Waiting { side, waited_ms, awaited } => {
+            Some(format!("note: the {side} has waited {} s for {awaited}", waited_ms / 1000))
+        }
         Event::Phase { phase: Phase::Repairing } => {
             Some("copying again what changed in the source meanwhile".into())
         }

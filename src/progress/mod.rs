@@ -7,6 +7,7 @@ pub mod streams;
 
 use serde::Serialize;
 
+use crate::config::Side;
 use crate::ledger::checkpoint::Destination;
 use crate::postgres::Effect;
 
@@ -22,6 +23,15 @@ pub enum Event {
     Notice {
         /// One sentence.
         text: String,
+    },
+    /// A server has not answered for a while, because another session of it is in the way.
+    Waiting {
+        /// At which server.
+        side: Side,
+        /// Until now.
+        waited_ms: u64,
+        /// For what, and who is in the way.
+        awaited: String,
     },
     /// Work of another kind begins.
     Phase {
@@ -173,6 +183,12 @@ pub enum Phase {
     Undoing,
     /// Waiting for the answer to COMMIT.
     Committing,
+}
+
+impl<P: Progress + ?Sized> Progress for std::sync::Arc<P> {
+    fn event(&self, event: &Event) {
+        (**self).event(event);
+    }
 }
 
 /// Who is told.

@@ -31,15 +31,25 @@ impl Class {
 /// The class of one fault. Unknown is permanent.
 pub fn classify(fault: &Fault) -> Class {
     match &fault.origin {
-        // Only an ERROR says that the COMMIT did not happen.
+        // Only an ERROR says that the COMMIT did not happen, and only the server's own.
         Origin::Server { fatal: true, .. } | Origin::Io | Origin::Deadline | Origin::Tls | Origin::Client
             if fault.at_commit =>
         {
             Class::Ambiguous
         }
+        Origin::Server { .. } if fault.is_protocol_violation() => of_pooler(fault),
         Origin::Server { sqlstate, .. } => classify_sqlstate(sqlstate),
         Origin::Io | Origin::Deadline => Class::Transient,
-        Origin::Tls | Origin::Client => Class::Permanent,
+        Origin::Guard | Origin::Tls | Origin::Client => Class::Permanent,
+    }
+}
+
+/// A pooler has lost the server, unless it did not let us in to begin with.
+fn of_pooler(fault: &Fault) -> Class {
+    match (fault.at_commit, fault.at_startup) {
+        (true, _) => Class::Ambiguous,
+        (_, true) => Class::Permanent,
+        (false, false) => Class::Transient,
     }
 }
 
@@ -54,8 +64,6 @@ fn classify_sqlstate(sqlstate: &str) -> Class {
         | "53300" => Class::Transient,
         // statement completion unknown, transaction resolution unknown
         "40003" | "08007" => Class::Ambiguous,
-        // a pooler that refuses the start-up packet
-        "08P01" => Class::Permanent,
         // statement time-out, out of memory
         "57014" | "53200" => Class::Shrink,
         code if code.starts_with("08") => Class::Transient,
@@ -90,7 +98,7 @@ mod tests {
             (Transient, "08000 08001 08003 08004 08006"),
             (Shrink, "57014 53200"),
             (Ambiguous, "40003 08007"),
-            (Permanent, "08P01 25006 3D000 53100 57P04"),
+            (Permanent, "25006 3D000 53100 57P04"),
             (
                 Permanent,
                 "22001 22P02 23502 23503 23505 23514 28000 28P01 42501 42P01 58000 58030 XX000 XX001",
@@ -113,6 +121,18 @@ mod tests {
     }
 
     #[test]
+    fn a_pooler_that_has_lost_the_server_is_asked_again_and_one_that_let_nobody_in_is_not() {
+        for fatal in [false, true] {
+            let lost = server("08P01", fatal);
+            assert_eq!(classify(&lost), Transient);
+            assert_eq!(classify(&lost.clone().at_commit()), Ambiguous);
+            let mut first = lost;
+            first.at_startup = true;
+            assert_eq!(classify(&first), Permanent);
+        }
+    }
+
+    #[test]
     fn what_no_server_answered_has_the_class_of_its_origin_unless_it_was_the_commit() {
         for (class, origin) in [
             (Transient, Origin::Io),
@@ -124,6 +144,13 @@ mod tests {
             assert_eq!(classify(&fault), class, "{origin:?}");
             assert_eq!(classify(&fault.at_commit()), Ambiguous, "{origin:?} at COMMIT");
         }
+    }
+
+    #[test]
+    fn what_a_check_at_the_server_stops_is_not_committed_and_not_tried_again() {
+        let stopped = Fault::of(Origin::Guard, "why");
+        assert_eq!(classify(&stopped), Permanent);
+        assert_eq!(classify(&stopped.at_commit()), Permanent);
     }
 
     #[test]

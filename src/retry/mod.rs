@@ -124,7 +124,7 @@ pub async fn while_starting<T>(
     let mut waited = Duration::ZERO;
     loop {
         match attempt().await {
-            Err(fault) if matches!(fault.sqlstate(), Some("57P03" | "53300")) && waited < patience => {
+            Err(fault) if is_starting(&fault) && waited < patience => {
                 let delay = delays.next_backoff().unwrap_or(DELAY_MAX).min(patience.saturating_sub(waited));
                 wait(delay).await;
                 waited += delay;
@@ -132,6 +132,10 @@ pub async fn while_starting<T>(
             done => return done,
         }
     }
+}
+
+fn is_starting(fault: &Fault) -> bool {
+    matches!(fault.sqlstate(), Some("57P03" | "53300")) || fault.is_of_absent_server()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 use super::guard::dependents::{Dependents, ForeignKey, Reach, Which, Writes};
 use crate::book::{self, Column, CopiedColumns, KEY, OTHER_KEY, OWNER, PRIVATE, TABLE, VISIBILITY, quoted};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{Fault, Tx};
+use crate::postgres::{Fault, Tx, literal};
 
 /// Books by what an apply does with them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ SELECT json_build_object('new', new, 'changed', changed, 'unchanged', found - ch
 FROM (SELECT count(*) FILTER (WHERE b.id IS NULL) AS new, count(b.id) AS found,
   count(*) FILTER (WHERE b.id IS NOT NULL AND differs) AS changed,
   count(*) FILTER (WHERE (b.id IS NULL OR differs) AND s.{visibility} = '{PRIVATE}') AS private
-  FROM dewey_sync.stage s LEFT JOIN {TABLE} b ON b.{key} = s.{key} CROSS JOIN LATERAL (SELECT {differs} AS differs) compared
+  FROM dewey_sync.stage s LEFT JOIN {TABLE} b ON b.{key}::text = s.{key} CROSS JOIN LATERAL (SELECT {differs} AS differs) compared
   WHERE s.run_id = {run_id}) counted",
         key = quoted(KEY),
         visibility = quoted(VISIBILITY),
@@ -80,7 +80,7 @@ pub(super) const WORK_MEM: &str = "128MB";
 pub(super) fn only_in_target(run_id: i64, alias: &str) -> String {
     let key = quoted(KEY);
     format!(
-        "NOT EXISTS (SELECT FROM dewey_sync.stage s WHERE s.run_id = {run_id} AND s.{key} = {alias}.{key})"
+        "NOT EXISTS (SELECT FROM dewey_sync.stage s WHERE s.run_id = {run_id} AND s.{key} = {alias}.{key}::text)"
     )
 }
 
@@ -90,7 +90,7 @@ pub(super) fn changes_in(run_id: i64, columns: &CopiedColumns, alias: &str, name
     let compared: Vec<Column> =
         compared.filter(|column| names.iter().any(|name| names_column(name, *column))).collect();
     format!(
-        "EXISTS (SELECT FROM dewey_sync.stage s WHERE s.run_id = {run_id} AND s.{key} = {alias}.{key} AND {differs})",
+        "EXISTS (SELECT FROM dewey_sync.stage s WHERE s.run_id = {run_id} AND s.{key} = {alias}.{key}::text AND {differs})",
         key = quoted(KEY),
         differs = differs_in(&compared, alias),
     )
@@ -116,10 +116,10 @@ fn differs_in(compared: &[Column], alias: &str) -> String {
 /// A query for what keeps books of the stage from being in a table with unique keys together; its row has the column
 /// `duplicates`, with at most ten groups of source ids. Few keys come twice, so that only theirs are sorted.
 pub(super) fn duplicates_sql(run_id: i64) -> String {
-    let groups = |column: Column| {
+    let groups = |column: Column, forbidden: &str| {
         format!(
             "SELECT string_agg(source_id::text, ', ' ORDER BY source_id) || ' ({name})' FROM dewey_sync.stage
-   WHERE run_id = {run_id} AND {column} IN (SELECT {column} FROM dewey_sync.stage WHERE run_id = {run_id}
+   WHERE run_id = {run_id} AND {forbidden} AND {column} IN (SELECT {column} FROM dewey_sync.stage WHERE run_id = {run_id}
      GROUP BY {column} HAVING count(*) > 1) GROUP BY {column}",
             name = sea_orm::IdenStatic::as_str(&column),
             column = quoted(column),
@@ -128,8 +128,19 @@ pub(super) fn duplicates_sql(run_id: i64) -> String {
     format!(
         "SELECT coalesce(json_agg(ids), '[]')::text AS duplicates FROM ({}
   UNION ALL {} LIMIT 10) AS equal (ids)",
-        groups(KEY),
-        groups(OTHER_KEY)
+        groups(KEY, "true"),
+        groups(OTHER_KEY, &is_unique_now(OTHER_KEY))
+    )
+}
+
+/// The condition that the book table forbids equal values of `column`; where nothing does, as in a table that is partitioned by
+/// another column, they are copied as production has them.
+fn is_unique_now(column: Column) -> String {
+    format!(
+        "EXISTS (SELECT FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0] \
+         WHERE indrelid = to_regclass({}) AND attname = {} AND indnkeyatts = 1 AND indisunique AND indisvalid AND indpred IS NULL)",
+        literal(TABLE),
+        literal(sea_orm::IdenStatic::as_str(&column)),
     )
 }
 

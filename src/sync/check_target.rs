@@ -3,10 +3,11 @@
 use super::facts::{Facts, from_json};
 use super::guard::stake::{Size, Stake};
 use super::guard::target_identity::{Ends, Marking};
-use super::guard::{hidden_rows, rights, same_database, swapped};
+use super::guard::{hidden_rows, kind, rights, same_database, settings, swapped};
 use super::inventory::{MARKED, ledger_version, owners_query, refuse_newer, users_query};
 use super::preflight::{asking, open, open_target};
 use crate::book::{OWNER, TABLE};
+use crate::config::Endpoint;
 use crate::error::Result;
 use crate::postgres::{Identity, Source, SourceTx, Target};
 
@@ -53,11 +54,12 @@ pub async fn check_target(
             (Some((source, source_tx, source_facts)), opened)
         }
     };
+    settings::check(at_target, &facts)?;
     hidden_rows::check(at_target, &facts)?;
     let marked = if facts.ledger { MARKED } else { "NULL" };
     let query = format!(
         "SELECT json_build_array({marked}, {}, {}, {}, {})::text",
-        books_query(&facts),
+        books_query(at_target, &facts),
         if facts.has(OWNER) { owners_query() } else { "0".into() },
         users_query(&facts),
         if facts.ledger { ledger_version() } else { "NULL".into() }
@@ -75,8 +77,13 @@ pub async fn check_target(
     Ok(CheckedTarget { facts, marking, stake })
 }
 
-fn books_query(facts: &Facts) -> String {
-    if facts.columns.is_some() { format!("(SELECT count(*) FROM {TABLE})") } else { "0".into() }
+fn books_query(endpoint: &Endpoint, facts: &Facts) -> String {
+    match (&facts.table, kind::check(endpoint, facts)) {
+        (None, _) => "0".into(),
+        (Some(_), Ok(())) => format!("(SELECT count(*) FROM {TABLE})"),
+        // As many as cannot be counted.
+        (Some(_), Err(_)) => "1".into(),
+    }
 }
 
 /// Ends the source's transaction; how much the source holds, if that is wanted and its role may count it.
@@ -91,7 +98,8 @@ async fn size_of_source(
         source_tx.finish().await.map_err(asking(at_source))?;
         return Ok(None);
     };
-    let query = format!("SELECT json_build_array({}, {})::text", books_query(&facts), users_query(&facts));
+    let query =
+        format!("SELECT json_build_array({}, {})::text", books_query(at_source, &facts), users_query(&facts));
     let counted = source_tx.last(&query).await;
     match counted {
         // Neither a migration nor a new user needs a right on production's books.

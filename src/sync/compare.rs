@@ -177,7 +177,7 @@ async fn changed_keys(pair: Pair<'_, '_>, column: Column, keys: &[String]) -> Re
         };
         let kind = comparable_type(column);
         format!(
-            "SELECT {key}::text, ({value})::{kind}::text FROM {TABLE} WHERE {key} = ANY ({})",
+            "SELECT {key}::text, ({value})::{kind}::text FROM {TABLE} WHERE {key}::text = ANY ({})",
             texts(keys)
         )
     };
@@ -193,7 +193,7 @@ async fn changed_keys(pair: Pair<'_, '_>, column: Column, keys: &[String]) -> Re
 }
 
 fn is_one_of(alias: &str, keys: &[String]) -> String {
-    format!("{alias}.{} = ANY ({})", quoted(KEY), texts(keys))
+    format!("{alias}.{}::text = ANY ({})", quoted(KEY), texts(keys))
 }
 
 fn texts(texts: &[String]) -> String {

@@ -6,10 +6,14 @@ use sqlx::postgres::PgRow;
 
 use super::guard::dependents::{self, ForeignKey};
 use super::guard::hidden_rows::Policed;
+use super::guard::kind::{self, BookTable};
 use super::guard::rights::{self, Lacking};
+use super::guard::settings::Unsettled;
 use super::guard::triggers::{self, Trigger};
 use crate::book::{Column, TABLE};
-use crate::postgres::{Fault, Identity};
+use crate::config::Endpoint;
+use crate::postgres::settings::unsettled;
+use crate::postgres::{Fault, Identity, literal};
 use sea_orm::IdenStatic;
 
 /// True of either side, from its catalogs and settings.
@@ -36,6 +40,8 @@ pub struct Facts {
     pub ledger_readable: bool,
     /// Of the book table; `None` when there is no such table in the schema.
     pub columns: Option<Vec<ColumnFacts>>,
+    /// What the book table is; `None` as for `columns`.
+    pub table: Option<BookTable>,
     /// The columns of each unique key of the book table that holds for every row.
     pub unique_keys: Option<Vec<Vec<String>>>,
     /// Whether the role may change the book table, or a column of it.
@@ -64,6 +70,8 @@ pub struct Facts {
     pub track_counts: bool,
     /// What else runs when books are changed or deleted.
     pub triggers: Option<Vec<Trigger>>,
+    /// The settings that are otherwise than they have to be, and that the role may not set.
+    pub settings: Option<Vec<Unsettled>>,
 }
 
 /// A column of the book table.
@@ -85,17 +93,17 @@ pub struct ColumnFacts {
 }
 
 impl Facts {
-    /// The query; `lock` is an SQL expression of boolean that takes or tries the same-database lock.
-    pub fn query(lock: &str) -> String {
-        Self::query_with(lock, "(SELECT system_identifier::text FROM pg_control_system())")
+    /// The query for `endpoint`; `lock` is an SQL expression of boolean that takes or tries the same-database lock.
+    pub fn query(endpoint: &Endpoint, lock: &str) -> String {
+        Self::query_with(endpoint, lock, "(SELECT system_identifier::text FROM pg_control_system())")
     }
 
     /// The same for a role that may not know the identity.
-    pub(super) fn query_without_identity(lock: &str) -> String {
-        Self::query_with(lock, "NULL::text")
+    pub(super) fn query_without_identity(endpoint: &Endpoint, lock: &str) -> String {
+        Self::query_with(endpoint, lock, "NULL::text")
     }
 
-    fn query_with(lock: &str, system_identifier: &str) -> String {
+    fn query_with(endpoint: &Endpoint, lock: &str, system_identifier: &str) -> String {
         format!(
             "SELECT json_build_object(
  'version', current_setting('server_version'),
@@ -114,31 +122,36 @@ impl Facts {
      'not_null', attnotnull OR book.is_view, 'filled', atthasdef OR attidentity <> '', 'generated', attgenerated <> '',
      'labels', (SELECT json_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = atttypid)) ORDER BY attnum)
    FROM pg_attribute WHERE attrelid = book.oid AND attnum > 0 AND NOT attisdropped),
+ 'table', {table},
  'unique_keys', (SELECT json_agg((SELECT json_agg(attname ORDER BY attnum) FROM pg_attribute
      WHERE attrelid = indrelid AND attnum = ANY ((indkey::int2[])[0:indnkeyatts - 1])))
    FROM pg_index WHERE indrelid = book.oid AND indisunique AND indisvalid AND indpred IS NULL AND indexprs IS NULL),
  'can_write', has_table_privilege(book.oid, 'DELETE, TRUNCATE') OR has_any_column_privilege(book.oid, 'INSERT, UPDATE'),
  'role', format('%I', current_user),
  'policed', (SELECT json_agg(json_build_object('table', format('%I.%I', n.nspname, relname),
-     'holds', CASE c.oid WHEN book.oid THEN 'books' WHEN to_regclass('{user}') THEN 'users' ELSE 'others' END)
+     'holds', CASE c.oid WHEN book.oid THEN 'books' WHEN {user} THEN 'users' ELSE 'others' END)
      ORDER BY n.nspname, relname)
    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relrowsecurity AND row_security_active(c.oid)),
  'rights', {rights},
  'ids_left', {ids_left},
- 'users', to_regclass('{user}') IS NOT NULL,
- 'users_readable', EXISTS (SELECT FROM pg_class c WHERE c.oid = to_regclass('{user}') AND relkind IN ('r', 'p')
+ 'users', {user} IS NOT NULL,
+ 'users_readable', EXISTS (SELECT FROM pg_class c WHERE c.oid = {user} AND relkind IN ('r', 'p')
    AND has_table_privilege(c.oid, 'SELECT')),
  'now', to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),
  'address', host(inet_server_addr()),
  'lock_was_free', {lock},
  'foreign_keys', {foreign_keys},
  'track_counts', current_setting('track_counts') = 'on',
- 'triggers', {triggers}
+ 'triggers', {triggers},
+ 'settings', {settings}
  )::text
 FROM (SELECT named.oid, coalesce(relkind NOT IN ('r', 'p'), false) AS is_view
-  FROM (SELECT to_regclass('{TABLE}')::oid AS oid) named LEFT JOIN pg_class USING (oid)) book LEFT JOIN (SELECT c.oid, c.relnamespace FROM pg_class c
+  FROM (SELECT {book} AS oid) named LEFT JOIN pg_class USING (oid)) book LEFT JOIN (SELECT c.oid, c.relnamespace FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'dewey_sync' AND c.relname = 'identity') ledger ON true",
-            user = crate::book::OWNER_TABLE,
+            book = relation(endpoint, TABLE),
+            user = relation(endpoint, crate::book::OWNER_TABLE),
+            table = kind::query("book.oid"),
+            settings = unsettled(endpoint.side),
             foreign_keys = foreign_keys(),
             triggers = triggers::query(BOOK_OID),
             rights = rights::query("book"),
@@ -165,6 +178,16 @@ FROM (SELECT named.oid, coalesce(relkind NOT IN ('r', 'p'), false) AS is_view
     pub fn major_version(&self) -> u32 {
         self.version_num / 10_000
     }
+}
+
+/// An expression for the oid of a relation in the URL's schema, and in no other one; NULL when there is none. `name` is a
+/// quoted identifier.
+fn relation(endpoint: &Endpoint, name: &str) -> String {
+    format!(
+        "(SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = {} AND c.relname = {})",
+        literal(&endpoint.schema),
+        literal(name.trim_matches('"')),
+    )
 }
 
 /// How many ids are left, as a scalar expression; `book` is the alias of a relation with the oid of the book table.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::facts::Facts;
 use super::guard::dependents::{Dependents, Reach, Which, Writes};
 use super::guard::hidden_rows::Holds;
+use super::guard::kind;
 use super::guard::owner::{UNNAMED_SHOWN, User, Wanted};
 use super::plan::Plan;
 use crate::book::{
@@ -54,6 +55,8 @@ pub struct TargetBooks {
     pub candidates: Option<Vec<User>>,
     /// Those among them whom the owner map names.
     pub named_users: Option<Vec<TargetUserId>>,
+    /// How many ids come more than once.
+    pub repeated_ids: u64,
     /// What hangs on the books.
     pub dependents: Vec<Dependents>,
     /// The identity in the ledger, where there is one.
@@ -182,12 +185,14 @@ pub(super) fn target_books_query(facts: &Facts, wanted: &Wanted, lines: &OwnerLi
  'candidates', (SELECT json_agg(candidate) FROM (SELECT id, email, name FROM {OWNER_TABLE} {filter}
     ORDER BY id LIMIT {CANDIDATES_MAX}) candidate),
  'named_users', (SELECT json_agg(id) FROM {OWNER_TABLE} WHERE id = ANY ('{{{named}}}'::integer[])),
+ 'repeated_ids', {repeated_ids},
  'dependents', {dependents},
  'marked', {marked},
  'ledger_version', {version},
  'last_owner', {last_owner})::text",
         dependents = dependents.as_deref().unwrap_or("json_build_array()"),
         named = named.join(","),
+        repeated_ids = kind::repeated_ids(facts),
         marked = ledger(MARKED),
         is_marked = if facts.ledger { is_marked(&facts.identity) } else { "false".into() },
         different_owners = owners_query(),

@@ -188,7 +188,13 @@ pub async fn run(
     let sampling = sample_of_run(sides, &remap, request, cancel, progress);
     let early = async { if wants_rehearsal && !is_resumed { Some(sampling.await) } else { None } };
     let (tenure, sampled) = tokio::join!(beginning, Box::pin(early));
-    let tenure = tenure.map_err(unchanged)?;
+    let tenure = match tenure {
+        Ok(tenure) => tenure,
+        Err(error) => {
+            sides.target.leave(Some(&error)).await;
+            return Err(unchanged(error));
+        }
+    };
     let Prepared { strategy, engine, .. } = prepared;
     *begun = Some(Begun { run_id: tenure.run_id, strategy, engine });
     if let Some(verified) = equal {
@@ -246,10 +252,7 @@ pub async fn run(
         done
     };
     lock.release().await;
-    // A server that is out of reach is not waited for once more.
-    if !done.as_ref().is_err_and(|error| error.kind == Kind::Unreachable) {
-        sides.target.leave().await;
-    }
+    sides.target.leave(done.as_ref().err()).await;
     let verified = done.map_err(again_if_interrupted)?;
     Ok(Synced { owners: owners.clone(), verified, nothing_to_do: false })
 }

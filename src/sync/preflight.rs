@@ -11,7 +11,7 @@ use super::guard::rights::{self, Needs};
 use super::guard::schema::SideFacts;
 use super::guard::stake::{Size, Stake};
 use super::guard::target_identity::{Ends, Marking};
-use super::guard::{encoding, hidden_rows, same_database, schema, swapped, triggers};
+use super::guard::{encoding, hidden_rows, kind, same_database, schema, settings, swapped, triggers};
 use super::inventory::{SourceBooks, TargetBooks, source_books_query, target_books_query};
 use super::uncounted::NOT_COUNTED;
 use super::unreached::{crowded, unreached};
@@ -144,6 +144,7 @@ pub async fn check(
     let Looked { source, source_books, target, target_books, columns } =
         look(sides, &wishes.owner, batch_size, Needs::Writing, progress).await?;
     let at_target = sides.target.server().endpoint();
+    kind::check_keys(at_target, &target, target_books.repeated_ids)?;
     rights::check_upgrade(at_target, &target, target_books.ledger_is_old()?)?;
     empty_source::check(source_books.books, target_books.books, wishes.empty_source)?;
     let marked = target_books.marked.as_ref();
@@ -196,17 +197,21 @@ pub async fn look(
     if let Some(text) = same_database::notice(&source, &target) {
         progress.event(&Event::Notice { text });
     }
-    hidden_rows::check(at_source, &source)?;
-    hidden_rows::check(at_target, &target)?;
+    for (endpoint, facts, needs) in [(at_source, &source, Needs::Finding), (at_target, &target, needs)] {
+        schema::version(SideFacts { endpoint, facts })?;
+        settings::check(endpoint, facts)?;
+        kind::check(endpoint, facts)?;
+        hidden_rows::check(endpoint, facts)?;
+        rights::check(endpoint, facts, needs)?;
+    }
     triggers::check(target.foreign_keys.as_deref().unwrap_or_default())?;
-    rights::check(at_source, &source, Needs::Finding)?;
-    rights::check(at_target, &target, needs)?;
     let (columns, notices) = schema::check(
         SideFacts { endpoint: at_source, facts: &source },
         SideFacts { endpoint: at_target, facts: &target },
         &sides.mapping,
     )?;
     check_expressions(&source_tx, &columns, &sides.mapping).await?;
+    kind::check_source(&source_tx, &source, &columns).await?;
     encoding::check(&source_tx, &source, &columns).await?;
     let (source_books, target_books) = tokio::join!(
         source_books(sides, source_tx, &source, &columns, batch_size),
@@ -220,7 +225,7 @@ pub async fn look(
         progress.event(&Event::Notice { text: NOT_COUNTED.into() });
     }
     notice_rights(&source, progress);
-    for text in notices {
+    for text in notices.into_iter().chain(kind::notice(&target)) {
         progress.event(&Event::Notice { text });
     }
     Ok(Looked { source, source_books, target, target_books: target_books?, columns })
@@ -272,9 +277,11 @@ pub(super) async fn open<'s>(
 
 pub(super) async fn open_source<'s>(source: &'s Source, lock: &str) -> Result<Opened<SourceTx<'s>>> {
     let endpoint = source.server().endpoint();
-    let mut first = source.snapshot(source.server().quick(), &Facts::query(lock)).await;
+    schema::version_of(source.server())?;
+    let mut first = source.look(source.server().quick(), &Facts::query(endpoint, lock)).await;
     if first.as_ref().is_err_and(rights::hides_identity) {
-        first = source.snapshot(source.server().quick(), &Facts::query_without_identity(lock)).await;
+        let query = Facts::query_without_identity(endpoint, lock);
+        first = source.look(source.server().quick(), &query).await;
     }
     let (tx, rows) = first.map_err(asking(endpoint))?;
     let facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
@@ -283,12 +290,15 @@ pub(super) async fn open_source<'s>(source: &'s Source, lock: &str) -> Result<Op
 
 pub(super) async fn open_target<'s>(target: &'s Target, lock: &str) -> Result<Opened<Tx<'s>>> {
     let endpoint = target.server().endpoint();
-    let mut first = target.snapshot(target.server().quick(), &Facts::query(lock)).await;
+    schema::version_of(target.server())?;
+    let mut first = target.look(target.server().quick(), &Facts::query(endpoint, lock)).await;
     if first.as_ref().is_err_and(rights::hides_identity) {
-        first = target.snapshot(target.server().quick(), &Facts::query_without_identity(lock)).await;
+        let query = Facts::query_without_identity(endpoint, lock);
+        first = target.look(target.server().quick(), &query).await;
     }
     let (tx, rows) = first.map_err(asking(endpoint))?;
     let facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
+    target.server().expect_book(facts.table.as_ref().map(|table| table.oid));
     Ok((tx, facts))
 }
 

@@ -129,7 +129,7 @@ impl Summary {
                 not_undone.extend(left.iter().cloned());
             }
             Event::Retry { .. } => *retries += 1,
-            Event::Notice { .. } | Event::Verified { .. } => {}
+            Event::Notice { .. } | Event::Waiting { .. } | Event::Verified { .. } => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::{Endpoint, Side};
 use crate::error::{Error, Kind};
-use crate::postgres::{Fault, Origin, Server};
+use crate::postgres::{Fault, Origin, Server, identifier};
 
 /// The error of a first connection to `endpoint`.
 pub(super) fn unreached(fault: Fault, endpoint: &Endpoint) -> Error {
@@ -20,7 +20,10 @@ pub(super) fn unreached(fault: Fault, endpoint: &Endpoint) -> Error {
 /// The error when the pooler in front of `server` does not lend out what a run needs.
 pub(super) fn crowded(fault: Fault, server: &Server) -> Error {
     let endpoint = server.endpoint();
-    Error::new(fault.kind_at_start(), format!("could not work through the pooler of the {}, {endpoint}", endpoint.side))
+    // What a pooler does not lend out now it will not lend out later.
+    let is_refused = fault.is_protocol_violation() && !fault.is_of_absent_server();
+    let kind = if is_refused { Kind::Usage } else { fault.kind_at_start() };
+    Error::new(kind, format!("could not work through the pooler of the {}, {endpoint}", endpoint.side))
         .because(fault)
         .hint(format!(
             "a run needs {} connections at once, each for a whole transaction: enlarge the pooler's pool, or name the \
@@ -39,7 +42,13 @@ fn hint(fault: &Fault, endpoint: &Endpoint) -> String {
             format!("check the database's name in {origin}, or create it")
         }
         (_, Some("3D000")) => format!("check the database's name in {origin}"),
-        (Origin::Client, _) | (_, Some(_)) => format!("check the URL in {origin}"),
+        (_, Some("58P01")) => format!(
+            "the server cannot load a library that `session_preload_libraries` or `local_preload_libraries` names for the role \
+             or the database: run `ALTER ROLE {user} RESET session_preload_libraries`, or the same for `ALTER DATABASE`",
+            user = identifier(&endpoint.user)
+        ),
+        (Origin::Client, _) => format!("check the URL in {origin}"),
+        (_, Some(_)) if !fault.is_of_absent_server() => format!("check the URL in {origin}"),
         _ => match supabase_project(&endpoint.host) {
             Some(project) => format!(
                 "Supabase's direct hosts have IPv6 addresses only; where there is no IPv6, name its session pooler in \

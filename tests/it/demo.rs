@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::support::inspect::{BOOKS, dump};
+use crate::support::running::PATIENCE;
 use crate::support::servers::PG_BIN;
 
 /// A demonstration that runs, and the directories of its two servers.
@@ -64,7 +65,7 @@ fn directories(parent: u32) -> Vec<PathBuf> {
 
 /// A directory goes after its server did.
 fn assert_vanish(directories: &[PathBuf]) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while directories.iter().any(|directory| directory.exists()) {
         assert!(Instant::now() < deadline, "{directories:?} are left");
         std::thread::yield_now();

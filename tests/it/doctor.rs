@@ -35,6 +35,7 @@ async fn a_healthy_pair() {
       ok     connection    opened in N ms
       ok     server        PostgreSQL N, UTF8
       ok     encryption    none, on this machine
+      ok     settings      as they have to be
       ok     tables        the application's
       ok     policies      none that could hide rows
       ok     role          `reader` may change no book
@@ -45,6 +46,7 @@ async fn a_healthy_pair() {
       ok     connection    opened in N ms
       ok     server        PostgreSQL N, UTF8
       ok     encryption    none, on this machine
+      ok     settings      as they have to be
       ok     tables        the application's
       ok     policies      none that could hide rows
       ok     rights        `developer` has those that a sync needs

@@ -1,15 +1,16 @@
 //! An empty book table is filled while later batches are staged: whatever comes in the way of that, nobody sees half of it,
 //! and the run ends as it would without.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 use crate::retries::{BATCHES, check_verified, retries, sandbox_with_ledger, sync, writing};
+use crate::support::gate::{having, stopping};
 use crate::support::inspect::{BOOKS, dump, no_session_left};
 use crate::support::proxy::Proxy;
-use crate::support::running::{Running, until_it_waits};
+use crate::support::running::{PATIENCE, Running, until};
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::{SERVERS, connect, execute};
 
@@ -22,9 +23,22 @@ const STOP: &str = r#"SELECT isbn13 FROM "Book" WHERE id = 105"#;
 /// Batches that are staged while the fourth is held: two more than are filled.
 const STAGED_MEANWHILE: &str = "5";
 
+/// The advisory locks that a session has which stands before lock 1 or 2.
+const REACHED: [u32; 2] = [11, 12];
+
+/// A book of the seventh batch waits on its way to the stage, for advisory lock 2.
+pub(crate) fn stop_stage() -> String {
+    format!(
+        "CREATE FUNCTION stop_stage() RETURNS trigger LANGUAGE plpgsql AS $$ {} $$;
+         CREATE TRIGGER stop BEFORE INSERT ON dewey_sync.stage FOR EACH ROW WHEN (NEW.source_id = 210)
+           EXECUTE FUNCTION stop_stage();",
+        stopping(2, REACHED[1])
+    )
+}
+
 /// A run that fills a book table ahead and is held in the middle of it.
-struct Held {
-    sandbox: Sandbox,
+pub(crate) struct Held {
+    pub(crate) sandbox: Sandbox,
     run: Running,
     holder: PgConnection,
 }
@@ -35,62 +49,72 @@ impl Held {
     }
 
     /// `before` is run on the target, and `more` ends the call.
-    async fn with(before: &str, more: &[&str]) -> Self {
+    pub(crate) async fn with(before: &str, more: &[&str]) -> Self {
         let sandbox = sandbox_with_ledger(100).await;
         let stop = String::from_utf8(dump(&sandbox.source_admin_url(), STOP)).unwrap();
         let trigger = format!(
             r#"CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS
-                 $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END $$;
+                 $$ {} $$;
                CREATE TRIGGER stop BEFORE INSERT ON "Book" FOR EACH ROW WHEN (NEW.isbn13 = '{}')
                  EXECUTE FUNCTION stop(); {before}"#,
+            stopping(1, REACHED[0]),
             stop.trim()
         );
         execute(&sandbox.target_admin_url(), &trigger).await;
         let mut holder = connect(&sandbox.target_admin_url()).await;
         sqlx::raw_sql("SELECT pg_advisory_lock(1), pg_advisory_lock(2)").execute(&mut holder).await.unwrap();
         let run = Running::start(&sandbox, &[&CALL, more].concat());
-        until_it_waits(&sandbox);
-        Self { sandbox, run, holder }
+        let held = Self { sandbox, run, holder };
+        held.until_reached(1);
+        held
     }
 
     fn one(&self, query: &str) -> String {
-        String::from_utf8(dump(&self.sandbox.target_admin_url(), query)).unwrap().trim().to_owned()
+        self.until(query, |_| true)
+    }
+
+    /// What `query` finds on the target, as soon as that is as it should be.
+    pub(crate) fn until(&self, query: &str, is_so: impl Fn(&str) -> bool) -> String {
+        until(&self.sandbox.target_admin_url(), query, is_so)
     }
 
     fn books(&self) -> String {
         self.one(r#"SELECT count(*) FROM "Book""#)
     }
 
-    /// Until as many batches are staged as may be.
-    fn until_staged(&self, batches: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while self.one("SELECT count(*) FROM dewey_sync.stage_checkpoint") != batches {
-            assert!(Instant::now() < deadline, "{batches} batches are not staged");
-        }
+    /// Until a session stands before advisory lock `lock`.
+    pub(crate) fn until_reached(&self, lock: usize) {
+        self.until(&having(REACHED[lock - 1]), |sessions| sessions == "1");
     }
 
-    /// Ends the session that waits for advisory lock `lock`, as soon as one does.
-    async fn end_session(&mut self, lock: i64) {
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database d ON d.oid = database
-            WHERE datname = current_database() AND locktype = 'advisory' AND objid = $1::bigint::oid AND NOT granted";
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while sqlx::query(end).bind(lock).execute(&mut self.holder).await.unwrap().rows_affected() == 0 {
-            assert!(Instant::now() < deadline, "no session waits for lock {lock}");
-        }
+    /// Until as many batches are staged as may be.
+    pub(crate) fn until_staged(&self, batches: &str) {
+        self.until("SELECT count(*) FROM dewey_sync.stage_checkpoint", |staged| staged == batches);
+    }
+
+    /// Whoever waits for advisory lock `lock` has it.
+    pub(crate) async fn let_go(&mut self, lock: i64) {
+        sqlx::query("SELECT pg_advisory_unlock($1)").bind(lock).execute(&mut self.holder).await.unwrap();
+    }
+
+    /// Ends the session that stands before advisory lock `lock`, as soon as one does.
+    async fn end_session(&self, lock: usize) {
+        self.until_reached(lock);
+        let end = having(REACHED[lock - 1]).replace("count(*)", "pg_terminate_backend(pid)");
+        execute(&self.sandbox.target_admin_url(), &end).await;
     }
 
     /// Lets the run go on, to its end; that, and the sandbox.
-    async fn go_on(self) -> (Option<i32>, Value, Sandbox) {
+    pub(crate) async fn go_on(self) -> (Option<i32>, Value, Sandbox) {
         let Self { sandbox, mut run, holder } = self;
         holder.close().await.unwrap();
-        let (code, end, said) =
-            tokio::time::timeout(Duration::from_mins(1), run.end()).await.expect("it hangs");
+        let (code, end, said) = tokio::time::timeout(PATIENCE, run.end()).await.expect("it hangs");
         assert!(code.is_some(), "{said}");
         (code, end, sandbox)
     }
 }
 
-fn book_of_the_application(isbn13: &str) -> String {
+pub(crate) fn book_of_the_application(isbn13: &str) -> String {
     format!(
         r#"INSERT INTO "Book" ("ownerId", isbn10, isbn13, title, "titleLong", language, synopsis, image, "pageCount", binding,
                                "datePublished", "imageOriginal", publisher, "updatedAt")
@@ -98,7 +122,7 @@ fn book_of_the_application(isbn13: &str) -> String {
     )
 }
 
-fn is_as_the_source(sandbox: &Sandbox) {
+pub(crate) fn is_as_the_source(sandbox: &Sandbox) {
     assert!(dump(&sandbox.target_url(), BOOKS) == dump(&sandbox.source_url(), BOOKS));
 }
 
@@ -134,7 +158,7 @@ async fn a_book_that_the_application_writes_meanwhile_waits_for_nothing_and_is_n
 }
 
 /// The fill has inserted the same book: neither may wait for the other.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_application_that_waits_for_a_book_gets_it() {
     let mut held = Held::new().await;
     let filled = dump(&held.sandbox.source_admin_url(), r#"SELECT isbn13 FROM "Book" WHERE id = 3"#);
@@ -145,15 +169,11 @@ async fn an_application_that_waits_for_a_book_gets_it() {
         let book = sqlx::query(sqlx::AssertSqlSafe(book)).execute(&mut application).await;
         book.map(|done| done.rows_affected())
     });
-    let deadline = Instant::now() + Duration::from_secs(20);
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
                  AND application_name NOT LIKE 'dewey-sync%' AND wait_event = 'transactionid'";
-    while held.one(waits) == "0" {
-        assert!(Instant::now() < deadline, "nobody waits");
-        tokio::task::yield_now().await;
-    }
-    sqlx::raw_sql("SELECT pg_advisory_unlock(1)").execute(&mut held.holder).await.unwrap();
-    let written = tokio::time::timeout(Duration::from_mins(1), writing).await.expect("it hangs").unwrap();
+    held.until(waits, |waiting| waiting == "1");
+    held.let_go(1).await;
+    let written = tokio::time::timeout(PATIENCE, writing).await.expect("it hangs").unwrap();
     assert_eq!(written.unwrap(), 1, "as if nobody filled");
     let (code, end, sandbox) = held.go_on().await;
     assert_eq!((code, &end["outcome"]), (Some(0), &json!("verified")), "{end}");
@@ -164,12 +184,7 @@ async fn an_application_that_waits_for_a_book_gets_it() {
 /// One batch is lost for good while the next one waits for its turn.
 #[tokio::test]
 async fn a_batch_that_waits_does_not_begin_after_the_run_has_failed() {
-    // A book of the seventh batch.
-    let stop = "CREATE FUNCTION stop_stage() RETURNS trigger LANGUAGE plpgsql AS
-                  $$ BEGIN PERFORM pg_advisory_xact_lock_shared(2); RETURN NEW; END $$;
-                CREATE TRIGGER stop BEFORE INSERT ON dewey_sync.stage FOR EACH ROW WHEN (NEW.source_id = 210)
-                  EXECUTE FUNCTION stop_stage();";
-    let mut held = Held::with(stop, &["2", "--max-retries", "0"]).await;
+    let held = Held::with(&stop_stage(), &["2", "--max-retries", "0"]).await;
     held.until_staged("6");
     held.end_session(2).await;
     let (code, end, _) = held.go_on().await;
@@ -179,7 +194,7 @@ async fn a_batch_that_waits_does_not_begin_after_the_run_has_failed() {
 
 #[tokio::test]
 async fn a_session_that_is_lost_while_it_fills_is_done_without() {
-    let mut held = Held::new().await;
+    let held = Held::new().await;
     held.end_session(1).await;
     let (code, end, sandbox) = held.go_on().await;
     assert_eq!((code, &end["outcome"], &end["retries"]), (Some(0), &json!("verified"), &json!(0)), "{end}");
@@ -203,12 +218,15 @@ async fn a_run_that_is_killed_while_it_fills_leaves_no_book_and_is_resumed() {
     is_as_the_source(&held.sandbox);
 }
 
+/// Its time-out ends the wait as well.
+const SOONER_THAN_THE_LOCK: Duration = Duration::from_secs(25);
+
 #[tokio::test]
 async fn a_signal_does_not_wait_for_what_fills() {
     let mut held = Held::new().await;
     held.until_staged(STAGED_MEANWHILE);
     held.run.signal("INT");
-    let (code, end, said) = tokio::time::timeout(Duration::from_secs(20), held.run.end()).await.unwrap();
+    let (code, end, said) = tokio::time::timeout(SOONER_THAN_THE_LOCK, held.run.end()).await.unwrap();
     assert_eq!((code, &end["outcome"]), (Some(130), &json!("interrupted")), "{said}");
     assert_eq!(end["batches"]["done"], json!(5), "{end}");
     no_session_left(&held.sandbox.target_admin_url()).await;
@@ -224,7 +242,7 @@ async fn a_batch_that_fails_for_good_lets_the_others_be_staged() {
     let sandbox = sandbox_with_ledger(100).await;
     execute(&sandbox.target_admin_url(), fails).await;
     let mut run = Running::start(&sandbox, &[&CALL, &["1"][..]].concat());
-    let (code, end, said) = tokio::time::timeout(Duration::from_mins(1), run.end()).await.expect("it hangs");
+    let (code, end, said) = tokio::time::timeout(PATIENCE, run.end()).await.expect("it hangs");
     assert_eq!((code, &end["outcome"]), (Some(5), &json!("not_completed")), "{said}");
     assert_eq!(end["batches"], json!({ "total": 10, "done": 9, "failed": 1 }), "{end}");
     assert_eq!(dump(&sandbox.target_admin_url(), BOOKS), b"");
@@ -236,10 +254,10 @@ async fn another_run_does_not_wait_for_what_fills() {
     let mut held = Held::new().await;
     held.run.signal("STOP");
     let lock = "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
-                WHERE datname = current_database() AND locktype = 'advisory' AND granted
+                WHERE datname = current_database() AND locktype = 'advisory' AND classid <> 0 AND granted
                   AND application_name LIKE 'dewey-sync%'";
     execute(&held.sandbox.target_admin_url(), lock).await;
-    sqlx::raw_sql("SELECT pg_advisory_unlock(1)").execute(&mut held.holder).await.unwrap();
+    held.let_go(1).await;
     let other = held.sandbox.run(&["sync", "--yes", "--output", "json"]).await;
     assert_eq!((other.code, &other.json_end()["outcome"]), (Some(0), &json!("verified")), "{other:?}");
     is_as_the_source(&held.sandbox);

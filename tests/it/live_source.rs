@@ -8,6 +8,7 @@ use sqlx::{PgConnection, Row};
 use tokio::process::Child;
 
 use crate::support::inspect::{BOOKS, dump};
+use crate::support::running::PATIENCE;
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::{connect, execute};
 
@@ -213,7 +214,7 @@ impl Held {
 
     /// Until the run waits for `lock`.
     async fn wait_for(&mut self, lock: i64) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + PATIENCE;
         let waiting = "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
             WHERE datname = current_database() AND locktype = 'advisory' AND objid = $1::bigint::oid AND NOT granted)";
         while !sqlx::query(waiting).bind(lock).fetch_one(&mut self.holder).await.unwrap().get::<bool, _>(0) {

@@ -1,12 +1,10 @@
 //! One run at a time on a target, and what becomes of a run that another one took over from.
 
-use std::time::{Duration, Instant};
-
 use sqlx::{Connection, PgConnection};
 
 use crate::support::inspect::{BOOKS, dump};
 use crate::support::redact::masked;
-use crate::support::running::{Running, until_it_waits};
+use crate::support::running::{self, Running, until_it_waits_for_lock, until_it_waits_for_table};
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::{connect, execute};
 use crate::support::terminal::{Terminal, shown};
@@ -26,18 +24,15 @@ fn states(sandbox: &Sandbox) -> String {
 }
 
 fn until(sandbox: &Sandbox, query: &str, is_so: impl Fn(&str) -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !is_so(&one(sandbox, query)) {
-        assert!(Instant::now() < deadline, "{query}: {}", one(sandbox, query));
-    }
+    running::until(&sandbox.target_admin_url(), query, is_so);
 }
 
 /// A run that waits before its first change of a book, for as long as the returned session is there.
 async fn held(sandbox: &Sandbox, strategy: &str) -> (Running, PgConnection) {
     let mut holder = connect(&sandbox.target_admin_url()).await;
     sqlx::raw_sql(r#"BEGIN; LOCK TABLE "Book" IN SHARE MODE"#).execute(&mut holder).await.unwrap();
-    let running = Running::start(sandbox, &["sync", "--yes", "--strategy", strategy]);
-    until_it_waits(sandbox);
+    let running = Running::start(sandbox, &["sync", "--yes", "--no-rehearsal", "--strategy", strategy]);
+    until_it_waits_for_table(sandbox, r#""Book""#);
     (running, holder)
 }
 
@@ -185,7 +180,7 @@ async fn a_run_that_was_taken_over_from_before_it_records_its_success_fails() {
         let mut other = connect(&sandbox.target_admin_url()).await;
         sqlx::raw_sql("SELECT pg_advisory_lock(77)").execute(&mut other).await.unwrap();
         let mut running = Running::start(&sandbox, &["sync", "--yes", "--strategy", "batched"]);
-        until_it_waits(&sandbox);
+        until_it_waits_for_lock(&sandbox, 77);
         let taken = "UPDATE dewey_sync.run SET state = 'superseded' WHERE state = 'running'";
         sqlx::raw_sql(taken).execute(&mut other).await.unwrap();
         other.close().await.unwrap();
@@ -194,4 +189,22 @@ async fn a_run_that_was_taken_over_from_before_it_records_its_success_fails() {
         assert_eq!(end["error"]["message"], "another run took over the target", "{would_be}: {end}");
     }
     assert_eq!(states(&sandbox), "verified, superseded, superseded");
+}
+
+/// The transaction of the lock is as long as the run, and nobody would see that the run waits for itself: for whoever waits for
+/// a table that this transaction has.
+#[tokio::test]
+async fn the_lock_of_a_run_has_no_table() {
+    let sandbox = Sandbox::with_books(40).await;
+    let mut terminal = Terminal::start(&sandbox, &["sync"]);
+    terminal.until("[y/N] ").await;
+    let mut other = connect(&sandbox.target_admin_url()).await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE dewey_sync.run IN SHARE MODE").execute(&mut other).await.unwrap();
+    terminal.answer("y\n").await;
+    // By then the lock, which was let go for the question, is taken again.
+    until_it_waits_for_table(&sandbox, "dewey_sync.run");
+    let all = "SET lock_timeout = '20s'; LOCK TABLE dewey_sync.run IN ACCESS EXCLUSIVE MODE; COMMIT";
+    sqlx::raw_sql(all).execute(&mut other).await.unwrap();
+    let (status, said) = terminal.end().await;
+    assert_eq!(status.code(), Some(0), "{said}");
 }

@@ -1,15 +1,14 @@
 //! A pooler, as hosted services put in front of a database: it refuses start-up options, and most lend the session to
 //! somebody else after each transaction.
 
-use std::time::{Duration, Instant};
-
 use dewey_sync::demo::server::Server;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row};
 
+use crate::support::gate::Gate;
 use crate::support::inspect::{BOOKS, dump, tuples};
 use crate::support::pooler::Pooler;
-use crate::support::running::{Running, is_batch};
+use crate::support::running::{Running, is_batch, until};
 use crate::support::sandbox::{Sandbox, WAYS};
 use crate::support::servers::{SERVERS, execute};
 
@@ -65,10 +64,7 @@ async fn nothing_left(url: &str, admin_url: &str) {
            + (SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
               WHERE datname = current_database() AND locktype = 'advisory')"
     );
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while dump(admin_url, &busy) != b"0\n" {
-        assert!(Instant::now() < deadline, "a session or a lock is left");
-    }
+    until(admin_url, &busy, |busy| busy == "0");
     let sessions = dump(admin_url, &format!("SELECT count(*) FROM pg_stat_activity WHERE {ours}"));
     let sessions: usize = String::from_utf8(sessions).unwrap().trim().parse().unwrap();
     let options: PgConnectOptions = url.parse().unwrap();
@@ -165,10 +161,15 @@ async fn a_killed_run_leaves_nothing_in_a_pooler() {
         let poolers = Poolers::start(mode, "");
         let [source, target] = poolers.urls(&sandbox);
         sandbox.set_urls(&source, &target);
-        let mut running = Running::start(&sandbox, &["sync", "--yes", "--batch-size", "10", "--jobs", "1"]);
+        let migrated = sandbox.run(&["migrate", "up"]).await;
+        assert_eq!(migrated.code, Some(0), "{migrated:?}");
+        let gate = Gate::shut(&sandbox, "dewey_sync.stage", 5, 10).await;
+        let call = ["sync", "--yes", "--no-rehearsal", "--batch-size", "10", "--jobs", "1"];
+        let mut running = Running::start(&sandbox, &call);
         running.until(is_batch).await;
         running.signal("KILL");
         running.child.wait().await.unwrap();
+        gate.open().await;
         nothing_left(&source, &sandbox.source_admin_url()).await;
         nothing_left(&target, &sandbox.target_admin_url()).await;
         let run = sandbox.run(&["sync", "--yes", "--resume", "--lock-wait", "0s"]).await;

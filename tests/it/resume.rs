@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::support::gate::Gate;
 use crate::support::inspect::{BOOKS, Bounds, dump, exported, log_length, no_session_left};
 use crate::support::running::{Running, is_batch};
 use crate::support::sandbox::{Run, Sandbox};
@@ -35,7 +36,12 @@ fn committed(sandbox: &Sandbox, checkpoints: &str) -> BTreeSet<Bounds> {
 /// `strategy` keeps them.
 async fn check_killed((strategy, engine): (&str, &str), checkpoints: &str) {
     let sandbox = Sandbox::with_books(10_000).await;
-    let call = ["sync", "--yes", "--strategy", strategy, "--engine", engine, "--batch-size", BATCH_SIZE];
+    let migrated = sandbox.run(&["migrate", "up"]).await;
+    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    let table = if strategy == "staged" { "dewey_sync.stage" } else { r#""Book""# };
+    let gate = Gate::shut(&sandbox, table, 15, BATCH_SIZE.parse().unwrap()).await;
+    let way = ["--strategy", strategy, "--engine", engine, "--batch-size", BATCH_SIZE];
+    let call = [&["sync", "--yes", "--no-rehearsal"], &way[..]].concat();
     let mut running = Running::start(&sandbox, &call);
     for _ in 0..7 {
         running.until(is_batch).await;
@@ -43,6 +49,7 @@ async fn check_killed((strategy, engine): (&str, &str), checkpoints: &str) {
     running.signal("KILL");
     let (code, ..) = running.end().await;
     assert_eq!(code, None, "a signal ended it");
+    gate.open().await;
     no_session_left(&sandbox.target_admin_url()).await;
     no_session_left(&sandbox.source_admin_url()).await;
     let committed = committed(&sandbox, checkpoints);

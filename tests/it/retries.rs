@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::inspect::{BOOKS, dump, no_session_left};
 use crate::support::proxy::Proxy;
-use crate::support::sandbox::{Run, Sandbox, WAYS};
+use crate::support::sandbox::{Run, Sandbox, WAYS, WITHOUT_KEYS};
 use crate::support::servers::{SERVERS, execute};
 
 const DELAY_FIRST_MS: u64 = 20;
@@ -182,7 +182,7 @@ async fn through_proxy() -> (Sandbox, Proxy) {
     let sandbox = Sandbox::with_books(120).await;
     let first = sandbox.run(&["sync", "--yes"]).await;
     assert_eq!(first.code, Some(0), "{first:?}");
-    execute(&sandbox.target_url(), r#"DROP INDEX "Book_isbn10_key", "Book_isbn13_key""#).await;
+    execute(&sandbox.target_admin_url(), WITHOUT_KEYS).await;
     let proxy = Proxy::start(SERVERS.target.port()).await;
     sandbox.set_urls(&sandbox.source_url(), &proxy.through(&sandbox.target_url()));
     (sandbox, proxy)

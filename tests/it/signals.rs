@@ -7,8 +7,9 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 use sqlx::Row;
 
+use crate::support::gate::Gate;
 use crate::support::inspect::{BOOKS, dump, no_session_left};
-use crate::support::running::{Running, is_batch, until_it_waits};
+use crate::support::running::{Running, is_batch, until_it_waits_for_lock, until_it_waits_for_table};
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::{connect, execute};
 
@@ -16,8 +17,11 @@ const BOOKS_MANY: u32 = 10_000;
 const BATCH_SIZE: &str = "500";
 const BATCHES: u64 = 20;
 
-/// Signals come after fewer batches than this: in time also where a loaded machine sends them late.
+/// Signals come after fewer batches than this.
 const AFTER_MAX: u64 = 10;
+
+/// No run passes this batch before its signal is sent, however late a loaded machine sends it.
+const GATE: usize = 12;
 
 /// Of each strategy; even ones send SIGINT, odd ones SIGTERM.
 const SEEDS: u64 = 20;
@@ -51,12 +55,15 @@ async fn check(sandbox: &Sandbox, strategy: &str, seed: u64) -> u64 {
     execute(&sandbox.target_admin_url(), ANOTHER_TITLE).await;
     let old = rows_with_their_places(sandbox);
     let marking = ["--mark-development", &sandbox.target_name()];
-    let call = ["sync", "--yes", "--strategy", strategy, "--batch-size", BATCH_SIZE];
+    let call = ["sync", "--yes", "--no-rehearsal", "--strategy", strategy, "--batch-size", BATCH_SIZE];
+    let table = if strategy == "staged" { "dewey_sync.stage" } else { r#""Book""# };
+    let gate = Gate::shut(sandbox, table, GATE, BATCH_SIZE.parse().unwrap()).await;
     let mut running = Running::start(sandbox, &[&call[..], &marking].concat());
     for _ in 0..after {
         running.until(is_batch).await;
     }
     running.signal(name);
+    gate.open().await;
     let (exit_code, end, said) = running.end().await;
 
     no_session_left(&sandbox.source_admin_url()).await;
@@ -126,6 +133,9 @@ fn check_all(strategy: &str) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let sandbox = many_books().await;
+            // The gate of `staged` is at a table of the ledger.
+            let migrated = sandbox.run(&["migrate", "up", "--mark-development", &sandbox.database]).await;
+            assert_eq!(migrated.code, Some(0), "{migrated:?}");
             let mut done = Vec::new();
             for seed in (lane..SEEDS).step_by(usize::try_from(LANES).unwrap()) {
                 done.push(check(&sandbox, strategy, seed).await);
@@ -161,14 +171,18 @@ fn an_interrupted_batched_run_leaves_whole_batches() {
 
 #[tokio::test]
 async fn a_hangup_counts_as_sigterm() {
-    let sandbox = many_books().await;
-    let call = ["sync", "--yes", "--batch-size", BATCH_SIZE, "--mark-development", &sandbox.target_name()];
-    let mut running = Running::start(&sandbox, &call);
-    running.until(is_batch).await;
+    let sandbox = Sandbox::new().await;
+    let holder = hold_inserts(&sandbox).await;
+    let mut running = Running::start(&sandbox, &["sync", "--yes", "--no-rehearsal", "--strategy", "atomic"]);
+    until_it_waits_for_lock(&sandbox, 1);
     running.signal("HUP");
     let (code, end, said) = running.end().await;
     assert_eq!((code, &end["outcome"]), (Some(143), &"interrupted".into()), "{end} {said}");
+    drop(holder);
 }
+
+/// Its time-out ends a wait as well.
+const SOONER_THAN_THE_LOCK: Duration = Duration::from_secs(25);
 
 /// Makes each insert wait for a lock, which the returned session holds.
 async fn hold_inserts(sandbox: &Sandbox) -> sqlx::PgConnection {
@@ -185,8 +199,8 @@ async fn hold_inserts(sandbox: &Sandbox) -> sqlx::PgConnection {
 async fn a_second_signal_ends_at_once() {
     let sandbox = Sandbox::new().await;
     let holder = hold_inserts(&sandbox).await;
-    let mut running = Running::start(&sandbox, &["sync", "--yes", "--strategy", "batched"]);
-    until_it_waits(&sandbox);
+    let mut running = Running::start(&sandbox, &["sync", "--yes", "--no-rehearsal", "--strategy", "batched"]);
+    until_it_waits_for_lock(&sandbox, 1);
     running.signal("INT");
     let said = running.stderr.next_line().await.unwrap();
     assert_eq!(said.as_deref(), Some("stopping; once more stops at once"));
@@ -208,10 +222,11 @@ async fn a_signal_ends_a_change_of_books_that_waits_for_a_lock() {
     let lock = r#"BEGIN; LOCK TABLE "Book" IN SHARE MODE"#;
     sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
     for strategy in ["staged", "atomic", "batched"] {
-        let mut running = Running::start(&sandbox, &["sync", "--yes", "--strategy", strategy]);
-        until_it_waits(&sandbox);
+        let mut running =
+            Running::start(&sandbox, &["sync", "--yes", "--no-rehearsal", "--strategy", strategy]);
+        until_it_waits_for_table(&sandbox, r#""Book""#);
         running.signal("TERM");
-        let ended = tokio::time::timeout(Duration::from_secs(10), running.end()).await;
+        let ended = tokio::time::timeout(SOONER_THAN_THE_LOCK, running.end()).await;
         let (code, end, said) = ended.unwrap_or_else(|_| panic!("`{strategy}` goes on"));
         assert_eq!(code, Some(143), "{strategy}: {end} {said}");
         no_session_left(&sandbox.target_admin_url()).await;

@@ -1,11 +1,11 @@
 //! Standbys: one as the target is refused, and so is a replica of the target as the source; any other one is a source
 //! like its primary, but that it may take back a snapshot.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::guards::{OTHER_TITLES, WRITING, passes};
 use crate::support::inspect::{BOOKS, dump, tuples};
-use crate::support::running::Running;
+use crate::support::running::{PATIENCE, Running};
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::{READER, as_role, connect, execute};
 use crate::support::standby::REPLICATED;
@@ -152,7 +152,7 @@ async fn a_recovery_conflict_in_the_middle_of_a_read_is_retried_with_a_new_snaps
         sqlx::raw_sql("SELECT pg_advisory_lock(1)").execute(&mut holder).await.unwrap();
         let call = ["sync", "--yes", "--retry-delay", "20ms", "--max-retries", "20", "--strategy", strategy];
         let mut running = Running::start(&sandbox, &call);
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + PATIENCE;
         while dump(&standby(&sandbox), WAITING) != b"1\n" {
             assert!(Instant::now() < deadline, "{strategy}: no read waits");
         }

@@ -3,13 +3,14 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dewey_sync::demo::books::{SCHEMA, add_developer};
 use dewey_sync::demo::server::{Server, ServerOptions};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use crate::support::inspect::{BOOKS, dump, psql};
+use crate::support::running::PATIENCE;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::{DEVELOPER_EMAIL, PG_BIN, connect, execute};
 
@@ -61,7 +62,7 @@ impl Encrypted {
         }
         execute(&admin, "ALTER SYSTEM SET ssl = on").await;
         execute(&admin, "SELECT pg_reload_conf()").await;
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         while psql(&admin, "COPY (SELECT current_setting('ssl')) TO STDOUT") != b"on\n" {
             let log = || fs::read_to_string(server.log_path()).unwrap();
             assert!(Instant::now() < deadline, "no TLS: {}", log());

@@ -6,7 +6,7 @@ use sea_orm::{IdenStatic, Iterable};
 use serde_json::json;
 
 use crate::support::inspect::{dump, tuples};
-use crate::support::sandbox::{Run, Sandbox};
+use crate::support::sandbox::{Run, Sandbox, WITHOUT_KEYS};
 use crate::support::servers::execute;
 
 /// Owns no book in the end, unless an owner was altered.
@@ -258,7 +258,7 @@ async fn sandbox() -> Sandbox {
     let setup = format!(
         r#"
         INSERT INTO "User" (id, "clerkId", email, "updatedAt") VALUES ({OTHER_USER}, 'x', 'x@example.org', now());
-        DROP INDEX "Book_isbn10_key", "Book_isbn13_key";
+        {WITHOUT_KEYS}
         "#
     );
     execute(&sandbox.target_admin_url(), &setup).await;

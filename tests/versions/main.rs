@@ -17,6 +17,8 @@ use crate::support::say;
 use crate::support::servers::{
     DEVELOPER, DEVELOPER_EMAIL, READER, as_role, connect, execute, start_source, start_target,
 };
+use crate::support::settings::pair::Pair;
+use crate::support::settings::{decided, hostile};
 
 /// Source and target.
 const PAIRS: [(u32, u32); 3] = [(13, 15), (15, 18), (18, 13)];
@@ -109,5 +111,27 @@ async fn awkward_books_travel_between_major_versions() {
         let target = start_target(ServerOptions::new(programs(target))).unwrap();
         let seen = check(&source, &target).await;
         say(&seen);
+    }
+}
+
+/// Those that `tests/it` does not have.
+const OTHERS: [u32; 2] = [13, 18];
+
+#[tokio::test]
+async fn hostile_settings_end_in_an_equal_copy_or_a_refusal_that_names_one() {
+    for major in OTHERS {
+        let source = start_source(ServerOptions::new(programs(major))).unwrap();
+        let target = start_target(ServerOptions::new(programs(major))).unwrap();
+        let began = std::time::Instant::now();
+        decided::check_all_known(&source).await;
+        decided::check_set(&Pair::new(&source, &target, "decided").await).await;
+        hostile::check(&mut Pair::new(&source, &target, "hostile").await).await;
+        let took = began.elapsed().as_secs();
+        writeln!(
+            std::io::stdout(),
+            "{}: every setting is decided and was played in {took} s",
+            version(&target)
+        )
+        .unwrap();
     }
 }

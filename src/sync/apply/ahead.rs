@@ -3,12 +3,20 @@
 //!
 //! The run does not depend on it: whatever comes in its way, it is given up and the table is filled when everything is
 //! staged. It locks no table and claims nothing before that, because writers need the one, batches and whoever takes over
-//! the other; but a book with one of its keys waits, and so does a change of the table.
+//! the other. But it reads the stage and the users and writes books, so whoever changes one of these tables, or writes a book
+//! with one of its keys, waits for it.
+//!
+//! Invariant: it does not wait for a batch while somebody waits for it. That one may be before the batch in the queue for a
+//! table, and the server would not see that all three stand still. So it asks with each insert, and once a second while
+//! it waits, and gives up. Nor does it wait for others long enough for the server to end a deadlock, which might be their end.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::write::first_fill_sql;
 use crate::book::TABLE;
@@ -119,9 +127,8 @@ async fn insert_ahead<'a>(
     let mut filled: Option<Ahead<'a>> = None;
     // The last range is open, and left to the end of the fill.
     for range in &plan.ranges {
-        let is_known = |staged: &StagedBatches| staged.is_incomplete || staged.leading >= range.batch;
-        if staged.wait_for(is_known).await.is_ok_and(|staged| staged.is_incomplete) {
-            return Ok(None);
+        if !until_staged(&mut staged, range, filled.as_ref()).await? {
+            return give_up(filled).await;
         }
         let (Some(through), Ok(_)) = (range.through, staged.has_changed()) else {
             // All are staged, and the rest is inserted at once.
@@ -135,17 +142,66 @@ async fn insert_ahead<'a>(
             },
         };
         let batch = range.condition("s.source_id");
-        tx.execute_simple(&first_fill_sql(job.tenure.run_id, &job.remap, &batch)).await?;
+        let insert = first_fill_sql(job.tenure.run_id, &job.remap, &batch);
+        let rows = tx.simple(&format!("{insert}; {IS_AWAITED}")).await?;
         filled = Some(Ahead { tx, through });
+        if is_awaited(&rows) {
+            return give_up(filled).await;
+        }
         told.send_replace(range.batch);
     }
     Ok(filled)
 }
 
+/// Waits for the batch. False where it will not come, or somebody waits for what is `filled`.
+async fn until_staged(
+    staged: &mut watch::Receiver<StagedBatches>,
+    range: &Range,
+    filled: Option<&Ahead<'_>>,
+) -> Result<bool, Fault> {
+    let is_known = |staged: &StagedBatches| staged.is_incomplete || staged.leading >= range.batch;
+    loop {
+        if let Ok(known) = timeout(AWAITED_EVERY, staged.wait_for(is_known)).await {
+            // With an error nobody stages any more.
+            return Ok(!known.is_ok_and(|staged| staged.is_incomplete));
+        }
+        if let Some(Ahead { tx, .. }) = filled
+            && is_awaited(&tx.simple(IS_AWAITED).await?)
+        {
+            return Ok(false);
+        }
+    }
+}
+
+/// Half of PostgreSQL's `deadlock_timeout`.
+const LOCK_TIMEOUT_MS: u32 = 500;
+
+/// So long somebody waits for a transaction that waits for a batch.
+const AWAITED_EVERY: Duration = Duration::from_secs(1);
+
+/// A query for whether somebody waits for a lock of this transaction.
+const IS_AWAITED: &str = "SELECT EXISTS (SELECT FROM pg_locks l \
+    WHERE NOT l.granted AND pg_backend_pid() = ANY (pg_blocking_pids(l.pid))) AS is_awaited";
+
+fn is_awaited(rows: &[PgRow]) -> bool {
+    rows.iter().any(|row| row.try_get("is_awaited").unwrap_or(false))
+}
+
+/// At once, so that nobody waits until the connection is closed.
+async fn give_up(filled: Option<Ahead<'_>>) -> Result<Option<Ahead<'_>>, Fault> {
+    if let Some(Ahead { tx, .. }) = filled {
+        tracing::debug!("gave up what was filled ahead");
+        tx.rollback().await;
+    }
+    Ok(None)
+}
+
 /// `None` where the table is not empty any more, or a pooler might lack the session for a batch.
 async fn begin<'a>(job: &Job<'a>) -> Result<Option<Tx<'a>>, Fault> {
-    let first =
-        format!("{}; SELECT EXISTS (SELECT FROM {TABLE}) AS had_books", owners::hold_sql(&job.remap.owners));
+    let first = format!(
+        "SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; {}; SELECT EXISTS (SELECT FROM {TABLE}) AS had_books",
+        owners::hold_sql(&job.remap.owners)
+    );
     let (tx, rows) = job.sides.target.write_measured(job.tuning.whole_table(), &first).await?;
     if !tx.session_is_own() || rows.iter().any(|row| row.try_get("had_books").unwrap_or(false)) {
         tx.rollback().await;

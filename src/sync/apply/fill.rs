@@ -162,7 +162,10 @@ async fn go_on<'a>(
     ahead: Option<Ahead<'a>>,
 ) -> Option<(Tx<'a>, Vec<PgRow>, Option<i32>)> {
     let Ahead { tx, through } = ahead?;
-    match tx.simple(&begin_sql(job, None, keys, Writers::AreLeftAlone)).await {
+    // From now on it is as every apply.
+    let patience = job.tuning.whole_table().lock_sql();
+    let begin = begin_sql(job, None, keys, Writers::AreLeftAlone);
+    match tx.simple(&format!("{patience}; {begin}")).await {
         Ok(rows) => Some((tx, rows, Some(through))),
         Err(fault) => {
             tracing::debug!(%fault, "what was filled ahead was of no use");

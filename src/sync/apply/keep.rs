@@ -37,7 +37,7 @@ pub(super) fn sql(run_id: i64, remap: &Remap, staged: &str, reach: Option<&Reach
         "INSERT INTO dewey_sync.replaced (run_id, action, place, table_name, columns, book_id, source_id, row, digest)
   SELECT {run_id}, CASE WHEN s.source_id IS NULL THEN 'deleted' ELSE 'updated' END, 0, {name}, {table_columns},
     b.id, s.source_id, (b.*)::text, {digest}
-  FROM {TABLE} b LEFT JOIN dewey_sync.stage s ON s.run_id = {run_id} AND s.{key} = b.{key}
+  FROM {TABLE} b LEFT JOIN dewey_sync.stage s ON s.run_id = {run_id} AND s.{key} = b.{key}::text
   WHERE {staged} AND (s.source_id IS NULL OR {differs});
 {keep_dependents}
 ANALYZE dewey_sync.replaced (run_id, action, place, book_id, source_id);

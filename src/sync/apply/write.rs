@@ -108,7 +108,7 @@ fn read_sql(apply: &Applying<'_>) -> String {
     };
     format!(
         "SELECT count(*), coalesce(sum(copied), 0)::text, count(*), coalesce(sum(state), 0)::text,
-  json_build_array({new}, count(*) FILTER (WHERE touched AND {visibility} = '{PRIVATE}'), {SINCE_LOCKED})::text AS numbers,
+  json_build_array({new}, count(*) FILTER (WHERE touched AND {visibility}::text = '{PRIVATE}'), {SINCE_LOCKED})::text AS numbers,
   {measured} AS effects, {counts} AS counts
 FROM (SELECT {copied} AS copied, {state} AS state, {visibility}, {touched} AS touched FROM {TABLE} b) books",
         copied = row_digest(&apply.remap.columns, Rows::OfTarget),
@@ -160,7 +160,7 @@ fn insert_sql(apply: &Applying<'_>) -> String {
     }
     format!(
         "WITH new AS ({insert}
-    AND NOT EXISTS (SELECT FROM {TABLE} b WHERE b.{key} = s.{key}) ORDER BY s.source_id RETURNING id)
+    AND NOT EXISTS (SELECT FROM {TABLE} b WHERE b.{key}::text = s.{key}) ORDER BY s.source_id RETURNING id)
   INSERT INTO dewey_sync.replaced (run_id, action, place, table_name, book_id)
   SELECT {run_id}, 'inserted', 0, {name}, id FROM new",
         insert = insert_staged(run_id, apply.remap),

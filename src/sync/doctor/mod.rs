@@ -13,7 +13,7 @@ use super::guard::schema::{
 };
 use super::guard::stake::Stake;
 use super::guard::target_identity::Marking;
-use super::guard::{dependents, empty_source, encoding, rights, same_database, swapped};
+use super::guard::{dependents, empty_source, encoding, kind, rights, same_database, settings, swapped};
 use super::inventory::{SourceBooks, TargetBooks};
 use super::preflight::{self, Sides, Wishes};
 use super::rehearsal::Rehearsal;
@@ -90,7 +90,10 @@ impl Pair<'_> {
             diagnosis.note(About::Both, "databases", text, None);
         }
         diagnosis.check_silent(About::Source, "ledger", swapped::check_readable(source));
-        let columns = if source.columns.is_some() && target.columns.is_some() && target.users {
+        let (at_source, at_target) = (sides.source.server().endpoint(), sides.target.server().endpoint());
+        let source_is_copied = source.columns.is_some() && kind::check(at_source, source).is_ok();
+        let target_is_written = target.columns.is_some() && kind::check(at_target, target).is_ok();
+        let columns = if source_is_copied && target_is_written && target.users {
             self.columns(&source_tx, diagnosis).await
         } else {
             None
@@ -106,7 +109,7 @@ impl Pair<'_> {
             self.source_books(books, diagnosis);
         }
         let mut target_books = None;
-        if target.columns.is_some() && target.users {
+        if target_is_written && target.users {
             let books = preflight::target_books(sides, &self.wishes.owner, target_tx, target).await;
             target_books = diagnosis.taken(About::Target, "books", books);
         } else {
@@ -162,7 +165,7 @@ impl Pair<'_> {
             };
             diagnosis.note(About::Both, "columns", said, None);
         }
-        for text in unique_keys(source, target) {
+        for text in unique_keys(source, target).into_iter().chain(kind::notice(target)) {
             diagnosis.note(About::Both, "unique keys", text, None);
         }
         if columns.iter().any(|compared| matches!(compared.verdict, Verdict::Undecided { .. })) {
@@ -171,6 +174,8 @@ impl Pair<'_> {
         // What failed has ended the transaction for whatever would come after it.
         let expressions = preflight::check_expressions(source_tx, &copied, mapping).await;
         diagnosis.taken(About::Source, "expressions", expressions)?;
+        let repeated = kind::check_source(source_tx, source, &copied).await;
+        diagnosis.taken(About::Source, "ids", repeated)?;
         diagnosis.taken(About::Source, "text", encoding::check(source_tx, source, &copied).await)?;
         Some(copied)
     }
@@ -188,6 +193,11 @@ impl Pair<'_> {
     async fn target_books(&self, books: &TargetBooks, stake: Option<Stake>, diagnosis: &mut Diagnosis) {
         let Self { sides, wishes, target, .. } = self;
         diagnosis.fine(About::Target, "books", format!("{}; users: {}", books.books, books.users));
+        diagnosis.check_silent(
+            About::Target,
+            "unique keys",
+            kind::check_keys(sides.target.server().endpoint(), target, books.repeated_ids),
+        );
         for found in &books.dependents {
             diagnosis.fine(About::Target, "dependents", dependents::describe(found));
         }
@@ -215,7 +225,9 @@ impl Pair<'_> {
             }
             Err(error) => diagnosis.problem(About::Target, "mark", error),
         }
-        if !target.ledger || books.ledger_is_old().unwrap_or(true) {
+        let unreadable = !target.ledger || books.ledger_is_old().unwrap_or(true);
+        // What comes now are transactions that such a setting is an error to.
+        if unreadable || settings::check(sides.target.server().endpoint(), target).is_err() {
             return;
         }
         let unfinished = diagnosis.taken(About::Target, "runs", newest_unfinished(sides).await).flatten();

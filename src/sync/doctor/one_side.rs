@@ -6,10 +6,9 @@ use super::findings::{About, Diagnosis};
 use crate::error::Result;
 use crate::postgres::Server;
 use crate::sync::facts::Facts;
-use crate::sync::guard::hidden_rows;
 use crate::sync::guard::rights::{self, Needs};
 use crate::sync::guard::schema::{self, SideFacts};
-use crate::sync::guard::triggers;
+use crate::sync::guard::{hidden_rows, kind, settings, triggers};
 use crate::sync::preflight;
 use crate::sync::uncounted::NOT_COUNTED;
 
@@ -74,8 +73,14 @@ fn common(diagnosis: &mut Diagnosis, about: About, server: &Server, facts: &Fact
         let found = "a pooler; settings are made in each transaction, and none at the start of a session";
         diagnosis.note(about, "pooler", found, None);
     }
+    diagnosis.check(about, "settings", "as they have to be", settings::check(server.endpoint(), facts));
     diagnosis.check_silent(about, "rights", rights::check(server.endpoint(), facts, Needs::Finding));
-    diagnosis.check(about, "tables", "the application's", schema::tables(side));
+    diagnosis.check(
+        about,
+        "tables",
+        "the application's",
+        schema::tables(side).and_then(|()| kind::check(server.endpoint(), facts)),
+    );
     diagnosis.check(
         about,
         "policies",

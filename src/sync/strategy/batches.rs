@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{Job, explain_duplicates};
 use crate::error::{Error, Kind, Result};
-use crate::ledger::checkpoint::{self, Destination};
+use crate::ledger::checkpoint::{self, Checkpoint, Destination};
 use crate::ledger::run::Claim;
 use crate::postgres::effects::guard;
 use crate::postgres::{Effects, Fault};
@@ -138,12 +138,7 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Dest
     let claiming = |fault: Fault| fault.error("could not claim the batch");
     let timeout = job.tuning.batch_timeout;
     let batch = range.checkpoint();
-    let claim = checkpoint::claim_sql(job.tenure, destination, batch);
-    // Into the stage, the users are left alone: a batch must not queue behind who waits for a fill of the same run.
-    let first = match destination {
-        Destination::Book => format!("{claim}; {}", owners::hold_sql(&job.remap.owners)),
-        Destination::Stage => claim,
-    };
+    let first = first_sql(job, destination, batch);
     let source = job.sides.source.open(timeout).await;
     let source = source.map_err(|fault| fault.error("could not begin on the source"))?;
     let transfer = job.transfer(destination);
@@ -191,6 +186,16 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Dest
     }
     finished.map_err(|fault| fault.error("could not end the source's snapshot"))?;
     Ok(copied)
+}
+
+/// The stage belongs to nobody, so its batches wait for no user: whoever changes that table may wait for the transaction
+/// that fills ahead, and that one waits for batches.
+fn first_sql(job: &Job<'_>, destination: Destination, batch: Checkpoint) -> String {
+    let claim = checkpoint::claim_sql(job.tenure, destination, batch);
+    match destination {
+        Destination::Book => format!("{claim}; {}", owners::hold_sql(&job.remap.owners)),
+        Destination::Stage => claim,
+    }
 }
 
 /// `error` with the batch that it ended.

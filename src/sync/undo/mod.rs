@@ -89,6 +89,7 @@ pub async fn rehearse(
     });
     let rehearsed = rehearsed.await.map_err(unchanged);
     lock.release().await;
+    target.leave(rehearsed.as_ref().err()).await;
     rehearsed
 }
 
@@ -110,7 +111,13 @@ pub async fn run(
     let begun = retry(tuning.retry, "the beginning of the run", cancel, progress, async |_| {
         unless_cancelled(cancel, UNDO, begin(target, request)).await
     });
-    let tenure = begun.await.map_err(unchanged)?;
+    let tenure = match begun.await {
+        Ok(tenure) => tenure,
+        Err(error) => {
+            target.leave(Some(&error)).await;
+            return Err(unchanged(error));
+        }
+    };
     *run_id = Some(tenure.run_id);
     let done = tokio::select! {
         biased;
@@ -122,7 +129,7 @@ pub async fn run(
         Err(error) => record_failure(target, tenure, error, progress).await,
     }
     lock.release().await;
-    target.leave().await;
+    target.leave(done.as_ref().err()).await;
     done
 }
 

@@ -1,5 +1,6 @@
 //! What tests stand on: servers, databases, a proxy in between, and ways to look at what a run left.
 
+pub(crate) mod gate;
 pub(crate) mod inspect;
 pub(crate) mod pooler;
 pub(crate) mod proxy;
@@ -7,6 +8,7 @@ pub(crate) mod redact;
 pub(crate) mod running;
 pub(crate) mod sandbox;
 pub(crate) mod servers;
+pub(crate) mod settings;
 pub(crate) mod standby;
 pub(crate) mod terminal;
 

@@ -6,11 +6,12 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dewey_sync::demo::server::Server;
 use tempfile::TempDir;
 
+use super::running::PATIENCE;
 use super::servers::{DEVELOPER, READER};
 
 /// Ends the pooler when the pipe to it is closed, as it is when this process ends, however it ends.
@@ -27,6 +28,11 @@ impl Pooler {
     /// `mode` is when a client's server connection goes to the next client: at the end of its `transaction`, its `session` or
     /// its `statement`; `settings` are further lines of its file.
     pub(crate) fn start(server: &Server, mode: &str, settings: &str) -> Self {
+        Self::before(server, server.port(), mode, settings)
+    }
+
+    /// The same, where `port` leads to the server.
+    pub(crate) fn before(server: &Server, server_port: u16, mode: &str, settings: &str) -> Self {
         let program = [
             "/usr/sbin/pgbouncer",
             "/usr/bin/pgbouncer",
@@ -46,7 +52,6 @@ impl Pooler {
             "[databases]\n* = host=127.0.0.1 port={server_port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
              listen_port = {port}\nunix_socket_dir =\npool_mode = {mode}\nauth_type = scram-sha-256\n\
              auth_file = {users}\n{settings}\n",
-            server_port = server.port(),
             users = users.display(),
         );
         fs::write(&file, text).unwrap();
@@ -56,7 +61,7 @@ impl Pooler {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", SUPERVISE, "sh", program]).arg(&file).stdin(Stdio::piped()).stderr(Stdio::null());
         let supervisor = shell.uid(account.uid()).gid(account.gid()).current_dir("/").spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < deadline, "pgbouncer does not listen");
         }

@@ -66,12 +66,36 @@ pub(crate) fn is_batch(event: &Value) -> bool {
     event["event"] == "batch" || event["event"] == "staged"
 }
 
-/// Until a session of the tool waits for a lock in the target.
-pub(crate) fn until_it_waits(sandbox: &Sandbox) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-                   AND application_name LIKE 'dewey-sync%' AND wait_event_type = 'Lock'";
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while dump(&sandbox.target_admin_url(), waiting) == b"0\n" {
-        assert!(Instant::now() < deadline, "nothing waits");
+/// For what comes by itself, on a machine that has much else to do.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// What `query` finds in the database of `url`, as soon as that is as it should be.
+pub(crate) fn until(url: &str, query: &str, is_so: impl Fn(&str) -> bool) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = String::from_utf8(dump(url, query)).unwrap();
+        if is_so(found.trim_end()) {
+            return found.trim_end().to_owned();
+        }
+        assert!(Instant::now() < deadline, "{query}: {found}");
     }
+}
+
+/// Until a session of the tool waits for the lock on `table` in the target. Other locks are waited for now and then, and soon
+/// had.
+pub(crate) fn until_it_waits_for_table(sandbox: &Sandbox, table: &str) {
+    until_it_waits(sandbox, &format!("relation = '{table}'::regclass"));
+}
+
+/// The same for an advisory lock.
+pub(crate) fn until_it_waits_for_lock(sandbox: &Sandbox, lock: u32) {
+    until_it_waits(sandbox, &format!("locktype = 'advisory' AND objid = {lock}"));
+}
+
+fn until_it_waits(sandbox: &Sandbox, which: &str) {
+    let waiting = format!(
+        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database JOIN pg_stat_activity USING (pid)
+         WHERE d.datname = current_database() AND application_name LIKE 'dewey-sync%' AND NOT granted AND {which}"
+    );
+    until(&sandbox.target_admin_url(), &waiting, |count| count != "0");
 }

@@ -24,6 +24,21 @@ pub(crate) const WAYS: [(&str, &str); 6] = [
     ("batched", "copy"),
 ];
 
+/// Takes both unique keys from a target's books. What the guards take for one is an index that finds no two values equal; only
+/// a superuser can make it.
+pub(crate) const WITHOUT_KEYS: &str = r#"
+    DROP INDEX "Book_isbn10_key", "Book_isbn13_key";
+    CREATE FUNCTION never_equal(text, text) RETURNS integer IMMUTABLE LANGUAGE sql
+      AS $$ SELECT CASE WHEN $1 < $2 THEN -1 ELSE 1 END $$;
+    CREATE OPERATOR <# (FUNCTION = text_lt, LEFTARG = text, RIGHTARG = text);
+    CREATE OPERATOR <=# (FUNCTION = text_le, LEFTARG = text, RIGHTARG = text);
+    CREATE OPERATOR =# (FUNCTION = texteq, LEFTARG = text, RIGHTARG = text);
+    CREATE OPERATOR >=# (FUNCTION = text_ge, LEFTARG = text, RIGHTARG = text);
+    CREATE OPERATOR ># (FUNCTION = text_gt, LEFTARG = text, RIGHTARG = text);
+    CREATE OPERATOR CLASS never_equal FOR TYPE text USING btree AS OPERATOR 1 <#, OPERATOR 2 <=#, OPERATOR 3 =#,
+      OPERATOR 4 >=#, OPERATOR 5 >#, FUNCTION 1 never_equal(text, text);
+    CREATE UNIQUE INDEX ON "Book" (isbn13 never_equal)"#;
+
 pub(crate) struct Sandbox {
     /// The name of both databases.
     pub(crate) database: String,

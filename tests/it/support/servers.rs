@@ -105,7 +105,10 @@ pub(crate) async fn execute(url: &str, sql: &str) {
 }
 
 pub(crate) fn start_source(options: ServerOptions) -> Result<Server> {
-    let options = options.setting("log_statement", "all").setting("log_line_prefix", "%p|%d|%u|%a|");
+    let options = options
+        .setting("log_statement", "all")
+        .setting("log_line_prefix", "%p|%d|%u|%a|")
+        .setting("max_prepared_transactions", "8");
     Ok(with_role(Server::start(&options)?, READER))
 }
 
@@ -116,7 +119,8 @@ pub(crate) fn start_target(options: ServerOptions) -> Result<Server> {
         .setting("datestyle", "German")
         .setting("intervalstyle", "sql_standard")
         .setting("extra_float_digits", "-3")
-        .setting("bytea_output", "escape");
+        .setting("bytea_output", "escape")
+        .setting("max_prepared_transactions", "8");
     // In Turkish i and I are no pair, and words sort otherwise. PostgreSQL 14 or one without ICU cannot.
     let turkish = options.clone().initdb("--locale-provider=icu").initdb("--icu-locale=tr");
     let server = Server::start(&turkish).or_else(|_| Server::start(&options))?;

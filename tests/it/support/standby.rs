@@ -1,13 +1,14 @@
 //! A server with a hot standby that follows it, shared by all tests of one process that need one.
 
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dewey_sync::demo::books::{self, SCHEMA};
 use dewey_sync::demo::server::{Server, ServerOptions};
 use sqlx::Connection;
 
 use super::inspect::{dump, psql};
+use super::running::PATIENCE;
 use super::sandbox::Sandbox;
 use super::servers::{PG_BIN, READER, connect, execute};
 
@@ -44,7 +45,7 @@ impl Replicated {
         let written = dump(&self.primary.url("postgres"), "SELECT pg_current_wal_lsn()");
         let written = String::from_utf8(written).unwrap();
         let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{}'", written.trim_end());
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + PATIENCE;
         while dump(&self.standby.url("postgres"), &replayed) != b"t\n" {
             assert!(Instant::now() < deadline, "the standby does not catch up");
         }

@@ -8,9 +8,10 @@ mod types;
 
 use sea_orm::IdenStatic;
 
-use crate::book::{Column, CopiedColumns, KEY, OTHER_KEY, OWNER_TABLE, TABLE};
+use crate::book::{Column, CopiedColumns, OTHER_KEY, OWNER_TABLE, TABLE};
 use crate::config::{Endpoint, Mapping, Side};
 use crate::error::{Error, Kind, Result};
+use crate::postgres::Server;
 use crate::sync::facts::Facts;
 pub use columns::{Compared, Comparison, Verdict, compare};
 pub use lines::Line;
@@ -34,7 +35,6 @@ pub fn check(
     mapping: &Mapping,
 ) -> Result<(CopiedColumns, Vec<String>)> {
     for side in [source, target] {
-        version(side)?;
         tables(side)?;
         ids::check(side)?;
     }
@@ -81,17 +81,19 @@ pub(in crate::sync) fn refuse_undecided(columns: &[Compared], mapping: &Mapping)
 pub(in crate::sync) fn unique_keys(source: &Facts, target: &Facts) -> Vec<String> {
     let [at_source, at_target] =
         [source, target].map(|facts| facts.unique_keys.as_deref().unwrap_or_default());
-    let stricter = at_target.iter().filter(|key| **key != [Column::Id.as_str()] && !at_source.contains(key));
+    // An id is given anew.
+    let concerns_copies = |key: &&Vec<String>| !key.iter().any(|column| column == Column::Id.as_str());
+    let stricter = at_target.iter().filter(concerns_copies).filter(|key| !at_source.contains(key));
     let stricter = stricter.map(|key| {
         let columns = key.join("`, `");
         format!(
             "only development forbids equal values in `{columns}`: such books of production stop the sync"
         )
     });
-    let missing = [KEY, OTHER_KEY].map(|key| key.as_str().to_owned()).into_iter();
-    let missing = missing.filter(|key| !at_target.contains(&vec![key.clone()]));
-    let missing = missing
-        .map(|key| format!("development has no unique key on `{key}`, as the application's schema has"));
+    let other = OTHER_KEY.as_str();
+    let missing = (!at_target.iter().any(|key| key[..] == [other])).then(|| {
+        format!("development has no unique key on `{other}`, as the application's schema has: equal values are copied")
+    });
     stricter.chain(missing).collect()
 }
 
@@ -112,12 +114,26 @@ const VERSION_MIN: u32 = 13;
 /// [`Kind::Refused`] when the server is older.
 pub fn version(side: SideFacts<'_>) -> Result<()> {
     let SideFacts { endpoint, facts } = side;
-    if facts.major_version() >= VERSION_MIN {
-        return Ok(());
+    if facts.major_version() >= VERSION_MIN { Ok(()) } else { Err(too_old(endpoint, &facts.version)) }
+}
+
+/// The same before any question is asked, which an older server may not understand.
+///
+/// # Errors
+/// As [`version`].
+pub(in crate::sync) fn version_of(server: &Server) -> Result<()> {
+    match server.version() {
+        Some(version) if version / 10_000 < VERSION_MIN => {
+            Err(too_old(server.endpoint(), &format!("{}.{}", version / 10_000, version % 10_000)))
+        }
+        _ => Ok(()),
     }
-    Err(Error::new(Kind::Refused, format!("could not use the {}, {endpoint}", endpoint.side))
-        .because(format!("it is PostgreSQL {}", facts.version))
-        .hint(format!("versions from {VERSION_MIN} on are supported")))
+}
+
+fn too_old(endpoint: &Endpoint, version: &str) -> Error {
+    Error::new(Kind::Refused, format!("could not use the {}, {endpoint}", endpoint.side))
+        .because(format!("it is PostgreSQL {version}"))
+        .hint(format!("versions from {VERSION_MIN} on are supported"))
 }
 
 fn missing_table(SideFacts { endpoint, facts }: SideFacts<'_>, table: &str) -> Error {

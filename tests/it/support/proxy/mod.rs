@@ -83,6 +83,11 @@ impl Proxy {
         Self { port, counters, accepting }
     }
 
+    /// Where it listens on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The same URL, but through the proxy.
     pub(crate) fn through(&self, url: &str) -> String {
         let mut url = url::Url::parse(url).unwrap();

@@ -1,0 +1,212 @@
+//! For whom a session of ours waits: whoever has the lock that it wants, or a standby that does not answer.
+//!
+//! It is asked on another connection of the same server, once an answer is late. Nothing depends on it: where no connection
+//! is to be had, nobody is named. The text of nobody's query is read.
+
+mod found;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::{Connection, Row};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+use super::connect::{Opened, Server};
+use super::fault::Fault;
+use crate::config::Side;
+use found::{Found, question};
+
+/// An answer is late from then on, and whoever is waited for is told.
+const LATE: Duration = Duration::from_secs(5);
+
+/// What still waits for the same is told again.
+const AGAIN: Duration = Duration::from_mins(1);
+
+/// For the question and a connection to ask it on. A pooler without one to spare would have it wait in a queue.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Who is told that something waits.
+#[derive(Clone)]
+pub struct Listener(Arc<dyn Fn(&Waiting) + Send + Sync>);
+
+impl Listener {
+    /// Calls `told`, which must not block for long.
+    pub fn new(told: impl Fn(&Waiting) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(told))
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
+}
+
+/// A request that waits longer than most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// At which server.
+    pub side: Side,
+    /// Until now.
+    pub waited: Duration,
+    /// For what, and who has it.
+    pub awaited: String,
+}
+
+/// What is known of all that waits at one server.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    listener: Option<Listener>,
+    /// For whom was waited when it was told last, and when that was.
+    named: Mutex<BTreeMap<String, Instant>>,
+    /// One question at a time, so that it takes at most one connection more.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Told {
+    pub(super) fn to(listener: Listener) -> Self {
+        Self { listener: Some(listener), ..Self::default() }
+    }
+
+    fn tell(&self, side: Side, waited: Duration, Awaited { text, whom }: &Awaited) {
+        if let Some(Listener(told)) = &self.listener
+            && self.is_news(whom)
+        {
+            told(&Waiting { side, waited, awaited: text.clone() });
+        }
+    }
+
+    /// Several requests may wait for the same session, one after the other or at the same time.
+    fn is_news(&self, whom: &str) -> bool {
+        let mut named = locked(&self.named);
+        let is_news = named.get(whom).is_none_or(|told| told.elapsed() >= AGAIN);
+        if is_news {
+            named.insert(whom.to_owned(), Instant::now());
+        }
+        is_news
+    }
+}
+
+/// What was waited for, as the cause of a fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("it waited for {text}")]
+pub(super) struct Awaited {
+    text: String,
+    /// Only the names.
+    whom: String,
+}
+
+/// What the requests of one session wait for, as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Watch(Mutex<Option<Box<Awaited>>>);
+
+impl Watch {
+    /// What `answer` brings, for which the session `name` of `server` waits. `lock_timeout` is when the server gives up.
+    pub(super) async fn over<T>(
+        &self,
+        server: &Server,
+        name: &str,
+        lock_timeout: Duration,
+        answer: impl Future<Output = T>,
+    ) -> T {
+        self.take();
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            never = self.look(server, name, lock_timeout) => match never {},
+        }
+    }
+
+    async fn look(&self, server: &Server, name: &str, lock_timeout: Duration) -> Infallible {
+        let began = Instant::now();
+        // Before the server gives up, so that its error can say why.
+        let every = LATE.min(lock_timeout / 3).max(Duration::from_millis(1));
+        let mut ticks = interval_at(began + every, every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let awaited = Box::pin(awaited(server, name)).await;
+            let waited = began.elapsed();
+            if let Some(awaited) = awaited.as_ref().filter(|_| waited >= LATE) {
+                server.waits().tell(server.endpoint().side, waited, awaited);
+            }
+            *locked(&self.0) = awaited.map(Box::new);
+        }
+    }
+
+    fn take(&self) -> Option<Awaited> {
+        locked(&self.0).take().map(|awaited| *awaited)
+    }
+
+    /// The same for an error of the driver.
+    pub(super) fn explain_error(&self, error: sqlx::Error) -> sqlx::Error {
+        if locked(&self.0).is_none() {
+            return error;
+        }
+        let fault = Fault::from(&error);
+        if fault.ends_a_wait() { self.explain(fault).into() } else { error }
+    }
+
+    /// `fault` with what was waited for, if that is why it came.
+    pub(super) fn explain(&self, fault: Fault) -> Fault {
+        match self.take() {
+            Some(awaited) if fault.ends_a_wait() => fault.awaiting(awaited),
+            _ => fault,
+        }
+    }
+}
+
+/// `None` where the session waits for nobody, or nobody can be asked.
+async fn awaited(server: &Server, name: &str) -> Option<Awaited> {
+    let _turn = server.waits().turn.lock().await;
+    let asked = timeout(PATIENCE, ask(server, &question(name))).await;
+    let found = asked.map_err(|_| Fault::deadline(PATIENCE)).flatten();
+    let found =
+        found.inspect_err(|fault| tracing::debug!(%fault, "could not ask for whom is waited")).ok()?;
+    found.awaited(server.endpoint())
+}
+
+async fn ask(server: &Server, question: &str) -> Result<Found, Fault> {
+    // Behind a pooler of sessions a worker would look in vain for the one that it had left idle.
+    let idle = if server.is_reduced() { None } else { server.take_idle() };
+    let is_kept = idle.is_some();
+    let mut opened = match idle {
+        Some(opened) => opened,
+        None => server.open().await?,
+    };
+    let rows = server.simple(&mut opened.connection, question.to_owned()).await?;
+    leave(server, opened, is_kept).await;
+    let row = rows.first().ok_or_else(|| Fault::client("a question was not answered"))?;
+    serde_json::from_str(row.try_get(0)?).map_err(|error| Fault::unreadable(&error))
+}
+
+async fn leave(server: &Server, opened: Opened, is_kept: bool) {
+    if is_kept {
+        return server.release(opened);
+    }
+    if let Err(error) = opened.connection.close().await {
+        tracing::debug!(%error, "a connection was not closed as it should be");
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_waited_for_is_told_once_a_minute() {
+        let told = Told::default();
+        assert!(told.is_news("7"));
+        assert!(!told.is_news("7"));
+        assert!(told.is_news("7, 8"));
+        tokio::time::advance(AGAIN).await;
+        assert!(told.is_news("7"));
+    }
+}
