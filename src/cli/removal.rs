@@ -112,9 +112,13 @@ fn refuse_dependents(removal: &Removal) -> Result<()> {
     let hint = if remedies.is_empty() {
         format!("remove `{}` first, if it is not needed any more", first.object)
     } else {
-        format!("if they are not needed any more, run first:\n  {};", remedies.join(";\n  "))
+        "if they are not needed any more, run first:".to_owned()
     };
-    Err(Error::new(Kind::Refused, COULD_NOT).because(causes.join("; ")).state(NOTHING_REMOVED).hint(hint))
+    Err(Error::new(Kind::Refused, COULD_NOT)
+        .because(causes.join("; "))
+        .state(NOTHING_REMOVED)
+        .hint(hint)
+        .lines(remedies.iter().map(|remedy| format!("{remedy};"))))
 }
 
 async fn confirm(session: &Session, target: &Target, going: &Going) -> Result<()> {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::guards::{check, passes, synced};
 use crate::support::inspect::{BOOKS, dump, tuples};
-use crate::support::running::{Running, until_it_waits};
+use crate::support::running::{Running, until_it_waits_for_table};
 use crate::support::sandbox::{Sandbox, WAYS};
 use crate::support::servers::{connect, execute};
 
@@ -325,8 +325,9 @@ async fn books_are_written_to_the_table_that_the_guards_saw_or_to_none() {
         let before = dump(&sandbox.target_url(), BOOKS);
         let mut holder = connect(&sandbox.target_url()).await;
         sqlx::raw_sql(r#"BEGIN; LOCK TABLE "Book" IN SHARE MODE"#).execute(&mut holder).await.unwrap();
-        let mut running = Running::start(&sandbox, &["sync", "--yes", "--strategy", strategy]);
-        until_it_waits(&sandbox);
+        let mut running =
+            Running::start(&sandbox, &["sync", "--yes", "--no-rehearsal", "--strategy", strategy]);
+        until_it_waits_for_table(&sandbox, r#""Book""#);
         let replace =
             r#"ALTER TABLE "Book" RENAME TO books; CREATE VIEW "Book" AS SELECT * FROM books; COMMIT"#;
         sqlx::raw_sql(replace).execute(&mut holder).await.unwrap();

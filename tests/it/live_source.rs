@@ -171,7 +171,7 @@ async fn a_book_of_an_owner_whom_nobody_maps_stops_the_run() {
 }
 
 fn start(sandbox: &Sandbox, (strategy, engine): (&str, &str)) -> Child {
-    let call = ["sync", "--yes", "--output", "json", "--batch-size", "10", "--jobs", "1"];
+    let call = ["sync", "--yes", "--output", "json", "--no-rehearsal", "--batch-size", "10", "--jobs", "1"];
     let way = ["--strategy", strategy, "--engine", engine];
     sandbox.command().args(call).args(way).stdout(std::process::Stdio::piped()).spawn().unwrap()
 }

@@ -91,7 +91,7 @@ async fn a_run_is_not_resumed_with_another_map() {
     let sandbox = sandbox("[owners]\n103 = 2\ndefault = 1\n").await;
     execute(&sandbox.target_admin_url(), r#"ALTER TABLE "Book" ADD CONSTRAINT no CHECK (id < 0) NOT VALID"#)
         .await;
-    assert_eq!(sandbox.run(&["sync", "--yes"]).await.code, Some(5));
+    assert_eq!(sandbox.run(&["sync", "--yes", "--no-rehearsal"]).await.code, Some(5));
     execute(&sandbox.target_admin_url(), r#"ALTER TABLE "Book" DROP CONSTRAINT no"#).await;
     fs::write(sandbox.directory().join("dewey-sync.toml"), "[owners]\n103 = 3\ndefault = 1\n").unwrap();
     insta::assert_snapshot!(check(&sandbox, &["sync", "--yes", "--resume"]).await, @r#"
@@ -121,7 +121,7 @@ async fn a_named_user_who_is_removed_after_the_guards_looked_stops_every_strateg
     let before = dump(&sandbox.target_admin_url(), books);
     for strategy in ["staged", "atomic", "batched"] {
         let run = sandbox.run(&["sync", "--yes", "--strategy", strategy]).await;
-        assert_eq!(run.code, Some(if strategy == "staged" { 5 } else { 2 }), "{strategy}: {run:?}");
+        assert_eq!(run.code, Some(2), "{strategy}: {run:?}");
         assert!(run.stderr.contains("caused by: the user was removed from the target meanwhile"), "{run:?}");
         assert!(dump(&sandbox.target_admin_url(), books) == before, "{strategy}");
         let back = r#"INSERT INTO "User" (id, "clerkId", email, "updatedAt") VALUES (3, 'c', 'cy@example.org', now())"#;

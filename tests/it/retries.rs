@@ -24,7 +24,17 @@ const INSERTING: [(&str, &str); 4] =
 /// A sync of books that all have other titles, whose retries come soon.
 pub(crate) async fn sync(sandbox: &Sandbox, strategy: &str, more: &[&str]) -> Run {
     execute(&sandbox.target_admin_url(), r#"UPDATE "Book" SET title = title || '!'"#).await;
-    let arguments = ["sync", "--yes", "--output", "json", "--retry-delay", "20ms", "--strategy", strategy];
+    let arguments = [
+        "sync",
+        "--yes",
+        "--output",
+        "json",
+        "--no-rehearsal",
+        "--retry-delay",
+        "20ms",
+        "--strategy",
+        strategy,
+    ];
     sandbox.run(&[&arguments, more].concat()).await
 }
 

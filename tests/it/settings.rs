@@ -3,7 +3,7 @@
 
 use crate::guards::{OTHER_TITLES, passes};
 use crate::support::inspect::{dump, no_session_left};
-use crate::support::running::{Running, until_it_waits};
+use crate::support::running::{Running, until_it_waits_for_table};
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::{DEVELOPER, SERVERS, as_role, connect, execute};
 use crate::support::settings::pair::Pair;
@@ -58,8 +58,8 @@ async fn a_login_that_acts_for_another_role_takes_over_from_a_run_that_stands_st
     sandbox.set_urls(&sandbox.source_url(), &acting(&sandbox).await);
     let mut holder = connect(&sandbox.target_admin_url()).await;
     sqlx::raw_sql(r#"BEGIN; LOCK TABLE "Book" IN SHARE MODE"#).execute(&mut holder).await.unwrap();
-    let still = Running::start(&sandbox, &["sync", "--yes", "--strategy", "atomic"]);
-    until_it_waits(&sandbox);
+    let still = Running::start(&sandbox, &["sync", "--yes", "--no-rehearsal", "--strategy", "atomic"]);
+    until_it_waits_for_table(&sandbox, r#""Book""#);
     still.signal("STOP");
     sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
     let lock = "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)

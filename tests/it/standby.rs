@@ -150,7 +150,17 @@ async fn a_recovery_conflict_in_the_middle_of_a_read_is_retried_with_a_new_snaps
         REPLICATED.catch_up();
         let mut holder = connect(&standby(&sandbox)).await;
         sqlx::raw_sql("SELECT pg_advisory_lock(1)").execute(&mut holder).await.unwrap();
-        let call = ["sync", "--yes", "--retry-delay", "20ms", "--max-retries", "20", "--strategy", strategy];
+        let call = [
+            "sync",
+            "--yes",
+            "--no-rehearsal",
+            "--retry-delay",
+            "20ms",
+            "--max-retries",
+            "20",
+            "--strategy",
+            strategy,
+        ];
         let mut running = Running::start(&sandbox, &call);
         let deadline = Instant::now() + PATIENCE;
         while dump(&standby(&sandbox), WAITING) != b"1\n" {

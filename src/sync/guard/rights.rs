@@ -215,7 +215,8 @@ pub fn check_identity(endpoint: &Endpoint, facts: &Facts) -> Result<()> {
         format!("could not tell the {}, {endpoint}, from other databases", endpoint.side),
     )
     .because(format!("the role `{role}` may not EXECUTE {function}"))
-    .hint(format!("as a superuser, run there:\n  GRANT EXECUTE ON FUNCTION {function} TO {role};")))
+    .hint("as a superuser, run there:")
+    .lines([format!("GRANT EXECUTE ON FUNCTION {function} TO {role};")]))
 }
 
 /// What of the lacking rights a run needs. Of dependents that depends on which tables books take along.
@@ -259,11 +260,12 @@ fn needed(facts: &Facts, needs: Needs) -> Vec<Lacking> {
 fn refused(endpoint: &Endpoint, facts: &Facts, lacking: &[Lacking]) -> Error {
     let role = &facts.role;
     let causes: Vec<String> = lacking.iter().map(Lacking::cause).collect();
-    let grants: Vec<String> = lacking.iter().map(|lacking| format!("\n  {};", lacking.grant(role))).collect();
+    let grants: Vec<String> = lacking.iter().map(|lacking| format!("{};", lacking.grant(role))).collect();
     let doing = format!("the role `{role}` lacks rights on the {}, {endpoint}", endpoint.side);
     Error::new(Kind::Refused, doing)
         .because(format!("it lacks {}", causes.join("; ")))
-        .hint(format!("as the owner of these objects or a superuser, run there:{}", grants.concat()))
+        .hint("as the owner of these objects or a superuser, run there:")
+        .lines(grants)
 }
 
 impl Lacking {

@@ -59,7 +59,7 @@ async fn names_that_a_url_may_hold() {
         assert_eq!(unmarked.code, Some(3), "{unmarked:?}");
         check("an unmarked target", &unmarked);
         let mut terminal = Terminal::start(&sandbox, &["sync"]);
-        check_terminal("the question for a name", &terminal.until("its name: ").await);
+        check_terminal("the question for a name", &terminal.until("type its name, ").await);
         terminal.answer("no\n").await;
         check_terminal("another name", &terminal.end().await.1);
         let marked = sandbox.run(&["sync", "--yes", "--mark-development", database]).await;

@@ -10,7 +10,7 @@ use sea_orm::IdenStatic;
 
 use super::Fate;
 use super::keys::{Action, ForeignKey, Relation};
-use crate::book::{CopiedColumns, KEY, OWNER};
+use crate::book::{Column, CopiedColumns, KEY, OWNER};
 
 /// What is written to the book table.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +19,7 @@ pub enum Writes<'a> {
     Replaces,
     /// Some books are deleted, and these columns of others change, before that.
     Copies(&'a CopiedColumns),
-    /// Some books are deleted, and any column of others may change.
+    /// Some books are deleted, and any column of others may change but the `id`.
     Anything,
 }
 
@@ -33,7 +33,7 @@ impl Writes<'_> {
                     columns.iter().filter(|copied| copied.as_str() != KEY.as_str()).chain([OWNER]);
                 copied.any(|copied| copied.as_str() == column.trim_matches('"'))
             }
-            Self::Anything => true,
+            Self::Anything => column.trim_matches('"') != Column::Id.as_str(),
         }
     }
 
