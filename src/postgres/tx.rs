@@ -246,8 +246,12 @@ impl<'server> Tx<'server> {
     /// As [`commit`](Self::commit): PostgreSQL skips the COMMIT when a statement before it in the same text fails.
     pub async fn commit_after(self, last: &str) -> Result<Vec<PgRow>, Fault> {
         self.refuse_if_poisoned()?;
-        let last = format!("{last}; {}COMMIT", self.last_check());
-        let rows = self.simple(&last).await.map_err(Fault::at_commit)?;
+        let check = self.last_check();
+        let mut rows = self.simple(&format!("{last}; {check}COMMIT")).await.map_err(Fault::at_commit)?;
+        if !check.is_empty() {
+            // The answer of the check itself.
+            rows.pop();
+        }
         self.ended();
         Ok(rows)
     }
