@@ -41,7 +41,7 @@ pub(super) async fn run(session: &Session, action: MigrateAction) -> Result<()> 
             MigrateAction::Status => status(session, &target).await,
         }
     };
-    let done = session.unless_interrupted(work).await;
+    let done = Box::pin(session.unless_interrupted(work)).await;
     target.server().close().await;
     done
 }

@@ -13,21 +13,20 @@ pub(super) async fn run(session: &Session, args: &SyncArgs, email: &str) -> Resu
     if !args.dry_run {
         let target = session.target()?;
         let naming = if args.consent.yes { Naming::ByFlag } else { Naming::Typed };
-        let prepared = session
-            .unless_interrupted(async {
-                let objects = migrate::up(session, &target, &args.tuning.mark, naming).await?;
-                migrate::show_step(session, &objects);
-                if users::all(&target).await?.is_empty() {
-                    let added = users::add(&target, email.to_owned(), None, None).await?;
-                    if session.screen.is_json() {
-                        print_json(&json!({ "event": "user_added", "user": added.json() }));
-                    } else {
-                        print(&added.text());
-                    }
+        let preparing = async {
+            let objects = migrate::up(session, &target, &args.tuning.mark, naming).await?;
+            migrate::show_step(session, &objects);
+            if users::all(&target).await?.is_empty() {
+                let added = users::add(&target, email.to_owned(), None, None).await?;
+                if session.screen.is_json() {
+                    print_json(&json!({ "event": "user_added", "user": added.json() }));
+                } else {
+                    print(&added.text());
                 }
-                Ok(())
-            })
-            .await;
+            }
+            Ok(())
+        };
+        let prepared = Box::pin(session.unless_interrupted(preparing)).await;
         target.server().close().await;
         prepared?;
     }

@@ -52,7 +52,7 @@ pub struct Fault {
     pub function: Option<String>,
     text: String,
     #[source]
-    awaited: Option<Awaited>,
+    awaited: Option<Box<Awaited>>,
 }
 
 /// The answer that did not come in time, as the driver's errors can carry it.
@@ -105,7 +105,7 @@ impl Fault {
     /// The same fault, which came because `awaited` did not.
     #[must_use]
     pub(super) fn awaiting(mut self, awaited: Awaited) -> Self {
-        self.awaited = Some(awaited);
+        self.awaited = Some(Box::new(awaited));
         self
     }
 

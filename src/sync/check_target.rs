@@ -60,7 +60,7 @@ pub async fn check_target(
     let query = format!(
         "SELECT json_build_array({marked}, {}, {}, {}, {})::text",
         books_query(at_target, &facts),
-        if facts.has(OWNER) { owners_query() } else { "0".into() },
+        if facts.has(OWNER) && kind::check(at_target, &facts).is_ok() { owners_query() } else { "0".into() },
         users_query(&facts),
         if facts.ledger { ledger_version() } else { "NULL".into() }
     );

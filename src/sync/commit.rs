@@ -24,7 +24,7 @@ impl<T> Sent<T> {
 /// An attempt, but for its COMMIT.
 pub(super) enum Attempted<'server, T> {
     /// It waits for it, with the statements that come in one round trip with it.
-    Ready(Tx<'server>, String, T),
+    Ready(Box<Tx<'server>>, String, T),
     /// There is nothing to commit.
     Not(T),
     /// An earlier one was committed, though its answer was lost.

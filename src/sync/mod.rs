@@ -188,13 +188,10 @@ pub async fn run(
     let sampling = sample_of_run(sides, &remap, request, cancel, progress);
     let early = async { if wants_rehearsal && !is_resumed { Some(sampling.await) } else { None } };
     let (tenure, sampled) = tokio::join!(beginning, Box::pin(early));
-    let tenure = match tenure {
-        Ok(tenure) => tenure,
-        Err(error) => {
-            sides.target.leave(Some(&error)).await;
-            return Err(unchanged(error));
-        }
-    };
+    if let Err(error) = &tenure {
+        sides.target.leave(Some(error)).await;
+    }
+    let tenure = tenure.map_err(unchanged)?;
     let Prepared { strategy, engine, .. } = prepared;
     *begun = Some(Begun { run_id: tenure.run_id, strategy, engine });
     if let Some(verified) = equal {

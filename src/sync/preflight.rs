@@ -197,14 +197,15 @@ pub async fn look(
     if let Some(text) = same_database::notice(&source, &target) {
         progress.event(&Event::Notice { text });
     }
-    for (endpoint, facts, needs) in [(at_source, &source, Needs::Finding), (at_target, &target, needs)] {
+    for (endpoint, facts) in [(at_source, &source), (at_target, &target)] {
         schema::version(SideFacts { endpoint, facts })?;
         settings::check(endpoint, facts)?;
         kind::check(endpoint, facts)?;
         hidden_rows::check(endpoint, facts)?;
-        rights::check(endpoint, facts, needs)?;
     }
     triggers::check(target.foreign_keys.as_deref().unwrap_or_default())?;
+    rights::check(at_source, &source, Needs::Finding)?;
+    rights::check(at_target, &target, needs)?;
     let (columns, notices) = schema::check(
         SideFacts { endpoint: at_source, facts: &source },
         SideFacts { endpoint: at_target, facts: &target },

@@ -86,7 +86,10 @@ impl World {
         let began = Instant::now();
         let run = self.sync(strategy, &["--batch-timeout", "2s", "--connect-timeout", "2s"]).await;
         let took = began.elapsed();
-        assert!(self.source.is_half_open() || self.target.is_half_open(), "not reached: {place}, {strategy}");
+        assert!(
+            self.source.is_half_open() || self.target.is_half_open(),
+            "not reached: {place}, {strategy}: {run:?}"
+        );
         let end = run.json_end();
         assert_eq!(
             (run.code, &end["outcome"]),

@@ -325,8 +325,10 @@ async fn books_are_written_to_the_table_that_the_guards_saw_or_to_none() {
         let before = dump(&sandbox.target_url(), BOOKS);
         let mut holder = connect(&sandbox.target_url()).await;
         sqlx::raw_sql(r#"BEGIN; LOCK TABLE "Book" IN SHARE MODE"#).execute(&mut holder).await.unwrap();
-        let mut running =
-            Running::start(&sandbox, &["sync", "--yes", "--no-rehearsal", "--strategy", strategy]);
+        let mut running = Running::start(
+            &sandbox,
+            &["sync", "--yes", "--no-rehearsal", "--allow-cascade", "--strategy", strategy],
+        );
         until_it_waits_for_table(&sandbox, r#""Book""#);
         let replace =
             r#"ALTER TABLE "Book" RENAME TO books; CREATE VIEW "Book" AS SELECT * FROM books; COMMIT"#;

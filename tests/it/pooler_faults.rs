@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::retries::{BATCHES, check_verified, retries, sandbox_with_ledger, sync, writing};
+use crate::retries::{BATCHES, check_verified, rehearsed, retries, sandbox_with_ledger, writing};
 use crate::support::inspect::{BOOKS, dump};
 use crate::support::pooler::Pooler;
 use crate::support::proxy::Proxy;
@@ -42,7 +42,7 @@ impl World {
     }
 
     async fn sync(&self, strategy: &str, engine: &str) -> Run {
-        let run = sync(&self.sandbox, strategy, &[&BATCHES[..], &["--engine", engine]].concat()).await;
+        let run = rehearsed(&self.sandbox, strategy, &[&BATCHES[..], &["--engine", engine]].concat()).await;
         check_verified(&self.sandbox, &run).await;
         run
     }

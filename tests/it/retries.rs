@@ -23,18 +23,12 @@ const INSERTING: [(&str, &str); 4] =
 
 /// A sync of books that all have other titles, whose retries come soon.
 pub(crate) async fn sync(sandbox: &Sandbox, strategy: &str, more: &[&str]) -> Run {
+    rehearsed(sandbox, strategy, &[&["--no-rehearsal"], more].concat()).await
+}
+
+pub(crate) async fn rehearsed(sandbox: &Sandbox, strategy: &str, more: &[&str]) -> Run {
     execute(&sandbox.target_admin_url(), r#"UPDATE "Book" SET title = title || '!'"#).await;
-    let arguments = [
-        "sync",
-        "--yes",
-        "--output",
-        "json",
-        "--no-rehearsal",
-        "--retry-delay",
-        "20ms",
-        "--strategy",
-        strategy,
-    ];
+    let arguments = ["sync", "--yes", "--output", "json", "--retry-delay", "20ms", "--strategy", strategy];
     sandbox.run(&[&arguments, more].concat()).await
 }
 
@@ -102,9 +96,9 @@ async fn a_transient_error_raised_n_times_is_retried_n_times_with_growing_jitter
 }
 
 #[tokio::test]
-async fn a_commit_that_did_not_happen_leaves_no_doubt_once_the_claim_was_free() {
+async fn what_is_deferred_fails_before_the_commit_and_leaves_no_doubt() {
     let sandbox = sandbox_with_ledger(40).await;
-    // The first COMMIT ends its own session; what comes after is refused for good.
+    // What is deferred is made immediate before the COMMIT; the first time it ends its own session, and what comes after is refused for good.
     let dying = r#"
         CREATE SEQUENCE died;
         CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -117,7 +111,7 @@ async fn a_commit_that_did_not_happen_leaves_no_doubt_once_the_claim_was_free() 
     execute(&sandbox.target_url(), dying).await;
     let run = sync(&sandbox, "atomic", &[]).await;
     assert_eq!((run.code, retries(&run).len()), (Some(5), 1), "{run:?}");
-    assert_eq!(retries(&run)[0]["class"], "ambiguous");
+    assert_eq!(retries(&run)[0]["class"], "transient");
     assert_eq!(run.json_end()["error"]["state"], r#"`"Book"` is unchanged"#);
     assert_eq!(dump(&sandbox.target_url(), BOOKS), b"");
 }

@@ -142,7 +142,7 @@ async fn the_search_path_of_the_urls_options_is_its_schema() {
         let [source, target] = [(sandbox.source_url(), in_source), (sandbox.target_url(), in_target)]
             .map(|(url, more)| format!("{url}?{more}"));
         sandbox.set_urls(&source, &target);
-        passes(&sandbox, &["sync", "--yes", "--mark-development", &sandbox.database]).await;
+        passes(&sandbox, &["sync", "--yes", "--mark-development", &sandbox.target_name()]).await;
         assert!(dump(&sandbox.target_url(), &books) == dump(&sandbox.source_url(), &books));
         execute(&sandbox.target_url(), r#"UPDATE "my books"."Book" SET title = title || '!'"#).await;
     }

@@ -134,7 +134,8 @@ fn check_all(strategy: &str) {
         runtime.block_on(async {
             let sandbox = many_books().await;
             // The gate of `staged` is at a table of the ledger.
-            let migrated = sandbox.run(&["migrate", "up", "--mark-development", &sandbox.database]).await;
+            let migrated =
+                sandbox.run(&["migrate", "up", "--mark-development", &sandbox.target_name()]).await;
             assert_eq!(migrated.code, Some(0), "{migrated:?}");
             let mut done = Vec::new();
             for seed in (lane..SEEDS).step_by(usize::try_from(LANES).unwrap()) {

@@ -6,8 +6,8 @@ use super::Table;
 pub(super) const TABLE: Table = Table {
     version: "m0011_measured",
     create: "
-alter table dewey_sync.replaced add column digest bigint;
-alter table dewey_sync.generation add column not_undone jsonb",
+alter table dewey_sync.replaced add column if not exists digest bigint;
+alter table dewey_sync.generation add column if not exists not_undone jsonb",
     drop: "
 alter table dewey_sync.replaced drop column digest;
 alter table dewey_sync.generation drop column not_undone",

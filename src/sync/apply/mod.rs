@@ -161,7 +161,7 @@ async fn prepare<'a>(
     };
     let guard = guard(&Bounds::AsMeasured(written.reading));
     let last = format!("{generation}{end}; {EMPTY_IF_FREE}; {guard}");
-    Ok(Attempted::Ready(tx, last, Outcome::Applied(applied)))
+    Ok(Attempted::Ready(Box::new(tx), last, Outcome::Applied(applied)))
 }
 
 /// An expression for how long the books have been locked, in milliseconds.

@@ -76,22 +76,11 @@ pub(in crate::sync) fn query(book: &str) -> String {
     let copied: Vec<String> = copied.map(|column| literal(column.as_str())).collect();
     let tables: Vec<String> = dewey_sync_migration::ledger_tables().map(literal).collect();
     let schema = "(parse_ident(current_setting('search_path'), false))[1]";
-    // Of a table whose columns meet a condition, and whose oid is that.
-    let columns = |oid: &str, condition: &str, right: &str| {
-        format!(
-            "(SELECT coalesce(bool_and(has_column_privilege(attrelid, attnum, '{right}')), true) FROM pg_attribute \
-             WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped AND {condition})"
-        )
-    };
-    // The rights whose condition does not hold.
-    let lacking = |rights: &[(&str, String)]| {
-        let rights: Vec<String> = rights
-            .iter()
-            .map(|(right, has)| format!("CASE WHEN {has} THEN NULL ELSE '{right}' END"))
-            .collect();
-        format!("array_remove(ARRAY[{}]::text[], NULL)", rights.join(", "))
-    };
     let table = |oid: &str, right: &str| format!("has_table_privilege({oid}, '{right}')");
+    // The server may ask before it looks at the kind, and then fails for what is no sequence.
+    let of_sequence = |right: &str| {
+        format!("CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, '{right}') ELSE true END")
+    };
     let named = "format('%I.%I', n.nspname, c.relname)";
     let relations = "pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace";
     format!(
@@ -116,7 +105,7 @@ pub(in crate::sync) fn query(book: &str) -> String {
           AND attname = '{id}' AND deptype IN ('a', 'i')
       UNION ALL SELECT d.refobjid, false FROM pg_attrdef f JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass
           AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass WHERE f.adrelid = {book}.oid) used
-    JOIN {relations} ON c.oid = used.oid AND c.relkind = 'S' GROUP BY c.oid, n.nspname
+    JOIN {relations} ON c.oid = used.oid AND c.relkind = 'S' GROUP BY c.oid, c.relkind, n.nspname
   UNION ALL SELECT DISTINCT 10, 'function', format('%I.%I(%s)', n.nspname, proname, pg_get_function_identity_arguments(p.oid)),
       {function}, NULL FROM pg_depend d JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
     JOIN pg_namespace n ON n.oid = pronamespace
@@ -147,7 +136,7 @@ pub(in crate::sync) fn query(book: &str) -> String {
             ("DELETE", table("c.oid", "DELETE")),
             ("TRUNCATE", format!("relname NOT IN ('stage', 'stage_checkpoint') OR {}", table("c.oid", "TRUNCATE"))),
         ]),
-        ledger_sequence = lacking(&[("USAGE", "has_sequence_privilege(c.oid, 'USAGE, UPDATE')".into())]),
+        ledger_sequence = lacking(&[("USAGE", of_sequence("USAGE, UPDATE"))]),
         books = lacking(&[
             ("SELECT", columns("c.oid", "true", "SELECT")),
             ("INSERT", columns("c.oid", &format!("attname IN ({})", copied.join(", ")), "INSERT")),
@@ -159,9 +148,9 @@ pub(in crate::sync) fn query(book: &str) -> String {
             ("UPDATE (name)", "has_any_column_privilege(c.oid, 'UPDATE')".into()),
         ]),
         sequence = lacking(&[
-            ("USAGE", "has_sequence_privilege(c.oid, 'USAGE, UPDATE')".into()),
-            ("SELECT", "NOT bool_or(is_raised) OR has_sequence_privilege(c.oid, 'SELECT')".into()),
-            ("UPDATE", "NOT bool_or(is_raised) OR has_sequence_privilege(c.oid, 'UPDATE')".into()),
+            ("USAGE", of_sequence("USAGE, UPDATE")),
+            ("SELECT", format!("NOT bool_or(is_raised) OR {}", of_sequence("SELECT"))),
+            ("UPDATE", format!("NOT bool_or(is_raised) OR {}", of_sequence("UPDATE"))),
         ]),
         function = lacking(&[("EXECUTE", "has_function_privilege(p.oid, 'EXECUTE')".into())]),
         other = lacking(&[
@@ -174,6 +163,21 @@ pub(in crate::sync) fn query(book: &str) -> String {
         tables = tables.join(", "),
         id = Column::Id.as_str(),
     )
+}
+
+/// Whether the role has the right on all columns that meet a condition of the table with this oid.
+fn columns(oid: &str, condition: &str, right: &str) -> String {
+    format!(
+        "(SELECT coalesce(bool_and(has_column_privilege(attrelid, attnum, '{right}')), true) FROM pg_attribute \
+         WHERE attrelid = {oid} AND attnum > 0 AND NOT attisdropped AND {condition})"
+    )
+}
+
+/// The rights whose condition does not hold.
+fn lacking(rights: &[(&str, String)]) -> String {
+    let rights: Vec<String> =
+        rights.iter().map(|(right, has)| format!("CASE WHEN {has} THEN NULL ELSE '{right}' END")).collect();
+    format!("array_remove(ARRAY[{}]::text[], NULL)", rights.join(", "))
 }
 
 /// # Errors

@@ -138,7 +138,7 @@ async fn write<'a>(
     }
     let measured = losses.measured(&effects, &[]);
     let guard = guard(&Bounds::AsMeasured(reading));
-    Ok(Attempted::Ready(target, guard, Outcome::Done(verified, measured)))
+    Ok(Attempted::Ready(Box::new(target), guard, Outcome::Done(verified, measured)))
 }
 
 /// Copies batch after batch. The next one is read while one is written.

@@ -151,5 +151,5 @@ async fn delete<'a>(
     }
     let measured = losses.measured(&effects, &[]);
     let guard = guard(&Bounds::AsMeasured(reading));
-    Ok(Attempted::Ready(target, guard, Deletion::Done(books, measured)))
+    Ok(Attempted::Ready(Box::new(target), guard, Deletion::Done(books, measured)))
 }

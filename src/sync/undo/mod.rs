@@ -202,7 +202,7 @@ async fn write<'a>(
     let end = RunEnd::new("verified", undo.counts(), progress.summary().retries);
     let guard = guard(&Bounds::AsMeasured(reading));
     let record = format!("{FORGET_GENERATION}; {}; {guard}", end_sql(tenure, "verified", &end));
-    Ok(Attempted::Ready(tx, record, undo))
+    Ok(Attempted::Ready(Box::new(tx), record, undo))
 }
 
 /// A transaction that has the books to itself; the rows of `claim` and of the generation.

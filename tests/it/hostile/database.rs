@@ -62,7 +62,9 @@ async fn names_that_a_url_may_hold() {
         check_terminal("the question for a name", &terminal.until("type its name, ").await);
         terminal.answer("no\n").await;
         check_terminal("another name", &terminal.end().await.1);
-        let marked = sandbox.run(&["sync", "--yes", "--mark-development", database]).await;
+        let address = target.rsplit('@').next().and_then(|rest| rest.split('/').next()).unwrap();
+        let marking = format!("{database}@{address}");
+        let marked = sandbox.run(&["sync", "--yes", "--mark-development", &marking]).await;
         assert_eq!(marked.code, Some(0), "{marked:?}");
         check("a marked target", &marked);
     }

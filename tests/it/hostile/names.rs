@@ -151,7 +151,7 @@ async fn constraints_in_an_answer_of_the_server() {
     }
     let newest = "SELECT run_id FROM dewey_sync.run ORDER BY run_id DESC LIMIT 1";
     let newest = String::from_utf8(dump(&sandbox.target_admin_url(), newest)).unwrap();
-    let last = values().len().to_string();
+    let last = (2 * values().len()).to_string();
     assert_eq!(newest.trim(), last);
     for (number, value) in values().iter().enumerate() {
         let run = sandbox.run(&["history", &(number + 1).to_string()]).await;
