@@ -154,10 +154,10 @@ async fn constraints_in_an_answer_of_the_server() {
     let last = (2 * values().len()).to_string();
     assert_eq!(newest.trim(), last);
     for (number, value) in values().iter().enumerate() {
-        let run = sandbox.run(&["history", &(number + 1).to_string()]).await;
+        let run = sandbox.run(&["history", &(2 * number + 2).to_string()]).await;
         check("history of one run", &run);
         assert!(run.stdout.contains(mark(value)), "{run:?}");
-        let json = sandbox.run(&["history", &(number + 1).to_string(), "--output", "json"]).await;
+        let json = sandbox.run(&["history", &(2 * number + 2).to_string(), "--output", "json"]).await;
         assert_eq!(json.stdout.chars().find(|c| super::is_raw(*c)), None, "{json:?}");
         let event: Value = serde_json::from_str(json.stdout.lines().next().unwrap()).unwrap();
         assert!(event["error"].as_str().unwrap().contains(name(value)), "{event}");
