@@ -127,11 +127,6 @@ async fn hostile_settings_end_in_an_equal_copy_or_a_refusal_that_names_one() {
         decided::check_set(&Pair::new(&source, &target, "decided").await).await;
         hostile::check(&mut Pair::new(&source, &target, "hostile").await).await;
         let took = began.elapsed().as_secs();
-        writeln!(
-            std::io::stdout(),
-            "{}: every setting is decided and was played in {took} s",
-            version(&target)
-        )
-        .unwrap();
+        say(&format!("{}: every setting is decided and was played in {took} s", version(&target)));
     }
 }
