@@ -84,7 +84,7 @@ impl World {
     /// The run gives up in time, and when the connections are gone another one does what it did not.
     async fn check_given_up(self, strategy: &str, place: &str) {
         let began = Instant::now();
-        let run = self.sync(strategy, &["--batch-timeout", "2s", "--connect-timeout", "2s"]).await;
+        let run = self.sync(strategy, &["--batch-timeout", "2s", "--connect-timeout", "6s"]).await;
         let took = began.elapsed();
         assert!(
             self.source.is_half_open() || self.target.is_half_open(),
