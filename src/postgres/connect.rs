@@ -16,6 +16,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use super::fault::Fault;
 use super::heartbeat::Limit;
 use super::nodelay::send_at_once;
+use super::settings::TRANSACTION_TIMEOUT;
 use super::traffic::{Counter, Traffic, row_bytes};
 use super::waiting::{Listener, Told};
 use crate::config::{Endpoint, Side};
@@ -313,8 +314,12 @@ impl Server {
             // by its name would end theirs. Transactions set it for themselves.
             return options.application_name("").extra_float_digits(None);
         }
-        // A role's own time limits would end the session between two transactions, or the first one before it lifts them.
-        let options = options.options([("statement_timeout", "0")]);
+        // A role's own time limits would end the session between two transactions, or one before it lifts them.
+        let options =
+            options.options([("statement_timeout", "0"), ("idle_in_transaction_session_timeout", "0")]);
+        let limits_transactions = self.version().is_some_and(|version| version >= TRANSACTION_TIMEOUT);
+        let options =
+            if limits_transactions { options.options([("transaction_timeout", "0")]) } else { options };
         let is_old = self.is_old.load(Ordering::Acquire);
         let options = if is_old { options } else { options.options([("idle_session_timeout", "0")]) };
         match self.endpoint.side {

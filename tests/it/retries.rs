@@ -98,7 +98,8 @@ async fn a_transient_error_raised_n_times_is_retried_n_times_with_growing_jitter
 #[tokio::test]
 async fn what_is_deferred_fails_before_the_commit_and_leaves_no_doubt() {
     let sandbox = sandbox_with_ledger(40).await;
-    // What is deferred is made immediate before the COMMIT; the first time it ends its own session, and what comes after is refused for good.
+    // What is deferred is made immediate before the COMMIT. The first time it ends its own session; what comes after is
+    // refused for good.
     let dying = r#"
         CREATE SEQUENCE died;
         CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -253,6 +254,30 @@ async fn a_commit_whose_answer_was_lost_is_not_repeated() {
             assert_eq!(changed.map(|name| counts[name].as_u64()), [Some(120); 2], "{run:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_commit_that_did_not_happen_leaves_no_doubt_once_the_claim_was_free() {
+    let (sandbox, proxy) = through_proxy().await;
+    // One attempt inserts that many books; the next one is refused for good.
+    let refuse = r#"
+        CREATE SEQUENCE inserted;
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN IF nextval('inserted') > 120 THEN RAISE 'no' USING ERRCODE = '23514'; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON "Book" FOR EACH ROW EXECUTE FUNCTION refuse();
+        GRANT USAGE ON SEQUENCE inserted TO PUBLIC"#;
+    execute(&sandbox.target_admin_url(), refuse).await;
+    let titles = |title: &str| {
+        dump(&sandbox.target_admin_url(), &format!(r#"SELECT id, {title} FROM "Book" ORDER BY id"#))
+    };
+    // With the mark of `sync`.
+    let old = titles("title || '!'");
+    proxy.lose_commit(proxy.commits() + 1);
+    let run = sync(&sandbox, "atomic", &[]).await;
+    assert_eq!((run.code, retries(&run).len()), (Some(5), 1), "{run:?}");
+    assert_eq!(retries(&run)[0]["class"], "ambiguous");
+    assert_eq!(run.json_end()["error"]["state"], r#"`"Book"` is unchanged"#);
+    assert!(titles("title") == old);
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(50);
 
 /// Waits that follow each other on the way to both sides, with default settings and SCRAM, by servers that are not asked for
 /// encryption.
-const WAITS_MAX: [(&str, usize); 2] = [("into an empty book table", 18), ("unchanged", 9)];
+const WAITS_MAX: [(&str, usize); 2] = [("into an empty book table", 17), ("unchanged", 9)];
 
 fn without_encryption(url: &str) -> String {
     format!("{url}{}sslmode=disable", if url.contains('?') { '&' } else { '?' })

@@ -18,7 +18,7 @@ use decided::{how, privileged, rows, search_path};
 const UNLIKE: &str = "dewey_sync.unlike(";
 
 /// Where PostgreSQL knows `transaction_timeout`.
-const TRANSACTION_TIMEOUT: u32 = 170_000;
+pub(super) const TRANSACTION_TIMEOUT: u32 = 170_000;
 
 /// Where a role may be granted the right to set a privileged setting.
 const GRANTED: u32 = 150_000;

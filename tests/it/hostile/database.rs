@@ -1,7 +1,7 @@
 //! A database whose name a URL may hold: control characters are refused there, the others are not.
 
 use super::{check, check_terminal, encoded, identifier, mark, name, values};
-use crate::support::sandbox::Sandbox;
+use crate::support::sandbox::{Sandbox, placed};
 use crate::support::servers::{DEVELOPER, READER, SERVERS, as_role, execute};
 use crate::support::terminal::Terminal;
 
@@ -62,8 +62,7 @@ async fn names_that_a_url_may_hold() {
         check_terminal("the question for a name", &terminal.until("type its name, ").await);
         terminal.answer("no\n").await;
         check_terminal("another name", &terminal.end().await.1);
-        let address = target.rsplit('@').next().and_then(|rest| rest.split('/').next()).unwrap();
-        let marking = format!("{database}@{address}");
+        let marking = placed(&target).replace(&encoded(database), database);
         let marked = sandbox.run(&["sync", "--yes", "--mark-development", &marking]).await;
         assert_eq!(marked.code, Some(0), "{marked:?}");
         check("a marked target", &marked);

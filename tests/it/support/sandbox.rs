@@ -99,27 +99,12 @@ impl Sandbox {
 
     /// The tool in this sandbox, with nothing of the caller's environment.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dewey-sync"));
-        command
-            .env_clear()
-            .envs([("NO_COLOR", "1"), ("PATH", "/usr/bin:/bin")])
-            .env("HOME", self.directory())
-            .current_dir("/")
-            .arg("--dir")
-            .arg(self.directory())
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        command
+        tool_in(self.directory())
     }
 
     /// Runs the tool to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Run {
-        let output = self.command().args(arguments).output().await.unwrap();
-        Run {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        run_in(self.directory(), arguments).await
     }
 }
 
@@ -145,5 +130,30 @@ impl Run {
         let end: Value = serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {self:?}"));
         assert_eq!(end["event"], "end", "{self:?}");
         end
+    }
+}
+
+/// The tool with this folder for its own, and with nothing of the caller's environment.
+pub(crate) fn tool_in(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dewey-sync"));
+    command
+        .env_clear()
+        .envs([("NO_COLOR", "1"), ("PATH", "/usr/bin:/bin")])
+        .env("HOME", directory)
+        .current_dir("/")
+        .arg("--dir")
+        .arg(directory)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs it to its end.
+pub(crate) async fn run_in(directory: &Path, arguments: &[&str]) -> Run {
+    let output = tool_in(directory).args(arguments).output().await.unwrap();
+    Run {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
     }
 }

@@ -57,6 +57,8 @@ struct Counters {
     commits: AtomicU64,
     /// The number of the COMMIT whose answer is lost; 0 for none.
     lost_commit: AtomicU64,
+    /// The number of the COMMIT that is lost itself; 0 for none.
+    unsent_commit: AtomicU64,
 }
 
 /// What becomes of the connections that there are; later ones are served.
@@ -153,6 +155,11 @@ impl Proxy {
     /// server has answered it, in place of the answer.
     pub(crate) fn lose_answer_to_commit(&self, number: u64) {
         self.counters.lost_commit.store(number, SeqCst);
+    }
+
+    /// Ends the connection that carries COMMIT `number`, counted as for its answer, in its place.
+    pub(crate) fn lose_commit(&self, number: u64) {
+        self.counters.unsent_commit.store(number, SeqCst);
     }
 
     /// COMMITs that were queries of their own.
@@ -293,8 +300,17 @@ impl Exchange<'_> {
 
     /// Counts a message; whether the connection ends in its place.
     fn is_cut(&self, message: &[u8], side: &Side) -> bool {
-        let Counters { messages, cut_at, gone, silent, half_open_after, commits, lost_commit, .. } =
-            self.counters;
+        let Counters {
+            messages,
+            cut_at,
+            gone,
+            silent,
+            half_open_after,
+            commits,
+            lost_commit,
+            unsent_commit,
+            ..
+        } = self.counters;
         let number = messages.fetch_add(1, SeqCst) + 1;
         let first = cut_at.load(SeqCst);
         if number == first || (gone.load(SeqCst) && number > first) {
@@ -316,6 +332,7 @@ impl Exchange<'_> {
                 {
                     let number = commits.fetch_add(1, SeqCst) + 1;
                     self.answer_is_lost.store(number == lost_commit.load(SeqCst), SeqCst);
+                    return number == unsent_commit.load(SeqCst);
                 }
                 false
             }

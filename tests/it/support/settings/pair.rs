@@ -1,16 +1,14 @@
 //! A database on each of two servers with books to sync, and roles of their own that nobody else connects as.
 
 use std::path::Path;
-use std::process::Stdio;
 
 use dewey_sync::demo::books::{self, SCHEMA, add_developer};
 use dewey_sync::demo::server::Server;
 use sqlx::{Connection, Row};
 use tempfile::TempDir;
-use tokio::process::Command;
 
 use crate::support::inspect::{BOOKS, dump};
-use crate::support::sandbox::Run;
+use crate::support::sandbox::{Run, run_in};
 use crate::support::servers::{DEVELOPER_EMAIL, as_role, connect, execute};
 
 const BOOKS_COUNT: u32 = 60;
@@ -64,24 +62,7 @@ impl<'a> Pair<'a> {
 
     /// Runs the tool to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Run {
-        let output = Command::new(env!("CARGO_BIN_EXE_dewey-sync"))
-            .env_clear()
-            .envs([("NO_COLOR", "1"), ("PATH", "/usr/bin:/bin")])
-            .env("HOME", self.directory())
-            .current_dir("/")
-            .arg("--dir")
-            .arg(self.directory())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .unwrap();
-        Run {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        run_in(self.directory(), arguments).await
     }
 
     /// Whether the target's books are the source's.
