@@ -269,6 +269,6 @@ mod tests {
         assert_eq!(awaited(gone), None);
         let standby =
             json!({ "pid": 1, "standbys": "\u{1b}east", "lock": null, "sessions": [], "prepared": [] });
-        insta::assert_snapshot!(awaited(standby).unwrap().0, @"a synchronous standby: none answers of `synchronous_standby_names`, which is `/u{1b}east`");
+        insta::assert_snapshot!(awaited(standby).unwrap().0, @r"a synchronous standby: none answers of `synchronous_standby_names`, which is `\u{1b}east`");
     }
 }
