@@ -56,7 +56,7 @@ impl Reader {
             let right = match word {
                 // Whatever another session with this process's number left open.
                 "BEGIN" => statement.contains("READ ONLY"),
-                "SET" | "SHOW" | "SELECT" | "COMMIT" | "ROLLBACK" => *open,
+                "SET" | "SHOW" | "SELECT" | "WITH" | "COMMIT" | "ROLLBACK" => *open,
                 "COPY" => *open && statement.contains(" TO "),
                 _ => false,
             };

@@ -83,6 +83,12 @@ impl Bench {
         ]
     }
 
+    /// What tells the target from the source, whose database has the same name.
+    pub(crate) fn target_name(&self) -> String {
+        let target = &self.lab.target;
+        format!("{}@{}:{}", self.database, target.directory().display(), target.port())
+    }
+
     /// Makes both databases hold what the scripts make.
     pub(crate) async fn set_up(&mut self, source: &str, target: &str) -> Result<(), String> {
         self.cases += 1;

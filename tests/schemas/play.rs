@@ -70,9 +70,9 @@ impl Played<'_> {
     }
 
     async fn sync_by(&mut self, flags: &[&str]) -> Verdict<Ran> {
-        let database = self.bench.database.clone();
+        let name = self.bench.target_name();
         let size = self.case.batch_size.to_string();
-        let mut call = vec!["sync", "--user-id", "1", "--mark-development", &database];
+        let mut call = vec!["sync", "--user-id", "1", "--mark-development", &name];
         call.extend(["--engine", self.case.engine, "--batch-size", &size, "--retry-delay", "5ms"]);
         if self.case.production.is_empty() {
             call.push("--allow-empty-source");

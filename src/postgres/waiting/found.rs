@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use serde::Deserialize;
 
-use super::super::connect::{identifier, literal};
+use super::super::connect::{OUTSIDE, identifier, literal};
 use super::super::message::name_of_stranger;
 use super::Awaited;
 use crate::config::Endpoint;
@@ -26,9 +26,9 @@ const CONFLICTS: &str = "ARRAY[256, 384, 480, 496, 472, 504, 508, 510]";
 pub(super) fn question(name: &str) -> String {
     let utc = |time: &str| format!("to_char({time} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"')");
     format!(
-        "BEGIN READ ONLY;
+        "{OUTSIDE};
 WITH RECURSIVE waiter AS MATERIALIZED (SELECT pid, wait_event_type, wait_event FROM pg_stat_activity
-  WHERE application_name = {name} AND datname = current_database() AND usename = current_user LIMIT 1),
+  WHERE application_name = {name} AND datname = current_database() AND usename = session_user LIMIT 1),
 edge (waiter, holder, depth) AS (
   SELECT pid, unnest(pg_blocking_pids(pid)), 1 FROM waiter WHERE wait_event_type = 'Lock'
   UNION
