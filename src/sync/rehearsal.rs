@@ -257,8 +257,11 @@ impl Stage<'_> {
 
 const REHEARSING: &str = "could not rehearse the writing of books";
 
-/// Whether the fault says something of a row, and not of the server, the connection or the disk.
+/// Whether the fault says something of a row, and not of the server, the connection, the disk or a right that is lacking.
 fn is_of_a_book(fault: &Fault) -> bool {
+    if fault.sqlstate() == Some("42501") && fault.function.is_none() {
+        return false;
+    }
     fault
         .sqlstate()
         .is_some_and(|state| !["08", "28", "3D", "53", "57", "58", "XX"].iter().any(|c| state.starts_with(c)))

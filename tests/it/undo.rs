@@ -273,3 +273,55 @@ async fn a_ledger_that_came_with_a_dump_undoes_nothing() {
     let run = sandbox.run(&["undo", "--yes"]).await;
     assert_eq!(run.code, Some(3), "{run:?}");
 }
+
+/// A reference by a value that books of a sync may have in common, in columns whose names others would trip over.
+#[tokio::test]
+async fn a_reference_by_value_comes_back_whatever_its_book_had_to_give_up() {
+    const SHELF: &str = r#"SELECT * FROM shelf ORDER BY id"#;
+    for (on_delete, on_update) in
+        [("SET NULL", "CASCADE"), ("SET NULL", "SET NULL"), ("SET DEFAULT", "SET DEFAULT")]
+    {
+        let sandbox = synced(40).await;
+        let shelf = format!(
+            r#"CREATE TABLE shelf (id int PRIMARY KEY, weight float8, "{{table}}" varchar(10) REFERENCES "Book" (isbn10)
+                 ON DELETE {on_delete} ON UPDATE {on_update}, CHECK (weight IS NOT NULL));
+               INSERT INTO shelf SELECT id, 0.1, isbn10 FROM "Book""#
+        );
+        execute(&sandbox.target_url(), &shelf).await;
+        let before = [rows(&sandbox, BOOK_ROWS), rows(&sandbox, SHELF)];
+        execute(
+            &sandbox.source_admin_url(),
+            r#"UPDATE "Book" SET isbn13 = 'another' WHERE id = 9; DELETE FROM "Book" WHERE id = 6"#,
+        )
+        .await;
+        let run = sandbox.run(&["sync", "--yes", "--allow-cascade"]).await;
+        assert_eq!(run.code, Some(0), "{run:?}");
+        assert_ne!(rows(&sandbox, SHELF), before[1], "{on_delete}, {on_update}");
+        let run = sandbox.run(&["undo", "--yes"]).await;
+        assert_eq!(run.code, Some(0), "{run:?}");
+        assert_eq!([rows(&sandbox, BOOK_ROWS), rows(&sandbox, SHELF)], before, "{on_delete}, {on_update}");
+    }
+}
+
+/// A row that refers to a book which the sync brought, added since, loses the reference when the book goes again.
+#[tokio::test]
+async fn a_reference_by_value_that_was_made_since_is_asked_for() {
+    for on_update in ["CASCADE", "SET NULL", "NO ACTION"] {
+        let sandbox = synced(40).await;
+        let shelf = format!(
+            r#"CREATE TABLE shelf (id int PRIMARY KEY, isbn varchar(10) REFERENCES "Book" (isbn10) ON DELETE SET NULL ON UPDATE {on_update});
+               INSERT INTO shelf SELECT id, isbn10 FROM "Book""#
+        );
+        execute(&sandbox.target_url(), &shelf).await;
+        let change = copy_of(105, 1000, "new") + r#"DELETE FROM "Book" WHERE id = 6"#;
+        execute(&sandbox.source_admin_url(), &change).await;
+        let run = sandbox.run(&["sync", "--yes", "--allow-cascade"]).await;
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let since = r#"INSERT INTO shelf SELECT 1000, isbn10 FROM "Book" ORDER BY id DESC LIMIT 1"#;
+        execute(&sandbox.target_url(), since).await;
+        let end = refused(&sandbox, &["--yes"], 3).await;
+        assert!(cause(&end).contains("the reference of 1 row of `public.shelf`"), "{on_update}: {end}");
+        let run = sandbox.run(&["undo", "--yes", "--allow-cascade"]).await;
+        assert_eq!(run.code, Some(0), "{run:?}");
+    }
+}

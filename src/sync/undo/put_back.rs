@@ -83,13 +83,35 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
     }
     let effects = Effects::from_json(&reading).map_err(|error| verifying(Fault::unreadable(&error)))?;
     let losses = Losses::of(&own_work_left_out(effects, &tables, &keys), undo.removed)?;
-    let undo = Undo { lost: losses.as_dependents(), ..undo };
+    let undo = Undo { lost: the_more_of(&undo.lost, losses.as_dependents(), &tables), ..undo };
     let going = Changes { removed: undo.removed, dependents: undo.lost.clone(), ..Changes::default() };
     if !agreed.covers(&going) {
         return Err(refused("more would be lost by now than was agreed to".into())
             .hint("run `dewey-sync undo` again"));
     }
     Ok(PutBack { undo, reading })
+}
+
+/// What was measured; where references come back, at least what was counted before, because one that is lost could pass for
+/// one of those.
+fn the_more_of(
+    counted: &[Dependents],
+    mut measured: Vec<Dependents>,
+    tables: &[KeptTable],
+) -> Vec<Dependents> {
+    let is_mixed =
+        |name: &str| name != TABLE && tables.iter().any(|table| table.name == name && table.detached > 0);
+    for found in counted.iter().filter(|found| found.fate == Fate::Detached && found.rows > 0) {
+        if !is_mixed(&found.table) {
+            continue;
+        }
+        let same = |other: &&mut Dependents| other.table == found.table && other.fate == found.fate;
+        match measured.iter_mut().find(same) {
+            Some(other) => other.rows = other.rows.max(found.rows),
+            None => measured.push(found.clone()),
+        }
+    }
+    measured
 }
 
 /// A reference that comes back is a change of its row, which this work makes; where it follows a book, up to three.

@@ -206,7 +206,8 @@ pub(crate) fn qualified(table: &Table) -> String {
 /// A partition or a child.
 pub(crate) fn part(table: &Table, number: usize) -> String {
     let mut name = table.name.clone();
-    while name.len() > 60 {
+    // A part of a part has one figure more.
+    while name.len() > 60 - number.to_string().len() {
         name.pop();
     }
     format!("{}.{}", quoted(table.schema), quoted(&format!("{name}_p{number}")))
