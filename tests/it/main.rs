@@ -6,6 +6,7 @@ mod apply;
 mod apply_agreed;
 mod apply_locks;
 mod colour;
+mod columns;
 mod connections;
 mod copying;
 mod deadlines;

@@ -141,7 +141,7 @@ impl<'a> Reach<'a> {
                 let parent = &key.references.rows;
                 let equal = equal(key, "p");
                 refers.push(format!(
-                    "EXISTS (SELECT FROM {parent} p JOIN hit ON p.tableoid = relation AND p.ctid = tuple WHERE node = {from} AND {equal})"
+                    "EXISTS (SELECT FROM {parent} p JOIN hit ON p.tableoid = hit.relation AND p.ctid = hit.tuple WHERE hit.node = {from} AND {equal})"
                 ));
             }
             let mut condition = format!("({})", refers.join(" OR "));
