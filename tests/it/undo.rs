@@ -325,3 +325,25 @@ async fn a_reference_by_value_that_was_made_since_is_asked_for() {
         assert_eq!(run.code, Some(0), "{run:?}");
     }
 }
+
+/// A trigger of the target changes another row of a table whose references come back, while books follow their own keys.
+#[tokio::test]
+async fn what_a_trigger_changes_beside_a_reference_that_comes_back_is_asked_for() {
+    let sandbox = synced(40).await;
+    let notes = r#"
+        ALTER TABLE "Book" ADD sequel varchar(13) REFERENCES "Book" (isbn13) ON UPDATE CASCADE;
+        CREATE TABLE note (id int PRIMARY KEY, of int REFERENCES "Book" ON DELETE SET NULL, seen int DEFAULT 0);
+        INSERT INTO note SELECT id, id FROM "Book"; INSERT INTO note VALUES (1000, NULL)"#;
+    execute(&sandbox.target_url(), notes).await;
+    execute(&sandbox.source_admin_url(), r#"DELETE FROM "Book" WHERE id = 6"#).await;
+    let run = sandbox.run(&["sync", "--yes", "--allow-cascade"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let trigger = "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN UPDATE note SET seen = seen + 1 WHERE id = 1000; RETURN NULL; END $$;
+        CREATE TRIGGER see AFTER INSERT ON \"Book\" FOR EACH STATEMENT EXECUTE FUNCTION see()";
+    execute(&sandbox.target_url(), trigger).await;
+    let end = refused(&sandbox, &["--yes"], 3).await;
+    assert!(end["error"].to_string().contains("public.note"), "{end}");
+    let run = sandbox.run(&["undo", "--yes", "--allow-cascade"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+}

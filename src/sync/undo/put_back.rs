@@ -116,9 +116,9 @@ fn the_more_of(
 
 /// A reference that comes back is a change of its row, which this work makes; where it follows a book, up to three.
 fn own_work_left_out(mut effects: Effects, tables: &[KeptTable], keys: &[ForeignKey]) -> Effects {
-    let follows = keys.iter().any(ForeignKey::follows_books);
     for effect in &mut effects.others {
         if let Some(table) = tables.iter().find(|table| table.name == effect.table) {
+            let follows = keys.iter().any(|key| key.table.root == table.name && key.follows_books());
             let changes = table.detached * if follows { 3 } else { 1 };
             effect.updated = effect.updated.saturating_sub(changes);
         }
