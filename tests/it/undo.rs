@@ -277,7 +277,7 @@ async fn a_ledger_that_came_with_a_dump_undoes_nothing() {
 /// A reference by a value that books of a sync may have in common, in columns whose names others would trip over.
 #[tokio::test]
 async fn a_reference_by_value_comes_back_whatever_its_book_had_to_give_up() {
-    const SHELF: &str = r#"SELECT * FROM shelf ORDER BY id"#;
+    const SHELF: &str = r"SELECT * FROM shelf ORDER BY id";
     for (on_delete, on_update) in
         [("SET NULL", "CASCADE"), ("SET NULL", "SET NULL"), ("SET DEFAULT", "SET DEFAULT")]
     {
