@@ -30,6 +30,7 @@ pub mod rehearsal;
 pub mod remap;
 pub mod report;
 pub mod resume;
+mod sequence;
 pub mod strategy;
 pub mod uncounted;
 pub mod undo;

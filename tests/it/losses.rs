@@ -85,6 +85,25 @@ async fn a_reference_from_book_to_book_that_is_lost_is_announced_and_comes_back(
     assert_eq!(cause, r#"the books would take along the reference of 2 rows of `public."Book"`"#);
 }
 
+/// A trigger takes the reference away by which the book would have gone.
+#[tokio::test]
+async fn a_book_that_a_trigger_sets_free_becomes_productions() {
+    let sandbox = synced(20).await;
+    let series = format!(
+        r#"{OWN}; ALTER TABLE "Book" ADD volume_of integer REFERENCES "Book" ON DELETE CASCADE;
+        UPDATE "Book" SET volume_of = (SELECT id FROM "Book" WHERE isbn13 = 'own') WHERE id = 4;
+        CREATE FUNCTION set_free() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+          UPDATE "Book" SET volume_of = NULL WHERE volume_of IS NOT NULL; RETURN NULL; END';
+        CREATE TRIGGER set_free AFTER UPDATE ON "Book" WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION set_free()"#
+    );
+    execute(&sandbox.target_url(), &series).await;
+    let fourth = rows(&sandbox, r#"SELECT isbn13 FROM "Book" WHERE id = 4"#);
+    let change = format!(r#"UPDATE "Book" SET title = 'changed' WHERE isbn13 = '{}'"#, fourth.trim());
+    execute(&sandbox.source_admin_url(), &change).await;
+    assert_eq!(agreed(&sandbox).await["losses"], json!([]));
+    assert_eq!(rows(&sandbox, r#"SELECT title FROM "Book" WHERE id = 4"#), "changed\n");
+}
+
 /// By way of another table: a book is on a shelf that is named after a book.
 #[tokio::test]
 async fn a_circle_through_another_table_ends_at_the_books() {

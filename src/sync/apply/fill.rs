@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use sea_orm::IdenStatic;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
@@ -10,18 +9,20 @@ use super::ahead::Ahead;
 use super::keep::{self, Kept};
 use super::write::{self, Written};
 use super::{Agreed, Outcome, applying, lock_sql};
-use crate::book::{Column, TABLE};
+use crate::book::TABLE;
 use crate::error::Result;
 use crate::ledger::replaced::EXACT_TEXT;
 use crate::ledger::run::{Claim, claim_whole, claim_whole_sql};
-use crate::postgres::{Fault, Tx, literal};
+use crate::postgres::{Fault, Tx};
 use crate::sync::changes::{self, Changes};
 use crate::sync::commit::{Attempted, Sent};
+use crate::sync::facts::BOOK_OID;
 use crate::sync::foreign_keys::{self, Asked};
 use crate::sync::guard::dependents::{Agreement, ForeignKey, Reach, Writes, check};
 use crate::sync::import::is_duplicate_key;
 use crate::sync::owners;
 use crate::sync::remap::Remap;
+use crate::sync::sequence;
 use crate::sync::strategy::{Job, Staged, Verified, finish};
 use crate::sync::uncounted::{self, Counts};
 
@@ -228,7 +229,7 @@ fn begin_sql(job: &Job<'_>, staged: Option<i64>, keys: &[ForeignKey], writers: W
 {count}
 {lock}{or_fail};
 SELECT set_config('dewey_sync.locked', clock_timestamp()::text, true);
-SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, pg_get_serial_sequence({table}, '{id}') AS sequence, {counts} AS counts;
+SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, {sequence}::regclass::text AS sequence, {counts} AS counts;
 {foreign_keys};
 {keep}",
         claim = claim_whole_sql(*tenure),
@@ -236,8 +237,7 @@ SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, pg_get_serial_sequence({table}
         work_mem = changes::WORK_MEM,
         lock = lock_sql(&tables),
         or_fail = if writers == Writers::AreLeftAlone { " NOWAIT" } else { "" },
-        table = literal(TABLE),
-        id = Column::Id.as_str(),
+        sequence = sequence::of_ids(BOOK_OID),
         counts = uncounted::query(keys),
         foreign_keys = foreign_keys::query(),
         keep = keep::sql(tenure.run_id, remap, &keep_if, reach.as_ref()),
