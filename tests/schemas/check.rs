@@ -107,9 +107,8 @@ pub(crate) fn announced(played: &mut Played<'_>, dry: &Ran, after: &Snapshot) ->
         } else {
             missing.get(family).copied().unwrap_or_default().saturating_sub(deleted)
         };
-        if announced.removed != deleted
-            && (shared || played.case.moves_rows() || played.case.gives_up_references())
-        {
+        let fewer = announced.removed > deleted && played.case.gives_up_references();
+        if announced.removed != deleted && (fewer || shared || played.case.moves_rows()) {
             played.remarks.push("announced other deletions, which were measured");
             return Ok(());
         }

@@ -271,15 +271,15 @@ impl Case {
         self.keys.iter().any(|key| key.from.part.is_some() && moved(key))
     }
 
-    /// Whether a book that goes may have to give its isbn10 away before, to which a key reacts otherwise than to its deletion.
+    /// Whether a book that goes may have to give its isbn10 away before: what referred to it then refers to another book, or to
+    /// none, and its deletion takes less along.
     pub(crate) fn gives_up_references(&self) -> bool {
         let of_books = |key: &Key| key.from.table == BOOK && key.to.table == BOOK;
-        let reacts = |key: &Key| {
-            key.to.table == BOOK
-                && key.references.iter().any(|column| column == "isbn10")
-                && matches!(key.on_update, Reaction::SetNull | Reaction::SetDefault)
+        let leaves = |key: &Key| {
+            let by_isbn10 = key.references.iter().any(|column| column == "isbn10");
+            key.to.table == BOOK && by_isbn10 && key.on_update != Reaction::Cascade
         };
-        self.keys.iter().any(of_books) && self.keys.iter().any(reacts)
+        self.keys.iter().any(of_books) && self.keys.iter().any(leaves)
     }
 
     /// Whether a trigger or a rule changes columns of books that no sync copies.
