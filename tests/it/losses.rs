@@ -11,13 +11,13 @@ use crate::support::terminal::Terminal;
 const BOOKS: &str = r#"SELECT * FROM "Book" ORDER BY id"#;
 
 /// A book that only development has.
-const OWN: &str = r#"
+pub(crate) const OWN: &str = r#"
     INSERT INTO "Book" (isbn10, isbn13, title, "titleLong", language, synopsis, image, "imageOriginal", publisher,
                         "datePublished", binding, "pageCount", "ownerId", "updatedAt")
     SELECT 'own', 'own', '', '', '', '', '', '', '', '', '', 1, id, now() FROM "User""#;
 
 /// Everything that is to be seen of a database of these tables.
-fn all(sandbox: &Sandbox, tables: &[&str]) -> Vec<String> {
+pub(crate) fn all(sandbox: &Sandbox, tables: &[&str]) -> Vec<String> {
     let others = tables.iter().map(|table| format!("SELECT t::text FROM {table} t ORDER BY 1"));
     std::iter::once(BOOKS.to_owned()).chain(others).map(|query| rows(sandbox, &query)).collect()
 }
@@ -31,18 +31,18 @@ async fn refused(sandbox: &Sandbox, tables: &[&str], flags: &[&str]) -> String {
     run.json_end()["error"]["causes"][0].as_str().unwrap().to_owned()
 }
 
-async fn agreed(sandbox: &Sandbox) -> Value {
+pub(crate) async fn agreed(sandbox: &Sandbox) -> Value {
     let run = staged(sandbox, &["--allow-cascade"]).await;
     assert_eq!(run.code, Some(0), "{run:?}");
     run.json_end()
 }
 
-async fn undone(sandbox: &Sandbox, flags: &[&str]) -> Run {
+pub(crate) async fn undone(sandbox: &Sandbox, flags: &[&str]) -> Run {
     sandbox.run(&[&["undo", "--yes", "--output", "json"][..], flags].concat()).await
 }
 
 /// Refused, agreed to, undone exactly.
-async fn comes_back(sandbox: &Sandbox, tables: &[&str]) -> (String, Value) {
+pub(crate) async fn comes_back(sandbox: &Sandbox, tables: &[&str]) -> (String, Value) {
     let cause = refused(sandbox, tables, &[]).await;
     let before = all(sandbox, tables);
     let end = agreed(sandbox).await;
@@ -52,96 +52,8 @@ async fn comes_back(sandbox: &Sandbox, tables: &[&str]) -> (String, Value) {
     (cause, end)
 }
 
-fn loss(table: &str, deleted: u64, updated: u64) -> Value {
+pub(crate) fn loss(table: &str, deleted: u64, updated: u64) -> Value {
     json!({ "table": table, "deleted": deleted, "updated": updated, "inserted": 0 })
-}
-
-/// Series of books: the first volume, which only development has, is the parent of two that both sides have, by a chain.
-#[tokio::test]
-async fn books_that_a_book_would_take_along_are_announced_and_come_again_and_back() {
-    let sandbox = synced(20).await;
-    let series = format!(
-        r#"{OWN}; ALTER TABLE "Book" ADD volume_of integer REFERENCES "Book" ON DELETE CASCADE;
-        UPDATE "Book" SET volume_of = (SELECT id FROM "Book" WHERE isbn13 = 'own') WHERE id = 4;
-        UPDATE "Book" SET volume_of = 4 WHERE id = 7;
-        CREATE TABLE shelf (book integer REFERENCES "Book" ON DELETE CASCADE); INSERT INTO shelf VALUES (7), (9)"#
-    );
-    execute(&sandbox.target_url(), &series).await;
-    let (cause, end) = comes_back(&sandbox, &["shelf"]).await;
-    assert_eq!(cause, r#"the books would take along 2 rows of `public."Book"`, 1 row of `public.shelf`"#);
-    assert_eq!(end["losses"], json!([loss(r#"public."Book""#, 2, 0), loss("public.shelf", 1, 0)]));
-    assert_eq!(end["not_undone"], json!([]));
-}
-
-#[tokio::test]
-async fn a_reference_from_book_to_book_that_is_lost_is_announced_and_comes_back() {
-    let sandbox = synced(20).await;
-    let series = format!(
-        r#"{OWN}; ALTER TABLE "Book" ADD volume_of integer REFERENCES "Book" ON DELETE SET NULL;
-        UPDATE "Book" SET volume_of = (SELECT id FROM "Book" WHERE isbn13 = 'own') WHERE id IN (4, 5)"#
-    );
-    execute(&sandbox.target_url(), &series).await;
-    let (cause, _) = comes_back(&sandbox, &[]).await;
-    assert_eq!(cause, r#"the books would take along the reference of 2 rows of `public."Book"`"#);
-}
-
-/// A trigger takes the reference away by which the book would have gone.
-#[tokio::test]
-async fn a_book_that_a_trigger_sets_free_becomes_productions() {
-    let sandbox = synced(20).await;
-    let series = format!(
-        r#"{OWN}; ALTER TABLE "Book" ADD volume_of integer REFERENCES "Book" ON DELETE CASCADE;
-        UPDATE "Book" SET volume_of = (SELECT id FROM "Book" WHERE isbn13 = 'own') WHERE id = 4;
-        CREATE FUNCTION set_free() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
-          UPDATE "Book" SET volume_of = NULL WHERE volume_of IS NOT NULL; RETURN NULL; END';
-        CREATE TRIGGER set_free AFTER UPDATE ON "Book" WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION set_free()"#
-    );
-    execute(&sandbox.target_url(), &series).await;
-    let fourth = rows(&sandbox, r#"SELECT isbn13 FROM "Book" WHERE id = 4"#);
-    let change = format!(r#"UPDATE "Book" SET title = 'changed' WHERE isbn13 = '{}'"#, fourth.trim());
-    execute(&sandbox.source_admin_url(), &change).await;
-    assert_eq!(agreed(&sandbox).await["losses"], json!([]));
-    assert_eq!(rows(&sandbox, r#"SELECT title FROM "Book" WHERE id = 4"#), "changed\n");
-}
-
-/// By way of another table: a book is on a shelf that is named after a book.
-#[tokio::test]
-async fn a_circle_through_another_table_ends_at_the_books() {
-    let sandbox = synced(20).await;
-    let circle = format!(
-        r#"{OWN}; CREATE TABLE shelf (id integer PRIMARY KEY, book integer REFERENCES "Book" ON DELETE CASCADE);
-        ALTER TABLE "Book" ADD shelf integer REFERENCES shelf ON DELETE CASCADE;
-        INSERT INTO shelf SELECT 1, id FROM "Book" WHERE isbn13 = 'own';
-        UPDATE "Book" SET shelf = 1 WHERE id IN (3, 8)"#
-    );
-    execute(&sandbox.target_url(), &circle).await;
-    let (cause, _) = comes_back(&sandbox, &["shelf"]).await;
-    assert_eq!(cause, r#"the books would take along 2 rows of `public."Book"`, 1 row of `public.shelf`"#);
-}
-
-/// The parent that production gives the book is new, and the old one is only in development.
-#[tokio::test]
-async fn a_book_that_production_gives_another_parent_is_not_lost_with_the_old_one() {
-    let sandbox = synced(20).await;
-    let key = r#"ALTER TABLE "Book" ADD CONSTRAINT part FOREIGN KEY (edition) REFERENCES "Book" (isbn13) ON DELETE CASCADE"#;
-    execute(&sandbox.source_admin_url(), r#"UPDATE "Book" SET edition = NULL"#).await;
-    assert_eq!(agreed(&sandbox).await["outcome"], "verified");
-    let parents = format!(r#"{OWN}; {key}; UPDATE "Book" SET edition = 'own' WHERE id = 5"#);
-    execute(&sandbox.target_url(), &parents).await;
-    let fifth = rows(&sandbox, r#"SELECT isbn13 FROM "Book" WHERE id = 5"#);
-    let moved = copy_of(6, 1000, "own")
-        + &format!(r#"UPDATE "Book" SET edition = 'copy 1000' WHERE isbn13 = '{}'"#, fifth.trim());
-    execute(&sandbox.source_admin_url(), &moved).await;
-    let before = all(&sandbox, &[]);
-    let run = staged(&sandbox, &[]).await;
-    assert_eq!((run.code, &run.json_end()["losses"]), (Some(0), &json!([])), "{run:?}");
-    assert_eq!(
-        rows(&sandbox, r#"SELECT id, edition FROM "Book" WHERE edition IS NOT NULL"#),
-        "5\tcopy 1000\n"
-    );
-    let run = undone(&sandbox, &[]).await;
-    assert_eq!(run.code, Some(0), "{run:?}");
-    assert_eq!(all(&sandbox, &[]), before);
 }
 
 /// Two books swap their `isbn10`, which is a key of three tables, and one gets a new one.
