@@ -274,3 +274,21 @@ async fn what_an_undo_itself_does_elsewhere_is_measured_before_it_is_agreed_to()
     assert_eq!(run.code, Some(0), "{run:?}");
     assert_eq!(rows(&sandbox, "SELECT count(*) FROM favourite"), "0\n");
 }
+
+/// A key that is checked at the end finds the value with the book that has it then.
+#[tokio::test]
+async fn a_value_that_another_book_takes_is_no_obstacle_to_a_deferred_key() {
+    for (deferred, code) in [("DEFERRABLE INITIALLY DEFERRED", 0), ("", 3)] {
+        let sandbox = synced(20).await;
+        let shelf = format!(
+            r#"CREATE TABLE shelf (isbn varchar(10) REFERENCES "Book" (isbn10) ON DELETE CASCADE {deferred});
+               INSERT INTO shelf SELECT isbn10 FROM "Book""#
+        );
+        execute(&sandbox.target_url(), &shelf).await;
+        execute(&sandbox.source_admin_url(), &takes(&[(9, 12), (12, 9)])).await;
+        let before = rows(&sandbox, "SELECT * FROM shelf ORDER BY 1");
+        let run = staged(&sandbox, &[]).await;
+        assert_eq!((run.code, &run.json_end()["losses"]), (Some(code), &json!([])), "{run:?}");
+        assert_eq!(rows(&sandbox, "SELECT * FROM shelf ORDER BY 1"), before);
+    }
+}

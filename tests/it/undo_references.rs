@@ -96,3 +96,18 @@ async fn a_column_of_two_foreign_keys_comes_back_once() {
     assert_eq!(run.code, Some(0), "{run:?}");
     assert_eq!(all(), before);
 }
+
+/// Its column may not be empty, and the key's action empties it.
+#[tokio::test]
+async fn a_reference_made_since_that_cannot_be_lost_forbids_the_undo() {
+    let sandbox = synced(40).await;
+    let shelf =
+        r#"CREATE TABLE shelf (id int PRIMARY KEY, book int NOT NULL REFERENCES "Book" ON DELETE SET NULL)"#;
+    execute(&sandbox.target_url(), shelf).await;
+    execute(&sandbox.source_admin_url(), &copy_of(105, 1000, "new")).await;
+    let run = sandbox.run(&["sync", "--yes"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    execute(&sandbox.target_url(), r#"INSERT INTO shelf SELECT 1, max(id) FROM "Book""#).await;
+    let end = refused(&sandbox, &["--yes", "--allow-cascade"], 3).await;
+    assert!(cause(&end).contains("null value in column \"book\" of relation \"shelf\""), "{end}");
+}

@@ -191,6 +191,9 @@ fn not_restored(fault: Fault, run_id: i64, keys: &[ForeignKey]) -> Error {
             refused(format!("rows of `{parent}` are gone, to which rows belong that would come back: {said}"))
         }
         Some("23505") => refused(format!("rows with the same key were added since: {said}")),
+        Some(code) if code.starts_with("23") => {
+            refused(format!("rows or constraints of today forbid it: {said}"))
+        }
         _ => fault.error("could not put back what the sync replaced"),
     }
 }
