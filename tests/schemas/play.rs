@@ -269,8 +269,12 @@ fn names_the_reason(
     }
     let mut reasons: Vec<&str> = simulated.rewritten.iter().map(String::as_str).collect();
     if let Some((error, table)) = &simulated.error {
-        // A partition by the name of the whole. Losses are refused before anything is tried.
-        let right = table.as_ref().is_none_or(|table| says_some(table)) || (!allowed_losses && says_some(""));
+        // A partition by the name of the whole. Losses are refused before anything is tried, and books are tried before any is
+        // deleted.
+        let of_a_trigger = reason.contains("do not fit") && reason.contains("(trigger `");
+        let right = of_a_trigger
+            || table.as_ref().is_none_or(|table| says_some(table))
+            || (!allowed_losses && says_some(""));
         return ensure(right, kind, || format!("{error}, but: {reason}"));
     }
     if !allowed_losses {
