@@ -34,13 +34,13 @@ use crate::retry::{Attempt, Policy};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// A transaction a batch into a stage; once it is verified, one short transaction makes the books equal to it.
+    /// One transaction per batch into a staging table; once that is verified, one short transaction makes the books equal to it.
     #[default]
     Staged,
     /// One transaction on the target, one snapshot on the source: all or nothing. It holds back vacuum on the source
     /// while it runs.
     Atomic,
-    /// Delete in one transaction, then a transaction a batch: other batches go on when one fails.
+    /// Delete in one transaction, then one transaction per batch: other batches go on when one fails, the old books are gone.
     Batched,
 }
 
