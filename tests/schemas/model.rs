@@ -265,6 +265,12 @@ impl Case {
         self.triggers.iter().any(forbids)
     }
 
+    /// Whether a trigger meets one more change of a book that goes, which gives its isbn10 up where books refer to others.
+    pub(crate) fn fires_when_given_up(&self) -> bool {
+        let on_update = |trigger: &Trigger| trigger.on == BOOK && trigger.events.contains(&Event::Update);
+        self.keys.iter().any(|key| key.from.table == BOOK) && self.triggers.iter().any(on_update)
+    }
+
     /// Whether a key puts a row that loses its reference into another partition, where other keys are.
     pub(crate) fn moves_rows(&self) -> bool {
         let moved = |key: &Key| self.tables[key.from.table].shape == Shape::ByReference;

@@ -164,7 +164,8 @@ impl Played<'_> {
             // that is lost may be one that is changed anyway.
             let excused = (forbids && allowed_losses)
                 || self.case.has_a_copied_reference()
-                || self.case.forbids_by_number();
+                || self.case.forbids_by_number()
+                || self.case.fires_when_given_up();
             ensure(excused, "a needless refusal", || format!("{first:?}"))?;
             self.remarks.push("refused though plain statements pass");
         }
