@@ -15,6 +15,7 @@ use crate::sync::changes::{differs, named_json};
 use crate::sync::facts::BOOK_OID;
 use crate::sync::remap::Remap;
 use crate::sync::sequence;
+use crate::sync::uncounted::query_of;
 
 /// The book table after the writes.
 pub(super) struct Written {
@@ -61,9 +62,8 @@ pub(super) async fn write(tx: &Tx<'_>, apply: &Applying<'_>) -> Result<Written, 
     let (new, private, apply_ms) = named_json(&rows, "numbers")?;
     let reading: String = row.try_get("effects")?;
     let mut effects = Effects::from_json(&reading).map_err(|error| Fault::unreadable(&error))?;
-    if let (Some((before, _)), Some(after)) = (&apply.counts, row.try_get::<Option<String>, _>("counts")?) {
-        let after = serde_json::from_str(&after).map_err(|error| Fault::unreadable(&error))?;
-        effects.others = before.losses(&after);
+    if let Some(counting) = &apply.counting {
+        counting.complete(&mut effects, row)?;
     }
     Ok(Written { copied: copied?, state: state?, new, private, apply_ms, effects, reading })
 }
@@ -77,7 +77,7 @@ pub(in crate::sync) fn rehearsal_sql(run_id: i64, remap: &Remap) -> String {
         sequence: None,
         had_books: true,
         returns_to_books: false,
-        counts: None,
+        counting: None,
         through: None,
     };
     let (key, other, id) = (quoted(KEY), quoted(OTHER_KEY), quoted(Column::Id));
@@ -119,7 +119,7 @@ FROM (SELECT {copied} AS copied, {state} AS state, {visibility}, {touched} AS to
         state = record_digest("b.*"),
         visibility = quoted(VISIBILITY),
         measured = measured(),
-        counts = apply.counts.as_ref().map_or("NULL::text", |(_, query)| query.as_str()),
+        counts = query_of(apply.counting.as_ref()),
     )
 }
 

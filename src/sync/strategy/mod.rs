@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::export::{self, Books};
-use super::guard::dependents::Agreement;
+use super::guard::dependents::{Agreement, ForeignKey};
 use super::import::{Copied, Engine, Text, Transfer, is_duplicate_key};
 use super::plan::{Plan, Range};
 use super::preflight::Sides;
@@ -104,6 +104,8 @@ pub struct Job<'a> {
     pub engine: Engine,
     /// Kept from batch to batch.
     pub text: Text,
+    /// The target's foreign keys, as the guards found them.
+    pub keys: &'a [ForeignKey],
     /// How losses of other tables are agreed to.
     pub agreement: Agreement,
     /// Numbers.
