@@ -6,6 +6,7 @@ use sqlx::Connection;
 use crate::fill_ahead::{Held, book_of_the_application, is_as_the_source, stop_stage};
 use crate::support::deadline::PATIENCE;
 use crate::support::inspect::{BOOKS, dump};
+use crate::support::running::locks;
 use crate::support::servers::{connect, execute};
 
 /// What is filled ahead has books, and waits for a batch that is held on its way to the stage.
@@ -13,9 +14,8 @@ async fn filled() -> Held {
     let mut held = Held::with(&stop_stage(), &["1"]).await;
     held.let_go(1).await;
     held.until_reached(2);
-    let writes =
-        r#"SELECT count(*) FROM pg_locks WHERE relation = '"Book"'::regclass AND mode = 'RowExclusiveLock'"#;
-    held.until(writes, |writing| writing == "1");
+    let writes = locks(r#"relation = '"Book"'::regclass AND mode = 'RowExclusiveLock'"#);
+    held.until(&writes, |writing| writing == "1");
     held
 }
 
@@ -55,8 +55,7 @@ async fn whoever_wants_a_table_of_the_batches_comes_between_them() {
         let held = filled().await;
         let (target, rewrite) = (held.sandbox.target_admin_url(), format!("VACUUM FULL {table}"));
         let rewriting = tokio::spawn(async move { execute(&target, &rewrite).await });
-        let waits =
-            format!("SELECT count(*) FROM pg_locks WHERE relation = '{table}'::regclass AND NOT granted");
+        let waits = locks(&format!("relation = '{table}'::regclass AND NOT granted"));
         held.until(&waits, |waiting| waiting == "1");
         ends_well(held, table).await;
         tokio::time::timeout(PATIENCE, rewriting).await.expect("it hangs").unwrap();

@@ -13,8 +13,8 @@ enum Copied {
     AsTemplate,
 }
 
-/// A target that is a copy of another one, and that one, whose last sync could be undone there; `prepare` is done with it
-/// before. Their source is the same.
+/// A target that is a copy of another one, whose last sync could be undone there; `prepare` is done with it before. The
+/// other one comes along, because their source is its.
 async fn copied(how: Copied, prepare: impl AsyncFnOnce(&Sandbox)) -> (Sandbox, Sandbox) {
     let original = synced().await;
     passes(&original, &["sync", "--yes"]).await;

@@ -13,7 +13,7 @@ use crate::support::deadline::Deadline;
 use crate::support::gate::Gate;
 use crate::support::inspect::{BOOKS, dump, no_session_left};
 use crate::support::pooler::Pooler;
-use crate::support::running::{Running, until};
+use crate::support::running::{Running, locks, until};
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::{DEVELOPER, DEVELOPER_EMAIL, SERVERS, connect, execute, options};
 use crate::support::terminal::Terminal;
@@ -127,8 +127,8 @@ async fn who_waits_before_us_is_named_with_whom_they_wait_for() {
     let altering = tokio::spawn(async move {
         sqlx::raw_sql(r#"ALTER TABLE "Book" ADD shelf text"#).execute(&mut migration).await.map(drop)
     });
-    let waits = r#"SELECT count(*) FROM pg_locks WHERE relation = '"Book"'::regclass AND NOT granted"#;
-    until(&sandbox.target_admin_url(), waits, |waiting| waiting == "1");
+    let waits = locks(r#"relation = '"Book"'::regclass AND NOT granted"#);
+    until(&sandbox.target_admin_url(), &waits, |waiting| waiting == "1");
     let run = sync(&sandbox, "staged", &[&BRIEF[..], &["--connect-timeout", "6s"]].concat()).await;
     reader.close().await.unwrap();
     altering.await.unwrap().unwrap();

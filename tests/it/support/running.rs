@@ -78,6 +78,15 @@ pub(crate) fn until(url: &str, query: &str, is_so: impl Fn(&str) -> bool) -> Str
     }
 }
 
+/// A query for how many locks of its own database are `which`: other databases, copies of the same one, have tables with the
+/// same oids.
+pub(crate) fn locks(which: &str) -> String {
+    format!(
+        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database LEFT JOIN pg_stat_activity USING (pid)
+         WHERE d.datname = current_database() AND {which}"
+    )
+}
+
 /// Until a session of the tool waits for the lock on `table` in the target. Other locks are waited for now and then, and soon
 /// had.
 pub(crate) fn until_it_waits_for_table(sandbox: &Sandbox, table: &str) {
@@ -90,9 +99,6 @@ pub(crate) fn until_it_waits_for_lock(sandbox: &Sandbox, lock: u32) {
 }
 
 fn until_it_waits(sandbox: &Sandbox, which: &str) {
-    let waiting = format!(
-        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database JOIN pg_stat_activity USING (pid)
-         WHERE d.datname = current_database() AND application_name LIKE 'dewey-sync%' AND NOT granted AND {which}"
-    );
+    let waiting = locks(&format!("application_name LIKE 'dewey-sync%' AND NOT granted AND {which}"));
     until(&sandbox.target_admin_url(), &waiting, |count| count != "0");
 }
