@@ -52,16 +52,11 @@ impl Fault {
             _ => recording.codes(seen),
         };
         let Self { kind, which, action, lane } = self;
-        // Nothing answers a start-up.
-        let connects = action == Action::Dark
-            || matches!(action, Action::HalfOpen | Action::HalfOpenAfter) && codes.contains(&6);
         let point = format!("{} {place} {}", which.name(), seen.what);
         Case::new(kind, recording.way, point, lane, move |world: &mut World| {
             Box::pin(async move {
                 world.fault(which, place, action).await;
-                if connects {
-                    world.connect_timeout_s = 3;
-                }
+                world.dark = (action == Action::Dark).then_some(which);
                 let ran = world.run().await?;
                 if action == Action::Dark && ran.code == Some(0) {
                     // It could not clear up what it cannot reach; the next run does.

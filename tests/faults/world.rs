@@ -16,8 +16,10 @@ use crate::way::Way;
 /// After this long a run hangs. Its own limits sum up to less, also on a loaded machine.
 pub(crate) const HANGS: Duration = Duration::from_mins(1);
 
-/// Longer than a busy machine needs.
-const CONNECT_TIMEOUT_S: u8 = 10;
+/// Longer than a busy machine needs for a connection.
+const CONNECT_TIMEOUT: &str = "connect_timeout=10";
+/// Where none of many is answered.
+const CONNECT_TIMEOUT_IN_THE_DARK: &str = "connect_timeout=3";
 
 /// What went wrong, as the report counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,8 +65,8 @@ pub(crate) struct World {
     pub(crate) relations: Vec<String>,
     /// After which the tool gives an answer up.
     pub(crate) batch_timeout: &'static str,
-    /// And a connection.
-    pub(crate) connect_timeout_s: u8,
+    /// The side that does not come back.
+    pub(crate) dark: Option<Which>,
     /// What the case itself does to the databases, so that some facts are not what they would be.
     pub(crate) changes: Changes,
     source_proxy: Option<Proxy>,
@@ -108,7 +110,7 @@ impl World {
             production,
             relations,
             batch_timeout: "1s",
-            connect_timeout_s: CONNECT_TIMEOUT_S,
+            dark: None,
             changes: Changes::default(),
             source_proxy: None,
             target_proxy: None,
@@ -170,7 +172,7 @@ impl World {
         self.target_proxy = None;
         self.aside.clear();
         self.fault_set = false;
-        self.connect_timeout_s = CONNECT_TIMEOUT_S;
+        self.dark = None;
     }
 
     /// Runs to come reach the servers directly, those that go on keep their proxies.
@@ -205,7 +207,8 @@ impl World {
         let url = self.pair.url_of_tool(which, self.database(which));
         let proxy = if which == Which::Source { &self.source_proxy } else { &self.target_proxy };
         let url = proxy.as_ref().map_or_else(|| url.clone(), |proxy| proxy.through(&url));
-        format!("{url}?connect_timeout={}", self.connect_timeout_s)
+        let timeout = if self.dark == Some(which) { CONNECT_TIMEOUT_IN_THE_DARK } else { CONNECT_TIMEOUT };
+        format!("{url}?{timeout}")
     }
 
     /// Short limits; more books a batch than fit would be one batch.
