@@ -114,6 +114,9 @@ drift_test := "cargo test --workspace --locked --test it entities_are_what_the_g
 drift: (_require "postgresql")
     {{ drift_test }}
 
+# While some tests wait for a time-out, others keep the processors busy.
+export RUST_TEST_THREADS := env("RUST_TEST_THREADS", shell("echo $((2 * $1))", num_cpus()))
+
 # Every test, on throw-away servers; arguments go to `cargo test`
 [group('test')]
 test *ARGS: (_require "postgresql" "pgbouncer" "procps")

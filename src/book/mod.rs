@@ -1,6 +1,19 @@
 //! Everything this program knows about books, beside the generated entity: which column is what.
 //!
-//! "Your own table" means another entity and another version of this page.
+//! # Your own table
+//!
+//! These places know the columns; a column more or another table means a change in each:
+//!
+//! 1. `migration/src/application/`: the tables as migrations; then `just entities` generates `entity/src/book.rs`.
+//! 2. This module: which column is the id, the owner, the natural key, copied, or copied if both sides have it; the compiler
+//!    asks about each new one.
+//! 3. `migration/src/ledger/stage.rs` with `entity/src/ledger/stage.rs`: a column of the stage for each copied one, as a
+//!    migration of its own once a ledger exists, such as `stage_optional.rs`.
+//! 4. `src/sync/export.rs`: the long texts that limit a chunk's memory. `src/sync/import/mod.rs`: rows of an INSERT at most, by
+//!    the number of its parameters.
+//! 5. What is said of `visibility`, `title`, `id` and the owner's `email`: `src/sync/inventory.rs`, `changes.rs`,
+//!    `apply/write.rs`, `guard/schema/columns.rs`.
+//! 6. `src/demo/penumbra.sql` and `books.sql`: the generated data of demo and tests.
 
 mod copied;
 mod owners;

@@ -19,7 +19,7 @@ Exit codes: 0 verified, or nothing to do; 1 internal error; 2 usage, configurati
 table or user; 3 a guard refused; 4 the target differs from the source; 5 not completed; 6 unreachable after retries; \
 7 another run is active; 8 declined; 130 SIGINT; 143 SIGTERM or SIGHUP";
 
-/// Fills a development PostgreSQL with the books of the production one, owned by a user that exists in development
+/// Copies production's `"Book"` rows into a development database, under a local user, and verifies every row
 #[derive(Debug, Parser)]
 #[command(version, bin_name = "dewey-sync", after_help = EXIT_CODES, max_term_width = 100)]
 pub(super) struct Cli {
@@ -30,6 +30,7 @@ pub(super) struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub(super) struct Global {
     /// Where `.env.production` (source) and `.env` (target) are
     #[arg(long, global = true, value_name = "DIR", default_value = ".")]
@@ -40,10 +41,10 @@ pub(super) struct Global {
     /// Read the target's URL from this file instead of `.env`
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) target_env: Option<PathBuf>,
-    /// Read what becomes of differences between the two schemas from this file instead of `dewey-sync.toml`
+    /// Schema mapping file (renamed, skipped and constant columns) [default: `dewey-sync.toml` beside the env files]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Text for people, or one JSON object a line on stdout
+    /// Output format: text, or JSON Lines on stdout
     #[arg(long, global = true, value_name = "FORM", default_value = "human")]
     pub(super) output: Output,
     /// Log more to stderr; twice for every step, and the round trips and bytes of each phase
@@ -52,7 +53,7 @@ pub(super) struct Global {
     /// No progress, only results and errors
     #[arg(short, long, global = true)]
     pub(super) quiet: bool,
-    /// When to use colour
+    /// When to use colour; `auto`: `NO_COLOR`, `CLICOLOR_FORCE`, `CLICOLOR`, then whether it is a terminal
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(super) color: Color,
 }
@@ -90,16 +91,16 @@ impl Color {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Replace the target's books by the source's, every row verified
+    /// Make development's books identical to production's and verify every row
     Sync(SyncArgs),
-    /// Compare both databases, write nothing
+    /// Compare both databases (read-only)
     Verify(OwnerArgs),
     /// List the target's users, or add one
     Users {
         #[command(subcommand)]
         action: Option<UsersAction>,
     },
-    /// Create or remove what this program needs in the target
+    /// Create, remove or list this tool's objects in the target
     Migrate {
         #[command(subcommand)]
         action: MigrateAction,
@@ -112,26 +113,26 @@ pub(super) enum Command {
         #[arg(long, value_name = "EMAIL", default_value = "developer@example.org", value_parser = entered::email)]
         email: String,
     },
-    /// Everything that a sync looks at before its first write, each finding with its fix; writes nothing
+    /// Check everything a sync depends on and suggest fixes (read-only)
     Doctor(DoctorArgs),
-    /// Past runs, newest first, or one of them
+    /// List past runs, or show one
     History {
-        /// The number of a run
+        /// Run number [default: all]
         run: Option<i64>,
     },
-    /// Put back the books that the last sync replaced
+    /// Restore what the last sync replaced
     Undo(UndoArgs),
-    /// The whole story on two throw-away servers
+    /// Walk through a sync on two temporary servers
     Demo(DemoArgs),
 }
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct OwnerArgs {
-    /// The target's user who owns the books
+    /// The target's user who owns the books (see `users`)
     #[arg(long, value_name = "N", conflicts_with = "user_email", allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(i32).range(1..))]
     pub(super) user_id: Option<i32>,
-    /// The same by e-mail
+    /// The owner's e-mail
     #[arg(long, value_name = "EMAIL")]
     pub(super) user_email: Option<String>,
     /// Read who owns whose books from this file instead of `[owners]` in `dewey-sync.toml`
@@ -151,10 +152,10 @@ impl OwnerArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ConsentArgs {
-    /// Answer the question with yes; disarms no guard
+    /// Skip the confirmation; safety checks still apply
     #[arg(short, long)]
     pub(super) yes: bool,
-    /// Agree to the loss of rows that hang on books that go, where `--yes` answers the question
+    /// With `--yes`: also delete or change rows of other tables, as foreign keys and triggers do with deleted or changed books
     #[arg(long, hide_short_help = true)]
     pub(super) allow_cascade: bool,
 }
@@ -171,7 +172,7 @@ impl ConsentArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct SyncArgs {
-    /// Check and count everything, write nothing anywhere
+    /// Check and count everything; write nothing anywhere
     #[arg(long)]
     pub(super) dry_run: bool,
     #[command(flatten)]
@@ -181,17 +182,18 @@ pub(super) struct SyncArgs {
     pub(super) allow_empty_source: bool,
     #[command(flatten)]
     pub(super) owner: OwnerArgs,
-    /// Go on with an unfinished run; without a number, with the newest one
+    /// Resume an unfinished run [default: the newest]
     #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "newest", conflicts_with = "dry_run")]
     #[arg(value_parser = resume)]
     pub(super) resume: Option<Resume>,
     /// Write the summary, success or failure, to this file: one JSON object
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(super) report: Option<PathBuf>,
-    /// Where the transactions end [default: staged]
+    /// How the sync is split into transactions [default: staged]
     #[arg(long, value_enum)]
     pub(super) strategy: Option<Strategy>,
-    /// Do not write a sample of at most 100 books first and roll it back
+    /// Skip the rehearsal, which writes at most 100 books and rolls them back before anything else: it uses up to 100 ids and
+    /// runs triggers, with their effects outside the database
     #[arg(long, hide_short_help = true)]
     pub(super) no_rehearsal: bool,
     /// How books are written [default: insert]
@@ -204,17 +206,17 @@ pub(super) struct SyncArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Tuning")]
 pub(super) struct TuningArgs {
-    /// Books of a batch at most [default: 1000, with `--engine copy` 3000]
+    /// Maximum books per batch [default: 1000, with `--engine copy` 3000]
     #[arg(long, value_name = "N", hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) batch_size: Option<u32>,
-    /// Batches at the same time (not with `atomic`)
+    /// Batches copied in parallel (not with `atomic`)
     #[arg(long, value_name = "N", default_value_t = 2, hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(super) jobs: u8,
     #[command(flatten)]
     pub(super) patience: PatienceArgs,
-    /// For each connection attempt [default: the URL's `connect_timeout`, else 10s]
+    /// Time limit per connection attempt [default: the URL's `connect_timeout`, else 10s]
     #[arg(long, value_name = "D", hide_short_help = true)]
     #[arg(value_parser = |text: &str| duration(text, Duration::from_millis(100)))]
     pub(super) connect_timeout: Option<Duration>,
@@ -225,14 +227,14 @@ pub(super) struct TuningArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Tuning")]
 pub(super) struct PatienceArgs {
-    /// Attempts after the first one
+    /// Retries after a transient error
     #[arg(long, value_name = "N", default_value_t = 3, hide_short_help = true)]
     pub(super) max_retries: u32,
     /// The first delay before a retry; each next one is twice as long
     #[arg(long, value_name = "D", default_value = "1s", hide_short_help = true)]
     #[arg(value_parser = |text: &str| duration(text, Duration::ZERO))]
     pub(super) retry_delay: Duration,
-    /// For each statement of a batch, and for each sign of life of a server in longer ones
+    /// Time limit per statement of a batch; longer statements fail when the server is silent for this long
     #[arg(long, value_name = "D", default_value = "30s", hide_short_help = true)]
     #[arg(value_parser = |text: &str| duration(text, Duration::from_millis(100)))]
     pub(super) batch_timeout: Duration,
@@ -299,7 +301,7 @@ pub(super) struct MarkArgs {
 pub(super) enum UsersAction {
     /// Add a user to the target
     Add {
-        /// Unique in the target
+        /// E-mail of the new user; must not exist yet
         #[arg(long, value_name = "EMAIL", value_parser = entered::email)]
         email: String,
         /// The id at the application's login service; without it the user cannot log in
@@ -315,7 +317,7 @@ pub(super) enum UsersAction {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum MigrateAction {
-    /// Create the ledger, and the application's tables in a schema that has none of them
+    /// Create the ledger or bring it up to date, and create the application's tables in a schema that has none of them
     ///
     /// Where the application is at hand, `prisma migrate deploy` is the better first step: it knows all of the
     /// application's tables. Objects that are there are adopted and never altered, and nothing is created beside them.
@@ -323,9 +325,9 @@ pub(super) enum MigrateAction {
         #[command(flatten)]
         mark: MarkArgs,
     },
-    /// Remove what `up` created, and the ledger; never a table that was adopted
+    /// Remove the ledger and the tables that `up` created; never an adopted table
     Down {
-        /// Answer the question with yes
+        /// Skip the confirmation, which lists what goes
         #[arg(short, long)]
         yes: bool,
     },
@@ -343,7 +345,8 @@ pub(super) struct UndoArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
-    /// Also write a sample of at most 100 books and roll it back, as a sync does; runs triggers
+    /// Also rehearse: write at most 100 books and roll them back, as a sync does. It uses up to 100 ids and runs triggers, with
+    /// their effects outside the database
     #[arg(long)]
     pub(super) rehearse: bool,
     #[command(flatten)]

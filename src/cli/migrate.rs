@@ -16,7 +16,6 @@ use crate::ledger;
 use crate::ledger::lock::Lock;
 use crate::postgres::{Fault, Source, Target};
 use crate::sync::check_target::{CheckedTarget, check_target};
-use crate::sync::facts::Facts;
 use crate::sync::guard::kind;
 use crate::sync::guard::target_identity::{Ends, Marking};
 use crate::sync::preflight::reach;
@@ -53,7 +52,8 @@ pub(super) async fn up(
     mark: &MarkArgs,
     naming: Naming,
 ) -> Result<Vec<Object>> {
-    let (facts, _) = guarded(session, target, mark.mark_development.as_deref(), naming).await?;
+    let CheckedTarget { facts, .. } =
+        guarded(session, target, mark.mark_development.as_deref(), naming).await?;
     let endpoint = target.server().endpoint();
     kind::check(endpoint, &facts).map_err(|error| error.state("the target is unchanged"))?;
     let lock = Lock::acquire(target, LOCK_WAIT).await?;
@@ -179,13 +179,13 @@ pub(super) async fn guarded(
     target: &Target,
     name: Option<&str>,
     naming: Naming,
-) -> Result<(Facts, Marking)> {
+) -> Result<CheckedTarget> {
     let source = session.source_if_configured()?;
     let checked = checked(target, source.as_ref(), name).await?;
     if checked.marking == Marking::MustBeTyped {
         named(session, target, source.as_ref(), &checked, naming).await?;
     }
-    Ok((checked.facts, checked.marking))
+    Ok(checked)
 }
 
 /// The guards without the one of the name.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use dewey_sync_migration::{LEDGER_VERSION, ledger_statements};
 use serde_json::json;
 
 use super::args::UndoArgs;
@@ -13,9 +14,10 @@ use crate::error::{Error, Kind, Result};
 use crate::postgres::Target;
 use crate::sync::UNCHANGED;
 use crate::sync::apply::Agreed;
+use crate::sync::check_target::CheckedTarget;
 use crate::sync::guard::dependents::{Agreement, check, describe, losses as lost};
-use crate::sync::guard::kind;
 use crate::sync::guard::target_identity::Marking;
+use crate::sync::guard::{kind, rights};
 use crate::sync::losses;
 use crate::sync::report::Tally;
 use crate::sync::undo::{self, Request, Undo, nothing_to_undo};
@@ -71,19 +73,24 @@ async fn undo(
     run_id: &mut Option<i64>,
 ) -> Result<Undo> {
     let looked = session.unless_interrupted(guarded(session, target, None, Naming::Elsewhere));
-    let (facts, marking) = looked.await?;
+    let CheckedTarget { facts, marking, ledger_version, .. } = looked.await?;
     if marking != Marking::Marked {
         return Err(nothing_to_undo());
     }
-    kind::check(target.server().endpoint(), &facts).map_err(unchanged)?;
+    let endpoint = target.server().endpoint();
+    kind::check(endpoint, &facts).map_err(unchanged)?;
+    let version = ledger_version.as_deref();
+    let ledger_is_old = version != Some(LEDGER_VERSION);
+    rights::check_upgrade(endpoint, &facts, ledger_is_old).map_err(unchanged)?;
     let request = Request {
+        ledger_upgrade: if ledger_is_old { ledger_statements(version) } else { String::new() },
         os_user: whoami::username().unwrap_or_default(),
         host: whoami::hostname().unwrap_or_default(),
         identity: facts.identity,
         tuning: args.patience.tuning(),
     };
     let cancel = &session.interruption.token;
-    let plan = Box::pin(undo::rehearse(target, &request.tuning, cancel, tally)).await?;
+    let plan = Box::pin(undo::rehearse(target, &request, cancel, tally)).await?;
     let agreement = args.consent.agreement();
     check(&plan.lost, agreement).map_err(unchanged)?;
     if !args.consent.yes {

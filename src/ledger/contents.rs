@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use serde::{Deserialize, Serialize};
 
-use super::run::RESUMABLE;
+use super::run::{RESUMABLE, compatible};
 use crate::postgres::literal;
 
 /// A ledger in numbers.
@@ -55,7 +55,9 @@ pub async fn read(db: &impl ConnectionTrait) -> Result<Contents, DbErr> {
         [
             "(SELECT count(*) FROM dewey_sync.run)".to_owned(),
             format!(
-                "(SELECT max(run_id) FROM dewey_sync.run WHERE action = 'sync' AND state IN ({resumable}))"
+                "(SELECT max(run_id) FROM dewey_sync.run WHERE action = 'sync' AND state IN ({resumable}) \
+                 AND tool_version LIKE '{}.%')",
+                compatible(env!("CARGO_PKG_VERSION"))
             ),
         ]
     } else {

@@ -27,6 +27,13 @@ fn is_resumable() -> String {
     format!("state IN ({})", RESUMABLE.map(literal).join(", "))
 }
 
+/// Versions that understand each other's plans: the same number up to the first that is not 0.
+pub fn compatible(version: &str) -> String {
+    let mut parts = version.split('.');
+    let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    if major == "0" { format!("0.{minor}") } else { major.to_owned() }
+}
+
 /// What is known of a run when it begins.
 #[derive(Debug, Clone)]
 pub struct NewRun {
@@ -283,4 +290,21 @@ pub enum Claim {
     AlreadyDone,
     /// The run was ended by somebody else.
     Lost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compatible;
+
+    #[test]
+    fn versions_are_compatible_up_to_the_first_number_that_is_not_0() {
+        for (one, other, equal) in [
+            ("0.1.0", "0.1.9", true),
+            ("0.1.0", "0.2.0", false),
+            ("1.2.0", "1.9.3", true),
+            ("1.0.0", "2.0.0", false),
+        ] {
+            assert_eq!(compatible(one) == compatible(other), equal, "{one} {other}");
+        }
+    }
 }

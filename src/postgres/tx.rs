@@ -247,10 +247,10 @@ impl<'server> Tx<'server> {
     pub async fn commit_after(self, last: &str) -> Result<Vec<PgRow>, Fault> {
         self.refuse_if_poisoned()?;
         let check = self.last_check();
-        let mut rows = self.simple(&format!("{last}; {check}COMMIT")).await.map_err(Fault::at_commit)?;
+        // Whatever `last` reads of the transaction is read last.
+        let mut rows = self.simple(&format!("{check}{last}; COMMIT")).await.map_err(Fault::at_commit)?;
         if !check.is_empty() {
-            // The answer of the check itself.
-            rows.pop();
+            rows.remove(0);
         }
         self.ended();
         Ok(rows)

@@ -23,6 +23,8 @@ pub struct CheckedTarget {
     pub marking: Marking,
     /// What is at stake if it is not.
     pub stake: Stake,
+    /// The newest migration of its ledger.
+    pub ledger_version: Option<String>,
 }
 
 /// Before DDL or a row that is no book is written: the guards of the target, and those that tell it from the source
@@ -74,7 +76,7 @@ pub async fn check_target(
         let counted = (marking == Marking::MustBeTyped).then_some(source_facts);
         stake.source = size_of_source(source, source_tx, counted).await?;
     }
-    Ok(CheckedTarget { facts, marking, stake })
+    Ok(CheckedTarget { facts, marking, stake, ledger_version: version })
 }
 
 fn books_query(endpoint: &Endpoint, facts: &Facts) -> String {

@@ -10,6 +10,7 @@ use super::guard::kind::{self, BookTable};
 use super::guard::rights::{self, Lacking};
 use super::guard::settings::Unsettled;
 use super::guard::triggers::{self, Trigger};
+use super::sequence;
 use crate::book::{Column, TABLE};
 use crate::config::Endpoint;
 use crate::postgres::settings::unsettled;
@@ -197,9 +198,9 @@ fn ids_left(book: &str) -> String {
      - coalesce(CASE WHEN has_sequence_privilege(seqrelid, 'USAGE, SELECT') AND NOT pg_is_in_recovery()
          THEN pg_sequence_last_value(seqrelid) END,
          seqstart - seqincrement)) / seqincrement
-   FROM pg_attribute JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND refobjid = attrelid AND refobjsubid = attnum
-     AND d.classid = 'pg_class'::regclass AND deptype IN ('a', 'i') JOIN pg_sequence ON seqrelid = d.objid
-   WHERE attrelid = {book}.oid AND attname = '{id}' AND seqincrement > 0 AND NOT seqcycle LIMIT 1)",
+   FROM pg_attribute JOIN pg_sequence ON seqrelid = {sequence}
+   WHERE attrelid = {book}.oid AND attname = '{id}' AND seqincrement > 0 AND NOT seqcycle)",
+        sequence = sequence::of_ids(&format!("{book}.oid")),
         id = Column::Id.as_str(),
     )
 }
@@ -215,7 +216,7 @@ pub(super) fn triggers_sql() -> String {
 }
 
 /// An expression for the oid of the book table; NULL where there is none.
-const BOOK_OID: &str = "to_regclass('\"Book\"')::oid";
+pub(super) const BOOK_OID: &str = "to_regclass('\"Book\"')::oid";
 
 /// Reads the JSON text in the only column of the only row.
 pub(super) fn from_json<T: for<'de> Deserialize<'de>>(rows: &[PgRow]) -> Result<T, Fault> {

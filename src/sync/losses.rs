@@ -5,6 +5,7 @@
 use sqlx::Row;
 
 use super::guard::dependents::{Dependents, Fate};
+use super::uncounted::{Counting, query_of};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::effects::measured;
 use crate::postgres::{Effect, Effects, Fault, Tx};
@@ -82,18 +83,23 @@ impl Losses {
     }
 }
 
-/// What an open transaction did until now to every table, and the same as the server said it. Deferred constraints act before.
-pub(super) async fn read(tx: &Tx<'_>) -> Result<(Effects, String), Fault> {
-    read_after(tx, "SELECT 1").await
-}
-
-/// The same, after statements that act before it as well.
-pub(super) async fn read_after(tx: &Tx<'_>, first: &str) -> Result<(Effects, String), Fault> {
-    let sql = format!("{first}; SET CONSTRAINTS ALL IMMEDIATE; SELECT {} AS effects", measured());
+/// What an open transaction did until now to every table, the statements `first` included, and the same as the server said
+/// it. Deferred constraints act before; `counting` adds what a server that counts nothing does not know.
+pub(super) async fn read_after(
+    tx: &Tx<'_>,
+    first: &str,
+    counting: Option<&Counting>,
+) -> Result<(Effects, String), Fault> {
+    let (measured, counts) = (measured(), query_of(counting));
+    let sql =
+        format!("{first}; SET CONSTRAINTS ALL IMMEDIATE; SELECT {measured} AS effects, {counts} AS counts");
     let rows = tx.simple(&sql).await?;
-    let reading =
-        rows.last().ok_or_else(|| Fault::client("a transaction was not measured"))?.try_get("effects")?;
-    Ok((Effects::from_rows(&rows)?, reading))
+    let row = rows.last().ok_or_else(|| Fault::client("a transaction was not measured"))?;
+    let mut effects = Effects::from_rows(&rows)?;
+    if let Some(counting) = counting {
+        counting.complete(&mut effects, row)?;
+    }
+    Ok((effects, row.try_get("effects")?))
 }
 
 /// The error of a transaction that was not committed, because it did more than it may, or because of any other fault.

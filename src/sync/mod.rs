@@ -30,6 +30,7 @@ pub mod rehearsal;
 pub mod remap;
 pub mod report;
 pub mod resume;
+mod sequence;
 pub mod strategy;
 pub mod uncounted;
 pub mod undo;
@@ -162,7 +163,7 @@ pub async fn run(
         lock.release().await;
     }
     let prepared = prepared.map_err(unchanged_if_interrupted)?;
-    let Prepared { found, owners, resumed, equal, .. } = &prepared;
+    let &Prepared { ref found, ref owners, ref resumed, ref equal, strategy, engine, .. } = &prepared;
     if let Some(verified) = equal
         && leaves_no_trace(&prepared)
     {
@@ -192,7 +193,6 @@ pub async fn run(
         sides.target.leave(Some(error)).await;
     }
     let tenure = tenure.map_err(unchanged)?;
-    let Prepared { strategy, engine, .. } = prepared;
     *begun = Some(Begun { run_id: tenure.run_id, strategy, engine });
     if let Some(verified) = equal {
         let done = nothing_to_do(owners, verified, progress);
@@ -209,6 +209,7 @@ pub async fn run(
         remap: remap.clone(),
         engine,
         text: Text::default(),
+        keys: found.target.foreign_keys.as_deref().unwrap_or_default(),
         agreement: request.wishes.agreement,
         tuning: request.tuning,
         cancel,

@@ -11,7 +11,7 @@ use super::preflight::{Preflight, Sides};
 use super::strategy::Strategy;
 use super::{Ask, Request};
 use crate::error::{Error, Kind, Result};
-use crate::ledger::run::RESUMABLE;
+use crate::ledger::run::{RESUMABLE, compatible};
 use crate::postgres::Fault;
 use crate::printable::{VALUE_COLUMNS, columns, cut, value};
 
@@ -193,13 +193,6 @@ fn differences(run: &run::Model, request: &Request, sides: &Sides, found: &Prefl
     differences
 }
 
-/// Versions that understand each other's plans: the same number up to the first that is not 0.
-fn compatible(version: &str) -> String {
-    let mut parts = version.split('.');
-    let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    if major == "0" { format!("0.{minor}") } else { major.to_owned() }
-}
-
 fn nothing_to_resume(resume: Resume) -> Error {
     let error = match resume {
         Resume::Run(run_id) => Error::new(Kind::Usage, format!("could not resume run {run_id}"))
@@ -232,21 +225,4 @@ fn refused(resume: Resume, differences: &[String]) -> Error {
     Error::new(Kind::Refused, format!("could not resume {which}"))
         .because(differences.join("; "))
         .hint("without `--resume` a new run begins")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::compatible;
-
-    #[test]
-    fn versions_are_compatible_up_to_the_first_number_that_is_not_0() {
-        for (one, other, equal) in [
-            ("0.1.0", "0.1.9", true),
-            ("0.1.0", "0.2.0", false),
-            ("1.2.0", "1.9.3", true),
-            ("1.0.0", "2.0.0", false),
-        ] {
-            assert_eq!(compatible(one) == compatible(other), equal, "{one} {other}");
-        }
-    }
 }

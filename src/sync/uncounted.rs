@@ -4,21 +4,63 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
 
 use super::guard::dependents::{ForeignKey, Reach, Writes};
-use crate::postgres::{Effect, literal};
+use crate::postgres::{Effect, Effects, Fault, literal};
 
 /// The notice of a target that does not count.
 pub const NOT_COUNTED: &str = "the target counts no rows (`track_counts` is off): only tables that foreign keys reach are counted, \
      what triggers do to others is not seen";
 
+/// A transaction that counts by itself.
+pub(super) struct Counting {
+    before: Counts,
+    query: String,
+}
+
+impl Counting {
+    /// Finds the counts before its writes among the rows of a text with [`sql`] for the same `keys`; `None` where the server
+    /// counts.
+    pub(super) fn begun(rows: &[PgRow], keys: &[ForeignKey]) -> Result<Option<Self>, Fault> {
+        let row = rows.iter().find(|row| row.try_get::<Option<String>, _>("counts").is_ok());
+        let before = row.map(counts).transpose()?.flatten();
+        Ok(before.map(|before| Self { before, query: query(keys) }))
+    }
+
+    /// Puts what is lost since then into `effects`, of which the server knows nothing. `row` has the column `counts` of
+    /// [`query_of`].
+    pub(super) fn complete(&self, effects: &mut Effects, row: &PgRow) -> Result<(), Fault> {
+        if let Some(after) = counts(row)? {
+            effects.others = self.before.losses(&after);
+        }
+        Ok(())
+    }
+}
+
+fn counts(row: &PgRow) -> Result<Option<Counts>, Fault> {
+    let text: Option<String> = row.try_get("counts")?;
+    text.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| Fault::unreadable(&error))
+}
+
+/// A statement whose row has the column `counts`, and that counts nothing where the server does.
+pub(super) fn sql(keys: &[ForeignKey]) -> String {
+    format!("SELECT {} AS counts", query(keys))
+}
+
+/// An expression for the same column after the writes.
+pub(super) fn query_of(counting: Option<&Counting>) -> &str {
+    counting.map_or("NULL::text", |counting| &counting.query)
+}
+
 /// Rows and references by table.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(transparent)]
-pub struct Counts(BTreeMap<String, (u64, u64)>);
+struct Counts(BTreeMap<String, (u64, u64)>);
 
 /// A scalar expression of text: the counts as JSON, NULL where the server counts itself.
-pub fn query(keys: &[ForeignKey]) -> String {
+fn query(keys: &[ForeignKey]) -> String {
     let reach = Reach::of(keys, Writes::Anything);
     let tables = reach.iter().flat_map(Reach::tables).map(|table| {
         let of_table = keys.iter().filter(|key| key.table.root == table);
@@ -37,7 +79,7 @@ pub fn query(keys: &[ForeignKey]) -> String {
 
 impl Counts {
     /// What is lost of `self` in `after`.
-    pub fn losses(&self, after: &Self) -> Vec<Effect> {
+    fn losses(&self, after: &Self) -> Vec<Effect> {
         let lost = |(table, (rows, references)): (&String, &(u64, u64))| {
             let (rows_now, references_now) = after.0.get(table).copied().unwrap_or_default();
             let deleted = rows.saturating_sub(rows_now);

@@ -61,7 +61,7 @@ struct Arguments {
     /// Names the cases and plays none
     #[arg(long)]
     list: bool,
-    /// Writes the table into the README
+    /// Writes the table into the README beside this program
     #[arg(long)]
     write_readme: bool,
     /// Cases at the same time [default: processors + 2]

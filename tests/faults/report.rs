@@ -8,7 +8,7 @@ use crate::case::Case;
 use crate::way::Work;
 use crate::world::{Failure, Harm, Verdict};
 
-/// Where the README's table is.
+/// Where the table is in the README beside this program.
 const BEGIN: &str = "<!-- faults: written by `just faults --write-readme` -->";
 const END: &str = "<!-- /faults -->";
 
@@ -137,7 +137,7 @@ impl Report {
 
     /// Puts the table between the README's two comments.
     pub(crate) fn write_readme(&self) {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/README.md");
         let readme = std::fs::read_to_string(path).unwrap();
         let (before, rest) = readme.split_once(BEGIN).expect("the README has no place for the table");
         let (_, after) = rest.split_once(END).expect("the README's table has no end");

@@ -5,12 +5,12 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use dewey_sync::demo::server::{Server, ServerOptions};
+use dewey_sync::demo::server::Server;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
 
 use crate::expected::State;
-use crate::support::servers::{DEVELOPER, PG_BIN, READER, execute, start_source, start_target};
+use crate::support::servers::{DEVELOPER, READER, execute, in_memory, start_source, start_target};
 
 /// Three batches of [`BATCH_SIZE`].
 pub(crate) const BOOKS: u32 = 60;
@@ -22,8 +22,7 @@ pub(crate) const MARKER: &str = "zmarkerz";
 /// The roles' password; no output may show it.
 pub(crate) const PASSWORD: &str = "pa55-w0rd-that-n0body-says";
 
-/// A file system in memory, and how much has to be free there for all servers and their logs.
-const IN_MEMORY: &str = "/dev/shm";
+/// What all servers and their logs take.
 const NEEDED_MIB: u64 = 6000;
 
 /// How long a killed server may take to come up again.
@@ -60,8 +59,8 @@ impl Pair {
     pub(crate) async fn start() -> Self {
         let (source, target) = tokio::task::block_in_place(|| {
             std::thread::scope(|scope| {
-                let source = scope.spawn(|| start_source(options()));
-                let target = start_target(options()).unwrap();
+                let source = scope.spawn(|| start_source(in_memory(NEEDED_MIB)));
+                let target = start_target(in_memory(NEEDED_MIB)).unwrap();
                 (source.join().unwrap().unwrap(), target)
             })
         });
@@ -127,24 +126,6 @@ impl Pair {
             kill(signal, &children);
         }
     }
-}
-
-/// In memory, where making and dropping databases costs least, if there is enough of it.
-fn options() -> ServerOptions {
-    // Of what lies between two checkpoints much is in memory twice.
-    let options = ServerOptions::new(&*PG_BIN).setting("max_wal_size", "256MB");
-    if free_mib(IN_MEMORY) < NEEDED_MIB {
-        return options;
-    }
-    options.parent(Path::new(IN_MEMORY))
-}
-
-/// 0 where there is no such file system.
-fn free_mib(directory: &str) -> u64 {
-    let df = Command::new("df").args(["-Pk", directory]).output().unwrap();
-    let lines = String::from_utf8(df.stdout).unwrap();
-    let free = lines.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
-    free.map_or(0, |kib| kib / 1024)
 }
 
 /// With settings in which both servers say the same about the same value.

@@ -162,9 +162,14 @@ async fn a_sequence_is_raised_to_its_ids_and_never_lowered() {
 #[tokio::test]
 async fn an_id_without_a_sequence_of_its_own_is_no_obstacle() {
     let sandbox = synced(40).await;
-    execute(&sandbox.target_admin_url(), r#"ALTER SEQUENCE "Book_id_seq" OWNED BY NONE"#).await;
+    execute(
+        &sandbox.target_admin_url(),
+        r#"ALTER SEQUENCE "Book_id_seq" OWNED BY NONE; SELECT setval('"Book_id_seq"', 7)"#,
+    )
+    .await;
     execute(&sandbox.source_admin_url(), &copy_of(93, 1000, "x")).await;
     assert_eq!(applies(&sandbox).await, [1, 0, 0, 40]);
+    assert_eq!(rows(&sandbox, r#"SELECT id FROM "Book" WHERE isbn13 = 'copy 1000'"#), "41\n");
     let identity = r#"ALTER TABLE "Book" ALTER id DROP DEFAULT; DROP SEQUENCE "Book_id_seq";
                       ALTER TABLE "Book" ALTER id ADD GENERATED ALWAYS AS IDENTITY"#;
     execute(&sandbox.target_admin_url(), identity).await;

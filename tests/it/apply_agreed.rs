@@ -1,12 +1,10 @@
 //! What an answer covers: the numbers of its question, and no more.
 
-use std::time::Instant;
-
 use sqlx::Connection;
 
 use crate::guards::synced;
+use crate::support::deadline::Deadline;
 use crate::support::inspect::{BOOKS, dump, no_session_left};
-use crate::support::running::PATIENCE;
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::{connect, execute};
 use crate::support::terminal::Terminal;
@@ -105,9 +103,9 @@ async fn whoever_reads_the_stage_is_not_waited_for_while_the_books_are_locked() 
         .unwrap();
     terminal.answer("y\n").await;
     let expected = dump(&sandbox.source_url(), BOOKS);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Deadline::new();
     while dump(&sandbox.target_url(), BOOKS) != expected {
-        assert!(Instant::now() < deadline, "the books are not applied");
+        deadline.pause("the books are not applied");
     }
     reader.close().await.unwrap();
     let (status, said) = terminal.end().await;

@@ -1,12 +1,10 @@
 //! While books are applied, nobody else writes books or what hangs on them, and everybody reads.
 
-use std::time::Instant;
-
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use crate::apply::{staged, synced};
+use crate::support::deadline::Deadline;
 use crate::support::inspect::dump;
-use crate::support::running::PATIENCE;
 use crate::support::servers::{connect, execute};
 
 /// The apply, and only the apply, waits here behind its changes for a lock that the test holds.
@@ -56,10 +54,10 @@ async fn writers_wait_for_an_apply_and_readers_do_not() {
 }
 
 async fn waits_in_the_trigger(connection: &mut PgConnection) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Deadline::new();
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
          AND application_name LIKE 'dewey-sync%' AND wait_event = 'advisory'";
     while sqlx::query(waiting).fetch_one(&mut *connection).await.unwrap().get::<i64, _>(0) == 0 {
-        assert!(Instant::now() < deadline, "nothing waits");
+        deadline.pause("nothing waits");
     }
 }

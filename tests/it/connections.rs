@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::net::TcpListener;
 
 use dewey_sync::demo::books::{SCHEMA, add_developer};
-use dewey_sync::demo::server::{Server, ServerOptions};
+use dewey_sync::demo::server::Server;
 
 use crate::support::inspect::{BOOKS, dump};
 use crate::support::sandbox::Sandbox;
 use crate::support::say;
-use crate::support::servers::{DEVELOPER, DEVELOPER_EMAIL, PG_BIN, READER, SERVERS, connect, execute};
+use crate::support::servers::{DEVELOPER, DEVELOPER_EMAIL, READER, SERVERS, connect, execute, options};
 
 /// Syncs, and sees that it did.
 async fn check(sandbox: &Sandbox, introduced: &str) {
@@ -44,8 +44,7 @@ async fn a_host_may_be_an_address_of_ipv6() {
     if let Err(error) = TcpListener::bind("[::1]:0") {
         return say(&format!("not tested: this machine has no IPv6: {error}"));
     }
-    let options = ServerOptions::new(&*PG_BIN).setting("listen_addresses", "127.0.0.1, ::1");
-    let server = Server::start(&options).unwrap();
+    let server = Server::start(&options().setting("listen_addresses", "127.0.0.1, ::1")).unwrap();
     let admin = server.url("postgres");
     execute(&admin, SCHEMA).await;
     add_developer(&mut connect(&admin).await, DEVELOPER_EMAIL).await.unwrap();

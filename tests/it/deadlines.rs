@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use sqlx::{Connection, PgConnection};
 
+use crate::support::deadline::Deadline;
 use crate::support::inspect::{BOOKS, dump, no_session_left};
 use crate::support::proxy::Proxy;
-use crate::support::running::PATIENCE;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::{SERVERS, connect, execute};
 
@@ -194,13 +194,13 @@ async fn hold_deletes(sandbox: &Sandbox) -> PgConnection {
 fn waiting(sandbox: &Sandbox, before: &[u8]) -> Vec<u8> {
     let waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()
                    AND application_name LIKE 'dewey-sync%' AND wait_event = 'advisory'";
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Deadline::new();
     loop {
         let found = dump(&sandbox.target_admin_url(), waiting);
         if !found.is_empty() && found != before {
             return found;
         }
-        assert!(Instant::now() < deadline, "nothing waits");
+        deadline.pause("nothing waits");
     }
 }
 

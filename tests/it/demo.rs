@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Instant;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::support::deadline::Deadline;
 use crate::support::inspect::{BOOKS, dump};
-use crate::support::running::PATIENCE;
 use crate::support::servers::PG_BIN;
 
 /// A demonstration that runs, and the directories of its two servers.
@@ -65,10 +64,9 @@ fn directories(parent: u32) -> Vec<PathBuf> {
 
 /// A directory goes after its server did.
 fn assert_vanish(directories: &[PathBuf]) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Deadline::new();
     while directories.iter().any(|directory| directory.exists()) {
-        assert!(Instant::now() < deadline, "{directories:?} are left");
-        std::thread::yield_now();
+        deadline.pause(format_args!("{directories:?} are left"));
     }
 }
 

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 use crate::retries::{BATCHES, check_verified, retries, sandbox_with_ledger, sync, writing};
+use crate::support::deadline::PATIENCE;
 use crate::support::gate::{having, stopping};
 use crate::support::inspect::{BOOKS, dump, no_session_left};
 use crate::support::proxy::Proxy;
-use crate::support::running::{PATIENCE, Running, until};
+use crate::support::running::{Running, until};
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::{SERVERS, connect, execute};
 

@@ -4,8 +4,8 @@ use serde_json::json;
 use sqlx::Connection;
 
 use crate::fill_ahead::{Held, book_of_the_application, is_as_the_source, stop_stage};
+use crate::support::deadline::PATIENCE;
 use crate::support::inspect::{BOOKS, dump};
-use crate::support::running::PATIENCE;
 use crate::support::servers::{connect, execute};
 
 /// What is filled ahead has books, and waits for a batch that is held on its way to the stage.

@@ -1,12 +1,12 @@
 //! Physical copies of one database: both have one identity, so that the mark of a development database is in each copy
 //! that was made after it.
 
-use dewey_sync::demo::server::{Server, ServerOptions};
+use dewey_sync::demo::server::Server;
 
 use crate::guards::passes;
 use crate::support::inspect::{BOOKS, dump, tuples};
 use crate::support::sandbox::{Sandbox, placed};
-use crate::support::servers::{DEVELOPER_EMAIL, PG_BIN, READER, as_role, execute};
+use crate::support::servers::{DEVELOPER_EMAIL, READER, as_role, execute, options};
 use crate::support::standby::REPLICATED;
 
 const SYNC: [&str; 4] = ["sync", "--yes", "--user-email", DEVELOPER_EMAIL];
@@ -28,7 +28,7 @@ impl Copies {
         REPLICATED.create(&sandbox.database, 40).await;
         let original = REPLICATED.primary.url(&sandbox.database);
         prepare(&sandbox, &original).await;
-        let server = Server::start(&ServerOptions::new(&*PG_BIN).copy_of(&REPLICATED.primary)).unwrap();
+        let server = Server::start(&options().copy_of(&REPLICATED.primary)).unwrap();
         let copy = server.url(&sandbox.database);
         Self { sandbox, original, copy, server }
     }

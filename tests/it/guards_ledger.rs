@@ -13,9 +13,9 @@ enum Copied {
     AsTemplate,
 }
 
-/// A target that is a copy of another one, whose last sync could be undone there; `prepare` is done with it before. Their
-/// source is the same.
-async fn copied(how: Copied, prepare: impl AsyncFnOnce(&Sandbox)) -> Sandbox {
+/// A target that is a copy of another one, and that one, whose last sync could be undone there; `prepare` is done with it
+/// before. Their source is the same.
+async fn copied(how: Copied, prepare: impl AsyncFnOnce(&Sandbox)) -> (Sandbox, Sandbox) {
     let original = synced().await;
     passes(&original, &["sync", "--yes"]).await;
     prepare(&original).await;
@@ -31,7 +31,7 @@ async fn copied(how: Copied, prepare: impl AsyncFnOnce(&Sandbox)) -> Sandbox {
             restore(&original, &copy);
         }
     }
-    copy
+    (copy, original)
 }
 
 fn restore(original: &Sandbox, copy: &Sandbox) {
@@ -53,7 +53,7 @@ fn named(sandbox: &Sandbox) -> [&str; 2] {
 #[tokio::test]
 async fn the_last_sync_of_the_original_is_not_undone_in_a_copy() {
     // In a restored dump the rows' digests already tell, because types have other oids there.
-    let sandbox = copied(Copied::AsTemplate, async |_| ()).await;
+    let (sandbox, _original) = copied(Copied::AsTemplate, async |_| ()).await;
     let said = check(&sandbox, &["undo", "--yes"]).await;
     assert!(said.contains("it was never marked as a development database"), "{said}");
     let books = dump(&sandbox.target_url(), BOOKS);
@@ -78,7 +78,7 @@ const UNFINISHED: &str =
 
 #[tokio::test]
 async fn an_unfinished_run_of_the_original_is_not_resumed_in_a_copy() {
-    let sandbox =
+    let (sandbox, _original) =
         copied(Copied::ByDump, async |original| execute(&original.target_admin_url(), UNFINISHED).await)
             .await;
     let resume = ["sync", "--yes", "--resume"];

@@ -1,14 +1,14 @@
 //! Production goes on while it is copied. The target's own trigger holds the run at a known book; the source changes
 //! meanwhile.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use sqlx::{PgConnection, Row};
 use tokio::process::Child;
 
+use crate::support::deadline::Deadline;
 use crate::support::inspect::{BOOKS, dump};
-use crate::support::running::PATIENCE;
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::{connect, execute};
 
@@ -214,11 +214,11 @@ impl Held {
 
     /// Until the run waits for `lock`.
     async fn wait_for(&mut self, lock: i64) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Deadline::new();
         let waiting = "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
             WHERE datname = current_database() AND locktype = 'advisory' AND objid = $1::bigint::oid AND NOT granted)";
         while !sqlx::query(waiting).bind(lock).fetch_one(&mut self.holder).await.unwrap().get::<bool, _>(0) {
-            assert!(Instant::now() < deadline, "the run does not come to stop {lock}");
+            deadline.pause(format_args!("the run does not come to stop {lock}"));
         }
     }
 

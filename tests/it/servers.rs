@@ -5,23 +5,24 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use dewey_sync::demo::server::{Server, ServerOptions};
+use dewey_sync::demo::server::Server;
 use sqlx::{Connection, Row};
 
+use crate::support::deadline::Deadline;
 use crate::support::inspect::{BOOKS, dump, no_session_left, psql, sessions, statements, tuples};
 use crate::support::proxy::Proxy;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::say;
-use crate::support::servers::{PG_BIN, SERVERS, connect, execute};
+use crate::support::servers::{SERVERS, connect, execute, options};
 
 /// Makes the test below hold its server until it is killed.
 const HOLD: &str = "DEWEY_TEST_HOLD";
 
 #[test]
 fn a_server_answers_until_it_is_dropped_and_leaves_nothing() {
-    let server = Server::start(&ServerOptions::new(&*PG_BIN)).unwrap();
+    let server = Server::start(&options()).unwrap();
     let directory = server.directory().to_owned();
     assert_eq!(psql(&server.url("postgres"), "COPY (SELECT 1) TO STDOUT"), b"1\n");
 
@@ -61,7 +62,7 @@ fn a_killed_process_leaves_no_server() {
 
 #[test]
 fn a_kept_server_lives_until_it_is_shut_down() {
-    let server = Server::start(&ServerOptions::new(&*PG_BIN)).unwrap();
+    let server = Server::start(&options()).unwrap();
     let url = server.url("postgres");
     let kept = server.keep().unwrap();
     assert_eq!(psql(&url, "COPY (SELECT 1) TO STDOUT"), b"1\n");
@@ -71,16 +72,15 @@ fn a_kept_server_lives_until_it_is_shut_down() {
 
 #[test]
 fn a_killed_server_is_dead_at_once() {
-    let mut server = Server::start(&ServerOptions::new(&*PG_BIN)).unwrap();
+    let mut server = Server::start(&options()).unwrap();
     server.kill().unwrap();
     assert!(TcpStream::connect(("127.0.0.1", server.port())).is_err());
 }
 
 fn assert_vanishes(directory: &Path) {
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let deadline = Deadline::new();
     while directory.exists() {
-        assert!(Instant::now() < deadline, "{} is left", directory.display());
-        std::thread::yield_now();
+        deadline.pause(format_args!("{} is left", directory.display()));
     }
 }
 

@@ -1,11 +1,10 @@
 //! Standbys: one as the target is refused, and so is a replica of the target as the source; any other one is a source
 //! like its primary, but that it may take back a snapshot.
 
-use std::time::Instant;
-
 use crate::guards::{OTHER_TITLES, WRITING, passes};
+use crate::support::deadline::Deadline;
 use crate::support::inspect::{BOOKS, dump, tuples};
-use crate::support::running::{PATIENCE, Running};
+use crate::support::running::Running;
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::{READER, as_role, connect, execute};
 use crate::support::standby::REPLICATED;
@@ -162,9 +161,9 @@ async fn a_recovery_conflict_in_the_middle_of_a_read_is_retried_with_a_new_snaps
             strategy,
         ];
         let mut running = Running::start(&sandbox, &call);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Deadline::new();
         while dump(&standby(&sandbox), WAITING) != b"1\n" {
-            assert!(Instant::now() < deadline, "{strategy}: no read waits");
+            deadline.pause(format_args!("{strategy}: no read waits"));
         }
         // The standby removes the old versions as well, though the read that waits still sees them.
         execute(&primary(&sandbox), "UPDATE books SET title = title || '.'").await;

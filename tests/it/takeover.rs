@@ -1,10 +1,8 @@
 //! Taking over does not wait for those who go on writing: their claims overlap, and would for ever be there first.
 
-use std::time::Instant;
-
 use sqlx::{PgConnection, Row};
 
-use crate::support::running::PATIENCE;
+use crate::support::deadline::Deadline;
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::{connect, execute};
 
@@ -57,10 +55,10 @@ async fn an_undo_does_not_wait_for_a_stopped_run_that_lost_its_lock() {
 
 /// Until a session of the tool does.
 async fn waits_for_a_lock(connection: &mut PgConnection) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Deadline::new();
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
          AND application_name LIKE 'dewey-sync%' AND wait_event_type = 'Lock'";
     while sqlx::query(waiting).fetch_one(&mut *connection).await.unwrap().get::<i64, _>(0) == 0 {
-        assert!(Instant::now() < deadline, "nothing waits");
+        deadline.pause("nothing waits");
     }
 }

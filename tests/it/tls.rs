@@ -3,16 +3,15 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
-use std::time::Instant;
 
 use dewey_sync::demo::books::{SCHEMA, add_developer};
-use dewey_sync::demo::server::{Server, ServerOptions};
+use dewey_sync::demo::server::Server;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
+use crate::support::deadline::Deadline;
 use crate::support::inspect::{BOOKS, dump, psql};
-use crate::support::running::PATIENCE;
 use crate::support::sandbox::{Run, Sandbox};
-use crate::support::servers::{DEVELOPER_EMAIL, PG_BIN, connect, execute};
+use crate::support::servers::{DEVELOPER_EMAIL, connect, execute, options};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -27,7 +26,7 @@ impl Encrypted {
     /// The sandbox's directory holds `authority.pem`; `stranger.pem`, an authority that issued nothing; certificates and keys
     /// for the users `certified` and `somebody`, and of `certified` by the stranger.
     async fn new() -> Self {
-        let server = Server::start(&ServerOptions::new(&*PG_BIN)).unwrap();
+        let server = Server::start(&options()).unwrap();
         let sandbox = Sandbox::new().await;
         let (authority, stranger) = (authority("authority"), authority("stranger"));
         let files = sandbox.directory();
@@ -62,10 +61,10 @@ impl Encrypted {
         }
         execute(&admin, "ALTER SYSTEM SET ssl = on").await;
         execute(&admin, "SELECT pg_reload_conf()").await;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Deadline::new();
         while psql(&admin, "COPY (SELECT current_setting('ssl')) TO STDOUT") != b"on\n" {
             let log = || fs::read_to_string(server.log_path()).unwrap();
-            assert!(Instant::now() < deadline, "no TLS: {}", log());
+            deadline.pause(format_args!("no TLS: {}", log()));
         }
         execute(&admin, SCHEMA).await;
         add_developer(&mut connect(&admin).await, DEVELOPER_EMAIL).await.unwrap();

@@ -8,7 +8,7 @@ use crate::support::inspect::{no_session_left, tuples};
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::execute;
 
-const BOOK_ROWS: &str = r#"SELECT * FROM "Book" ORDER BY id"#;
+pub(crate) const BOOK_ROWS: &str = r#"SELECT * FROM "Book" ORDER BY id"#;
 
 /// Everything that an undo brings back.
 fn all_rows(sandbox: &Sandbox) -> Vec<String> {
@@ -36,7 +36,7 @@ async fn change(sandbox: &Sandbox) {
 }
 
 /// Runs an undo that must be refused, and sees that nothing was written; the last line of its output.
-async fn refused(sandbox: &Sandbox, flags: &[&str], code: i32) -> Value {
+pub(crate) async fn refused(sandbox: &Sandbox, flags: &[&str], code: i32) -> Value {
     let before = tuples(&sandbox.target_admin_url()).await;
     let run = sandbox.run(&[&["undo", "--output", "json"][..], flags].concat()).await;
     assert_eq!(run.code, Some(code), "{run:?}");
@@ -49,7 +49,7 @@ async fn refused(sandbox: &Sandbox, flags: &[&str], code: i32) -> Value {
     end
 }
 
-fn cause(end: &Value) -> &str {
+pub(crate) fn cause(end: &Value) -> &str {
     end["error"]["causes"][0].as_str().unwrap()
 }
 
@@ -272,78 +272,4 @@ async fn a_ledger_that_came_with_a_dump_undoes_nothing() {
     execute(&sandbox.target_admin_url(), "UPDATE dewey_sync.identity SET database_oid = 1").await;
     let run = sandbox.run(&["undo", "--yes"]).await;
     assert_eq!(run.code, Some(3), "{run:?}");
-}
-
-/// A reference by a value that books of a sync may have in common, in columns whose names others would trip over.
-#[tokio::test]
-async fn a_reference_by_value_comes_back_whatever_its_book_had_to_give_up() {
-    const SHELF: &str = r"SELECT * FROM shelf ORDER BY id";
-    for (on_delete, on_update) in
-        [("SET NULL", "CASCADE"), ("SET NULL", "SET NULL"), ("SET DEFAULT", "SET DEFAULT")]
-    {
-        let sandbox = synced(40).await;
-        let shelf = format!(
-            r#"CREATE TABLE shelf (id int PRIMARY KEY, weight float8, "{{table}}" varchar(10) REFERENCES "Book" (isbn10)
-                 ON DELETE {on_delete} ON UPDATE {on_update}, CHECK (weight IS NOT NULL));
-               INSERT INTO shelf SELECT id, 0.1, isbn10 FROM "Book""#
-        );
-        execute(&sandbox.target_url(), &shelf).await;
-        let before = [rows(&sandbox, BOOK_ROWS), rows(&sandbox, SHELF)];
-        execute(
-            &sandbox.source_admin_url(),
-            r#"UPDATE "Book" SET isbn13 = 'another' WHERE id = 9; DELETE FROM "Book" WHERE id = 6"#,
-        )
-        .await;
-        let run = sandbox.run(&["sync", "--yes", "--allow-cascade"]).await;
-        assert_eq!(run.code, Some(0), "{run:?}");
-        assert_ne!(rows(&sandbox, SHELF), before[1], "{on_delete}, {on_update}");
-        let run = sandbox.run(&["undo", "--yes"]).await;
-        assert_eq!(run.code, Some(0), "{run:?}");
-        assert_eq!([rows(&sandbox, BOOK_ROWS), rows(&sandbox, SHELF)], before, "{on_delete}, {on_update}");
-    }
-}
-
-/// A row that refers to a book which the sync brought, added since, loses the reference when the book goes again.
-#[tokio::test]
-async fn a_reference_by_value_that_was_made_since_is_asked_for() {
-    for on_update in ["CASCADE", "SET NULL", "NO ACTION"] {
-        let sandbox = synced(40).await;
-        let shelf = format!(
-            r#"CREATE TABLE shelf (id int PRIMARY KEY, isbn varchar(10) REFERENCES "Book" (isbn10) ON DELETE SET NULL ON UPDATE {on_update});
-               INSERT INTO shelf SELECT id, isbn10 FROM "Book""#
-        );
-        execute(&sandbox.target_url(), &shelf).await;
-        let change = copy_of(105, 1000, "new") + r#"DELETE FROM "Book" WHERE id = 6"#;
-        execute(&sandbox.source_admin_url(), &change).await;
-        let run = sandbox.run(&["sync", "--yes", "--allow-cascade"]).await;
-        assert_eq!(run.code, Some(0), "{run:?}");
-        let since = r#"INSERT INTO shelf SELECT 1000, isbn10 FROM "Book" ORDER BY id DESC LIMIT 1"#;
-        execute(&sandbox.target_url(), since).await;
-        let end = refused(&sandbox, &["--yes"], 3).await;
-        assert!(cause(&end).contains("the reference of 1 row of `public.shelf`"), "{on_update}: {end}");
-        let run = sandbox.run(&["undo", "--yes", "--allow-cascade"]).await;
-        assert_eq!(run.code, Some(0), "{run:?}");
-    }
-}
-
-/// A trigger of the target changes another row of a table whose references come back, while books follow their own keys.
-#[tokio::test]
-async fn what_a_trigger_changes_beside_a_reference_that_comes_back_is_asked_for() {
-    let sandbox = synced(40).await;
-    let notes = r#"
-        ALTER TABLE "Book" ADD sequel varchar(13) REFERENCES "Book" (isbn13) ON UPDATE CASCADE;
-        CREATE TABLE note (id int PRIMARY KEY, of int REFERENCES "Book" ON DELETE SET NULL, seen int DEFAULT 0);
-        INSERT INTO note SELECT id, id FROM "Book"; INSERT INTO note VALUES (1000, NULL)"#;
-    execute(&sandbox.target_url(), notes).await;
-    execute(&sandbox.source_admin_url(), r#"DELETE FROM "Book" WHERE id = 6"#).await;
-    let run = sandbox.run(&["sync", "--yes", "--allow-cascade"]).await;
-    assert_eq!(run.code, Some(0), "{run:?}");
-    let trigger = "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN UPDATE note SET seen = seen + 1 WHERE id = 1000; RETURN NULL; END $$;
-        CREATE TRIGGER see AFTER INSERT ON \"Book\" FOR EACH STATEMENT EXECUTE FUNCTION see()";
-    execute(&sandbox.target_url(), trigger).await;
-    let end = refused(&sandbox, &["--yes"], 3).await;
-    assert!(end["error"].to_string().contains("public.note"), "{end}");
-    let run = sandbox.run(&["undo", "--yes", "--allow-cascade"]).await;
-    assert_eq!(run.code, Some(0), "{run:?}");
 }

@@ -1,20 +1,21 @@
 //! Whoever waits says for whom: on the screen after five seconds, and in the error when it gives up.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dewey_sync::demo::books::{SCHEMA, add_developer};
-use dewey_sync::demo::server::{Server, ServerOptions};
+use dewey_sync::demo::server::Server;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 
+use crate::support::deadline::Deadline;
 use crate::support::gate::Gate;
 use crate::support::inspect::{BOOKS, dump, no_session_left};
 use crate::support::pooler::Pooler;
-use crate::support::running::{PATIENCE, Running, until};
+use crate::support::running::{Running, until};
 use crate::support::sandbox::{Run, Sandbox};
-use crate::support::servers::{DEVELOPER, DEVELOPER_EMAIL, PG_BIN, SERVERS, connect, execute};
+use crate::support::servers::{DEVELOPER, DEVELOPER_EMAIL, SERVERS, connect, execute, options};
 use crate::support::terminal::Terminal;
 
 const APPLICATION: &str = "shelf keeper";
@@ -223,7 +224,7 @@ async fn a_pooler_without_a_connection_to_spare_is_left_alone() {
     console = console.database("pgbouncer").extra_float_digits(None).application_name("");
     let mut console = console.connect().await.unwrap();
     // The question stands in the pooler's queue.
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Deadline::new();
     loop {
         let pools = sqlx::raw_sql("SHOW POOLS").fetch_all(&mut console).await.unwrap();
         let text = |row: &PgRow, column: &str| row.try_get_raw(column).unwrap().as_str().unwrap().to_owned();
@@ -232,7 +233,7 @@ async fn a_pooler_without_a_connection_to_spare_is_left_alone() {
         if pools.iter().any(is_queued) {
             break;
         }
-        assert!(Instant::now() < deadline, "nobody asks");
+        deadline.pause("nobody asks");
     }
     gate.open().await;
     let mut told = 0;
@@ -255,7 +256,7 @@ struct Alone {
 
 impl Alone {
     async fn new() -> Self {
-        let server = Server::start(&ServerOptions::new(&*PG_BIN)).unwrap();
+        let server = Server::start(&options()).unwrap();
         let admin = server.url("postgres");
         execute(&admin, SCHEMA).await;
         add_developer(&mut connect(&admin).await, DEVELOPER_EMAIL).await.unwrap();
@@ -269,11 +270,11 @@ impl Alone {
         let alone = Self { server, sandbox };
         // Until a COMMIT does, which is then left to wait.
         let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Deadline::new();
         while dump(&admin, waits) == b"0\n" {
             let commit = execute(&admin, "CREATE TABLE IF NOT EXISTS waits (); DROP TABLE waits");
             tokio::time::timeout(Duration::from_millis(200), commit).await.ok();
-            assert!(Instant::now() < deadline, "no COMMIT waits");
+            deadline.pause("no COMMIT waits");
         }
         alone
     }

@@ -1,17 +1,14 @@
 //! The two servers, and for each worker a database of the same name on both that its cases make anew.
 
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
-use dewey_sync::demo::server::{Server, ServerOptions};
+use dewey_sync::demo::server::Server;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 
-use crate::support::servers::{DEVELOPER, PG_BIN, READER, execute, start_source, start_target};
+use crate::support::servers::{DEVELOPER, READER, execute, in_memory, start_source, start_target};
 
-/// A file system in memory, and how much has to be free there for both servers.
-const IN_MEMORY: &str = "/dev/shm";
+/// What both servers take.
 const NEEDED_MIB: u64 = 3000;
 
 /// Catalogs grow with every schema that is dropped; a database as old as this is made anew.
@@ -32,8 +29,8 @@ impl Lab {
     pub(crate) async fn start() -> Self {
         let (source, target) = tokio::task::block_in_place(|| {
             std::thread::scope(|scope| {
-                let source = scope.spawn(|| start_source(options()));
-                let target = start_target(options()).unwrap();
+                let source = scope.spawn(|| start_source(in_memory(NEEDED_MIB)));
+                let target = start_target(in_memory(NEEDED_MIB)).unwrap();
                 (source.join().unwrap().unwrap(), target)
             })
         });
@@ -135,17 +132,4 @@ async fn connect(url: &str) -> PgConnection {
         ("IntervalStyle", "postgres"),
     ];
     options.options(settings).disable_statement_logging().connect().await.unwrap()
-}
-
-fn options() -> ServerOptions {
-    let options = ServerOptions::new(&*PG_BIN).setting("max_wal_size", "256MB");
-    if free_mib() < NEEDED_MIB { options } else { options.parent(Path::new(IN_MEMORY)) }
-}
-
-/// 0 where there is no such file system.
-fn free_mib() -> u64 {
-    let Ok(df) = Command::new("df").args(["-Pk", IN_MEMORY]).output() else { return 0 };
-    let lines = String::from_utf8_lossy(&df.stdout);
-    let free = lines.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
-    free.map_or(0, |kib| kib / 1024)
 }

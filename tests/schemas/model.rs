@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::acts::{Rule, Trigger, Work};
+use crate::acts::{Event, Rule, Trigger, Work};
 
 /// The place of `"Book"` among the tables.
 pub(crate) const BOOK: usize = 0;
@@ -256,6 +256,36 @@ impl Case {
             key.from.table == BOOK && key.on_update == Reaction::Cascade && key.columns != ["edition"]
         };
         self.keys.iter().any(follows)
+    }
+
+    /// Whether a trigger forbids what depends on the number that a book gets, which is another one at every attempt.
+    pub(crate) fn forbids_by_number(&self) -> bool {
+        let forbids =
+            |trigger: &Trigger| trigger.work == Work::Forbid && trigger.events.contains(&Event::Insert);
+        self.triggers.iter().any(forbids)
+    }
+
+    /// Whether a trigger meets one more change of a book that goes, which gives its isbn10 up where books refer to others.
+    pub(crate) fn fires_when_given_up(&self) -> bool {
+        let on_update = |trigger: &Trigger| trigger.on == BOOK && trigger.events.contains(&Event::Update);
+        self.keys.iter().any(|key| key.from.table == BOOK) && self.triggers.iter().any(on_update)
+    }
+
+    /// Whether a key puts a row that loses its reference into another partition, where other keys are.
+    pub(crate) fn moves_rows(&self) -> bool {
+        let moved = |key: &Key| self.tables[key.from.table].shape == Shape::ByReference;
+        self.keys.iter().any(|key| key.from.part.is_some() && moved(key))
+    }
+
+    /// Whether a book that goes may have to give its isbn10 away before: what referred to it then refers to another book, or to
+    /// none, and its deletion takes less along.
+    pub(crate) fn gives_up_references(&self) -> bool {
+        let of_books = |key: &Key| key.from.table == BOOK && key.to.table == BOOK;
+        let leaves = |key: &Key| {
+            let by_isbn10 = key.references.iter().any(|column| column == "isbn10");
+            key.to.table == BOOK && by_isbn10 && key.on_update != Reaction::Cascade
+        };
+        self.keys.iter().any(of_books) && self.keys.iter().any(leaves)
     }
 
     /// Whether a trigger or a rule changes columns of books that no sync copies.

@@ -8,7 +8,7 @@ use crate::model::{Case, Shape};
 use crate::said::{Ran, run_tool};
 use crate::script;
 use crate::simulate::{Order, Simulated, simulate};
-use crate::snapshot::{Snapshot, production};
+use crate::snapshot::{Snapshot, TableState, production};
 use crate::story::{Mismatch, NO_CASE, Story, Synced, Undone, Verdict, ensure, fail};
 use crate::undone;
 
@@ -162,7 +162,10 @@ impl Played<'_> {
         if needless && self.case.rules.is_empty() {
             // A row that forbids a deletion may be one that would be deleted before it is asked, and a copied reference
             // that is lost may be one that is changed anyway.
-            let excused = (forbids && allowed_losses) || self.case.has_a_copied_reference();
+            let excused = (forbids && allowed_losses)
+                || self.case.has_a_copied_reference()
+                || self.case.forbids_by_number()
+                || self.case.fires_when_given_up();
             ensure(excused, "a needless refusal", || format!("{first:?}"))?;
             self.remarks.push("refused though plain statements pass");
         }
@@ -197,6 +200,10 @@ impl Played<'_> {
         let first = self.simulate(Order::DeleteUpdateInsert).await;
         if first.is_possible() && !first.has_known_size() {
             self.remarks.push("an error where a loss without a number would be refused");
+            return Ok(());
+        }
+        if first.is_possible() && self.case.forbids_by_number() {
+            self.remarks.push("an error that another number would not meet");
             return Ok(());
         }
         ensure(!first.is_possible(), "an error where plain statements pass", || format!("{first:?}"))?;
@@ -253,7 +260,8 @@ fn names_the_reason(
     };
     let says_some = |bare: &str| {
         let mut tables = before.tables.values().filter(|table| table.name.contains(bare));
-        tables.any(|table| says(&table.name) || says(&table.family))
+        let quoted = |table: &TableState| reason.contains(&format!("\"{}\"", table.bare));
+        tables.any(|table| says(&table.name) || says(&table.family) || quoted(table))
     };
     let kind = "a refusal that does not name its reason";
     // Where rows forbid something, it may have looked at them first.
@@ -262,8 +270,12 @@ fn names_the_reason(
     }
     let mut reasons: Vec<&str> = simulated.rewritten.iter().map(String::as_str).collect();
     if let Some((error, table)) = &simulated.error {
-        // A partition by the name of the whole. Losses are refused before anything is tried.
-        let right = table.as_ref().is_none_or(|table| says_some(table)) || (!allowed_losses && says_some(""));
+        // A partition by the name of the whole. Losses are refused before anything is tried, and books are tried before any is
+        // deleted.
+        let of_a_trigger = reason.contains("do not fit") && reason.contains("(trigger `");
+        let right = of_a_trigger
+            || table.as_ref().is_none_or(|table| says_some(table))
+            || (!allowed_losses && says_some(""));
         return ensure(right, kind, || format!("{error}, but: {reason}"));
     }
     if !allowed_losses {

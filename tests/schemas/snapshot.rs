@@ -26,6 +26,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct TableState {
     /// A quoted identifier with its schema.
     pub(crate) name: String,
+    /// The same as the server's messages have it, without a schema.
+    pub(crate) bare: String,
     /// Of a partition, the name of the whole table; of a child of the book table, that one.
     pub(crate) family: String,
     file: i64,
@@ -70,7 +72,7 @@ SELECT c.oid::bigint, format('%I.%I', n.nspname, c.relname), format('%I.%I', rn.
     (SELECT string_agg(conname || ' ' || pg_get_constraintdef(oid) || ' ' || convalidated, ', ' ORDER BY oid)
        FROM pg_constraint WHERE conrelid = c.oid),
     (SELECT string_agg(concat(tgname, ' ', tgenabled), ', ' ORDER BY oid) FROM pg_trigger WHERE tgrelid = c.oid)),
-  EXISTS (SELECT FROM pg_namespace WHERE nspname = 'dewey_sync')
+  EXISTS (SELECT FROM pg_namespace WHERE nspname = 'dewey_sync'), c.relname::text
 FROM family JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_class r ON r.oid = family.root JOIN pg_namespace rn ON rn.oid = r.relnamespace ORDER BY c.oid"#;
 
@@ -89,7 +91,8 @@ impl Snapshot {
                 ));
             }
             has_ledger = row.get(6);
-            tables.insert(oid, TableState { name, family: row.get(2), file, definition: row.get(5) });
+            let (family, definition, bare) = (row.get(2), row.get(5), row.get(7));
+            tables.insert(oid, TableState { name, bare, family, file, definition });
         }
         let own = case.book().columns.iter().filter(|column| column.role == Role::Reference);
         let own: Vec<String> = own.map(|column| quoted(&column.name)).collect();

@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 
-use sea_orm::IdenStatic;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
@@ -10,20 +9,22 @@ use super::ahead::Ahead;
 use super::keep::{self, Kept};
 use super::write::{self, Written};
 use super::{Agreed, Outcome, applying, lock_sql};
-use crate::book::{Column, TABLE};
+use crate::book::TABLE;
 use crate::error::Result;
 use crate::ledger::replaced::EXACT_TEXT;
 use crate::ledger::run::{Claim, claim_whole, claim_whole_sql};
-use crate::postgres::{Fault, Tx, literal};
+use crate::postgres::{Fault, Tx};
 use crate::sync::changes::{self, Changes};
 use crate::sync::commit::{Attempted, Sent};
+use crate::sync::facts::BOOK_OID;
 use crate::sync::foreign_keys::{self, Asked};
 use crate::sync::guard::dependents::{Agreement, ForeignKey, Reach, Writes, check};
 use crate::sync::import::is_duplicate_key;
 use crate::sync::owners;
 use crate::sync::remap::Remap;
+use crate::sync::sequence;
 use crate::sync::strategy::{Job, Staged, Verified, finish};
-use crate::sync::uncounted::{self, Counts};
+use crate::sync::uncounted::{self, Counting};
 
 /// The open transaction with every write but the outcome's.
 pub(in crate::sync) struct Filled<'a> {
@@ -64,8 +65,8 @@ pub(super) struct Applying<'a> {
     pub(super) had_books: bool,
     /// Whether foreign keys delete or change books along with books.
     pub(super) returns_to_books: bool,
-    /// Where the server does not count by itself: the rows of other tables before, and the query for them.
-    pub(super) counts: Option<(Counts, String)>,
+    /// Where the server does not count.
+    pub(super) counting: Option<Counting>,
     /// The last source id whose book is inserted already.
     pub(super) through: Option<i32>,
 }
@@ -96,7 +97,7 @@ pub(super) async fn fill<'a>(
         Claim::Lost => return Err(job.lost_run()),
     }
     owners::check_held(&rows, &remap.owners)?;
-    let found = Found::in_rows(&rows, None).map_err(applying)?;
+    let found = Found::in_rows(&rows, keys, None).map_err(applying)?;
     if found.staged != Some(expected) {
         tx.rollback().await;
         return not(Outcome::StageLost);
@@ -139,7 +140,7 @@ pub(in crate::sync) async fn fill_early<'a>(
     if claim == Claim::Lost {
         return Err(job.lost_run());
     }
-    let found = Found::in_rows(&rows, through).map_err(applying)?;
+    let found = Found::in_rows(&rows, &keys, through).map_err(applying)?;
     if claim != Claim::Ours || found.had_books {
         tx.rollback().await;
         return Ok(None);
@@ -228,7 +229,7 @@ fn begin_sql(job: &Job<'_>, staged: Option<i64>, keys: &[ForeignKey], writers: W
 {count}
 {lock}{or_fail};
 SELECT set_config('dewey_sync.locked', clock_timestamp()::text, true);
-SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, pg_get_serial_sequence({table}, '{id}') AS sequence, {counts} AS counts;
+SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, {sequence}::regclass::text AS sequence; {counts};
 {foreign_keys};
 {keep}",
         claim = claim_whole_sql(*tenure),
@@ -236,9 +237,8 @@ SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, pg_get_serial_sequence({table}
         work_mem = changes::WORK_MEM,
         lock = lock_sql(&tables),
         or_fail = if writers == Writers::AreLeftAlone { " NOWAIT" } else { "" },
-        table = literal(TABLE),
-        id = Column::Id.as_str(),
-        counts = uncounted::query(keys),
+        sequence = sequence::of_ids(BOOK_OID),
+        counts = uncounted::sql(keys),
         foreign_keys = foreign_keys::query(),
         keep = keep::sql(tenure.run_id, remap, &keep_if, reach.as_ref()),
     )
@@ -250,31 +250,27 @@ struct Found {
     staged: Option<i64>,
     had_books: bool,
     sequence: Option<String>,
-    /// Where the server does not count by itself.
-    counts: Option<Counts>,
+    counting: Option<Counting>,
     through: Option<i32>,
 }
 
 impl Found {
     fn applying<'a>(self, job: &'a Job<'_>, keys: &[ForeignKey]) -> Applying<'a> {
-        let Self { had_books, sequence, counts, through, .. } = self;
-        let counts = counts.map(|before| (before, uncounted::query(keys)));
+        let Self { had_books, sequence, counting, through, .. } = self;
         let Job { tenure, remap, .. } = job;
         let reach = Reach::of(keys, Writes::Copies(&remap.columns));
         let returns_to_books = reach.is_some_and(|reach| reach.returns_to_books());
-        Applying { run_id: tenure.run_id, remap, sequence, had_books, returns_to_books, counts, through }
+        Applying { run_id: tenure.run_id, remap, sequence, had_books, returns_to_books, counting, through }
     }
 
     /// Books up to `through` are our own. Any of somebody else's make the table unlike the source.
-    fn in_rows(rows: &[PgRow], through: Option<i32>) -> Result<Self, Fault> {
+    fn in_rows(rows: &[PgRow], keys: &[ForeignKey], through: Option<i32>) -> Result<Self, Fault> {
         let staged = rows.iter().find_map(|row| row.try_get::<String, _>("staged").ok());
         let staged = staged.and_then(|staged| staged.parse().ok());
         let books = rows.iter().find(|row| row.try_get::<bool, _>("had_books").is_ok());
         let books = books.ok_or_else(|| Fault::client("the books were not looked for"))?;
         let had_books = through.is_none() && books.try_get("had_books")?;
-        let counts: Option<String> = books.try_get("counts")?;
-        let counts = counts.map(|text| serde_json::from_str(&text)).transpose();
-        let counts = counts.map_err(|error| Fault::unreadable(&error))?;
-        Ok(Self { staged, had_books, sequence: books.try_get("sequence")?, counts, through })
+        let counting = Counting::begun(rows, keys)?;
+        Ok(Self { staged, had_books, sequence: books.try_get("sequence")?, counting, through })
     }
 }

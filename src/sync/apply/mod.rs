@@ -27,7 +27,7 @@ use crate::ledger::replaced::{Generation, end_others_sql};
 use crate::ledger::run::{Counts, RunEnd, end_sql};
 use crate::ledger::stage::EMPTY_IF_FREE;
 use crate::postgres::effects::{Bounds, guard};
-use crate::postgres::{Fault, Target, Tx};
+use crate::postgres::{Fault, Target};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::retry;
 pub(super) use ahead::{Ahead, Leading, fill_ahead};
@@ -170,14 +170,6 @@ const SINCE_LOCKED: &str = "(extract(epoch FROM clock_timestamp() - current_sett
 /// Takes `tables` for a writer: readers go on, whoever else writes waits.
 pub(super) fn lock_sql(tables: &[&str]) -> String {
     format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", tables.join(", "))
-}
-
-/// Locks the dependent tables, which are in the order in which everybody locks them.
-pub(super) async fn lock(tx: &Tx<'_>, tables: &[&str]) -> Result<(), Fault> {
-    if tables.is_empty() {
-        return Ok(());
-    }
-    tx.execute_simple(&lock_sql(tables)).await.map(drop)
 }
 
 fn applying(fault: Fault) -> Error {

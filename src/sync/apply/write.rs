@@ -12,7 +12,10 @@ use crate::postgres::effects::{Effects, measured};
 use crate::postgres::fingerprint::{Rows, record_digest, row_digest};
 use crate::postgres::{Fault, Fingerprint, Tx, identifier, literal};
 use crate::sync::changes::{differs, named_json};
+use crate::sync::facts::BOOK_OID;
 use crate::sync::remap::Remap;
+use crate::sync::sequence;
+use crate::sync::uncounted::query_of;
 
 /// The book table after the writes.
 pub(super) struct Written {
@@ -43,7 +46,8 @@ pub(super) async fn write(tx: &Tx<'_>, apply: &Applying<'_>) -> Result<Written, 
             // Books may refer to books: what production says they refer to is there before anything is deleted, and a book
             // that is deleted along comes again. A value that a new book wants is given up before.
             let give_up = give_up_sql(apply.run_id);
-            format!("{give_up}; {raise}{insert}; {update}; {delete}; {insert}")
+            let correct = correct_sql(apply);
+            format!("{give_up}; {raise}{insert}; {update}; {delete}; {correct}; {insert}")
         } else {
             format!("{delete}; {vacate}; {update}; {raise}{insert}")
         }
@@ -58,9 +62,8 @@ pub(super) async fn write(tx: &Tx<'_>, apply: &Applying<'_>) -> Result<Written, 
     let (new, private, apply_ms) = named_json(&rows, "numbers")?;
     let reading: String = row.try_get("effects")?;
     let mut effects = Effects::from_json(&reading).map_err(|error| Fault::unreadable(&error))?;
-    if let (Some((before, _)), Some(after)) = (&apply.counts, row.try_get::<Option<String>, _>("counts")?) {
-        let after = serde_json::from_str(&after).map_err(|error| Fault::unreadable(&error))?;
-        effects.others = before.losses(&after);
+    if let Some(counting) = &apply.counting {
+        counting.complete(&mut effects, row)?;
     }
     Ok(Written { copied: copied?, state: state?, new, private, apply_ms, effects, reading })
 }
@@ -74,7 +77,7 @@ pub(in crate::sync) fn rehearsal_sql(run_id: i64, remap: &Remap) -> String {
         sequence: None,
         had_books: true,
         returns_to_books: false,
-        counts: None,
+        counting: None,
         through: None,
     };
     let (key, other, id) = (quoted(KEY), quoted(OTHER_KEY), quoted(Column::Id));
@@ -85,10 +88,11 @@ pub(in crate::sync) fn rehearsal_sql(run_id: i64, remap: &Remap) -> String {
   WHERE {differs};
 UPDATE {TABLE} b SET {other} = {PLACEHOLDER} FROM dewey_sync.stage s
   WHERE s.run_id = {run_id} AND s.{other} = b.{other}::text AND s.{key} <> b.{key}::text;
-SELECT setval(sequence, highest) FROM (SELECT pg_get_serial_sequence({name}, 'id') AS sequence, max({id}) AS highest FROM {TABLE}) b
-  WHERE highest > coalesce(pg_sequence_last_value(sequence::regclass), 0);
+SELECT setval(sequence, highest) FROM (SELECT {sequence}::regclass AS sequence, max({id}) AS highest FROM {TABLE}) b
+  WHERE highest > coalesce(pg_sequence_last_value(sequence), 0);
 {update}; {insert}; SET CONSTRAINTS ALL IMMEDIATE; SELECT {measured} AS effects",
         name = literal(TABLE),
+        sequence = sequence::of_ids(BOOK_OID),
         differs = differs(&remap.columns),
         insert = insert_sql(&apply),
         measured = measured(),
@@ -115,7 +119,7 @@ FROM (SELECT {copied} AS copied, {state} AS state, {visibility}, {touched} AS to
         state = record_digest("b.*"),
         visibility = quoted(VISIBILITY),
         measured = measured(),
-        counts = apply.counts.as_ref().map_or("NULL::text", |(_, query)| query.as_str()),
+        counts = query_of(apply.counting.as_ref()),
     )
 }
 
@@ -140,15 +144,35 @@ fn update_sql(apply: &Applying<'_>) -> [String; 2] {
     let vacate = format!(
         "WITH moved AS (SELECT b.id, b.{other}::text AS old, s.{other} AS new FROM {TABLE} b, {from}
     WHERE {changed} AND b.{other}::text <> s.{other})
-  UPDATE {TABLE} b SET {other} = {PLACEHOLDER} FROM moved WHERE b.id = moved.id AND old IN (SELECT new FROM moved)"
+  UPDATE {TABLE} b SET {other} = {PLACEHOLDER} FROM moved m WHERE b.id = m.id AND m.old IN (SELECT w.new FROM moved w)"
     );
-    let set = columns(apply.remap, false).into_iter().filter(|column| quoted(*column) != quoted(KEY));
-    let set: Vec<String> = set.map(|column| format!("{} = {}", quoted(column), staged(column))).collect();
-    [vacate, format!("UPDATE {TABLE} b SET {} FROM {from} WHERE {changed}", set.join(", "))]
+    [vacate, format!("UPDATE {TABLE} b SET {} FROM {from} WHERE {changed}", assignments(apply.remap))]
 }
 
 /// A value that no book has and that fits `varchar(10)`. The sum is of a type that `to_hex` takes, whatever integer an id is.
 pub(in crate::sync) const PLACEHOLDER: &str = "E'\\x01' || to_hex(b.id + 0)";
+
+/// Books of both sides that the deletion was to take along, and that are there because a trigger took their reference away,
+/// are changed like others; those that went without being foreseen come back with others' ids. Both are kept as what they are.
+fn correct_sql(apply: &Applying<'_>) -> String {
+    let run_id = apply.run_id;
+    let kept = format!("r.run_id = {run_id} AND r.place = 0 AND r.source_id IS NOT NULL AND r.action");
+    let is_there = format!("EXISTS (SELECT FROM {TABLE} b WHERE b.id = r.book_id)");
+    format!(
+        "WITH r AS (UPDATE dewey_sync.replaced r SET action = 'updated' WHERE {kept} = 'deleted' AND {is_there}
+    RETURNING r.run_id, r.book_id, r.source_id)
+  UPDATE {TABLE} b SET {set} FROM r JOIN dewey_sync.stage s ON s.run_id = r.run_id AND s.source_id = r.source_id WHERE b.id = r.book_id;
+UPDATE dewey_sync.replaced r SET action = 'deleted' WHERE {kept} IN ('updated', 'detached') AND NOT {is_there}",
+        set = assignments(apply.remap),
+    )
+}
+
+/// Every staged column but the key, for an UPDATE.
+fn assignments(remap: &Remap) -> String {
+    let set = columns(remap, false).into_iter().filter(|column| quoted(*column) != quoted(KEY));
+    let set: Vec<String> = set.map(|column| format!("{} = {}", quoted(column), staged(column))).collect();
+    set.join(", ")
+}
 
 /// Keeps the ids of the new books in order of the source's. Those of a first fill need no list, because an undo removes
 /// all.

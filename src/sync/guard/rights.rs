@@ -13,6 +13,7 @@ use crate::config::Endpoint;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Fault, literal};
 use crate::sync::facts::Facts;
+use crate::sync::sequence;
 
 /// Rights on one object that the role does not have.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -100,9 +101,7 @@ pub(in crate::sync) fn query(book: &str) -> String {
   UNION ALL SELECT 7, 'books', {named}, {books}, NULL FROM {relations} WHERE c.oid = {book}.oid
   UNION ALL SELECT 8, 'users', {named}, {users}, NULL FROM {relations} WHERE c.oid = to_regclass('{OWNER_TABLE}')
   UNION ALL SELECT 9, 'sequence', {named}, {sequence}, NULL FROM (
-      SELECT d.objid AS oid, true AS is_raised FROM pg_depend d JOIN pg_attribute a ON attrelid = refobjid AND attnum = refobjsubid
-        WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND refobjid = {book}.oid
-          AND attname = '{id}' AND deptype IN ('a', 'i')
+      SELECT {of_ids} AS oid, true AS is_raised
       UNION ALL SELECT d.refobjid, false FROM pg_attrdef f JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass
           AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass WHERE f.adrelid = {book}.oid) used
     JOIN {relations} ON c.oid = used.oid AND c.relkind = 'S' GROUP BY c.oid, c.relname, c.relkind, n.nspname
@@ -161,7 +160,7 @@ pub(in crate::sync) fn query(book: &str) -> String {
             (LOCK, table("c.oid", "UPDATE, DELETE, TRUNCATE")),
         ]),
         tables = tables.join(", "),
-        id = Column::Id.as_str(),
+        of_ids = sequence::of_ids(&format!("{book}.oid")),
     )
 }
 

@@ -48,7 +48,7 @@ pub fn told(target: &Facts) -> Option<String> {
     (!named.is_empty()).then(|| {
         format!(
             "The target's `\"Book\"` has {}: what it does to other tables is counted before the books are committed, and \
-             not undone.",
+             not undone. A rehearsal runs it as well, effects outside the database included.",
             named.join(", ")
         )
     })

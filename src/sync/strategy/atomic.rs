@@ -24,6 +24,7 @@ use crate::sync::export::Books;
 use crate::sync::import::{delete_all, is_duplicate_key, read_to_end, while_reading};
 use crate::sync::losses::{self, Losses, Measured};
 use crate::sync::plan::{Plan, Range};
+use crate::sync::uncounted::{self, Counting};
 use crate::sync::verify::Pair;
 use crate::sync::{SYNC, UNCHANGED, owners, unless_cancelled};
 
@@ -99,7 +100,8 @@ async fn write<'a>(
     let snapshot_at = time.try_get(0).map_err(|error| planning(error.into()))?;
     let plan = Plan::from_rows(ranges).map_err(planning)?;
     let claim = claim_whole_sql(job.tenure);
-    let first = format!("{claim}; {}; {FORGET_GENERATION}", owners::hold_sql(&remap.owners));
+    let counts = uncounted::sql(job.keys);
+    let first = format!("{claim}; {}; {FORGET_GENERATION}; {counts}", owners::hold_sql(&remap.owners));
     let began = sides.target.write_measured(whole_table, &first).await;
     let (target, rows) = began.map_err(|fault| fault.error("could not begin on the target"))?;
     match claim_whole(&rows) {
@@ -108,6 +110,7 @@ async fn write<'a>(
         Claim::Lost => return Err(job.lost_run()),
     }
     owners::check_held(&rows, &remap.owners)?;
+    let counting = Counting::begun(&rows, job.keys).map_err(|fault| fault.error("could not count rows"))?;
     // Only now, because the counts of an attempt that was committed after all have to stay.
     progress.event(&Event::Planned { batches: plan.ranges.len(), books: plan.books });
 
@@ -128,7 +131,7 @@ async fn write<'a>(
     source.finish().await.map_err(|fault| fault.error("could not end the source's snapshot"))?;
     progress.event(&Event::Verified { rows: fingerprint.rows, digest: fingerprint.digest_hex() });
     let verified = Verified::new(fingerprint, snapshot_at);
-    let (effects, reading) = record(job, &target, &verified).await?;
+    let (effects, reading) = record(job, &target, &verified, counting.as_ref()).await?;
     let losses = Losses::of(&effects, books)?;
     let changes =
         Changes { new: plan.books, removed: books, dependents: losses.as_dependents(), ..Changes::default() };
@@ -194,13 +197,18 @@ async fn equal(pair: Pair<'_, '_>, limit: Limit) -> Result<Fingerprint> {
 
 /// Writes the outcome into the same transaction, so that it is true exactly when the books are there, and reads what the
 /// transaction did to every table.
-async fn record(job: &Job<'_>, target: &Tx<'_>, verified: &Verified) -> Result<(Effects, String)> {
+async fn record(
+    job: &Job<'_>,
+    target: &Tx<'_>,
+    verified: &Verified,
+    counting: Option<&Counting>,
+) -> Result<(Effects, String)> {
     let summary = job.progress.summary();
     let end = RunEnd {
         fingerprint: Some(verified.fingerprint()),
         snapshot_at: Some(verified.snapshot_at().to_owned()),
         ..RunEnd::new("verified", summary.counts, summary.retries)
     };
-    let recorded = losses::read_after(target, &end_sql(job.tenure, "verified", &end)).await;
+    let recorded = losses::read_after(target, &end_sql(job.tenure, "verified", &end), counting).await;
     recorded.map_err(|fault| fault.error("could not record the outcome"))
 }

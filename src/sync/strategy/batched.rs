@@ -20,6 +20,7 @@ use crate::sync::consent::Consent;
 use crate::sync::import::{delete_all, is_duplicate_key};
 use crate::sync::losses::{self, Losses, Measured};
 use crate::sync::plan::Plan;
+use crate::sync::uncounted::{self, Counting};
 use crate::sync::{SYNC, UNCHANGED, owners, unless_cancelled};
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or empty: the answer to COMMIT was lost";
@@ -126,7 +127,8 @@ async fn delete<'a>(
 ) -> Result<Attempted<'a, Deletion>> {
     let deleting = |fault: Fault| fault.error("could not remove the old books");
     let claim = checkpoint::claim_sql(job.tenure, Destination::Book, DELETION);
-    let first = format!("{claim}; {}; {FORGET_GENERATION}", owners::hold_sql(&job.remap.owners));
+    let counts = uncounted::sql(job.keys);
+    let first = format!("{claim}; {}; {FORGET_GENERATION}; {counts}", owners::hold_sql(&job.remap.owners));
     let began = job.sides.target.write_measured(job.tuning.whole_table(), &first).await;
     let (target, rows) = began.map_err(deleting)?;
     match checkpoint::claim(&rows).map_err(deleting)? {
@@ -139,9 +141,11 @@ async fn delete<'a>(
         Claim::Lost => return Err(job.lost_run()),
     }
     owners::check_held(&rows, &job.remap.owners)?;
+    let counting = Counting::begun(&rows, job.keys).map_err(deleting)?;
     let books = delete_all(&target, job.tuning.whole_table()).await.map_err(deleting)?;
     let correct = checkpoint::correct_sql(job.tenure, Destination::Book, DELETION, books);
-    let (effects, reading) = losses::read_after(&target, &correct).await.map_err(deleting)?;
+    let (effects, reading) =
+        losses::read_after(&target, &correct, counting.as_ref()).await.map_err(deleting)?;
     let losses = Losses::of(&effects, books)?;
     let new = job.plan.books;
     let changes = Changes { new, removed: books, dependents: losses.as_dependents(), ..Changes::default() };

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::export::{self, Books};
-use super::guard::dependents::Agreement;
+use super::guard::dependents::{Agreement, ForeignKey};
 use super::import::{Copied, Engine, Text, Transfer, is_duplicate_key};
 use super::plan::{Plan, Range};
 use super::preflight::Sides;
@@ -34,13 +34,13 @@ use crate::retry::{Attempt, Policy};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// A transaction a batch into a stage; once it is verified, one short transaction makes the books equal to it.
+    /// One transaction per batch into a staging table; once that is verified, one short transaction makes the books equal to it.
     #[default]
     Staged,
     /// One transaction on the target, one snapshot on the source: all or nothing. It holds back vacuum on the source
     /// while it runs.
     Atomic,
-    /// Delete in one transaction, then a transaction a batch: other batches go on when one fails.
+    /// Delete in one transaction, then one transaction per batch: other batches go on when one fails, the old books are gone.
     Batched,
 }
 
@@ -104,6 +104,8 @@ pub struct Job<'a> {
     pub engine: Engine,
     /// Kept from batch to batch.
     pub text: Text,
+    /// The target's foreign keys, as the guards found them.
+    pub keys: &'a [ForeignKey],
     /// How losses of other tables are agreed to.
     pub agreement: Agreement,
     /// Numbers.

@@ -17,7 +17,8 @@ use crate::retry::{Attempt, retry};
 use crate::sync::apply::lock_sql;
 use crate::sync::export::Books;
 use crate::sync::guard::dependents::Agreement;
-use crate::sync::losses::{self, Losses, read};
+use crate::sync::losses::{self, Losses};
+use crate::sync::uncounted::{self, Counting};
 use crate::sync::verify::Pair;
 use crate::sync::{SYNC, unless_cancelled};
 
@@ -102,6 +103,8 @@ async fn repair<'a>(
     if fence.is_empty() {
         return Err(job.lost_run());
     }
+    let counted = target.simple(&uncounted::sql(job.keys)).await.map_err(repairing)?;
+    let counting = Counting::begun(&counted, job.keys).map_err(repairing)?;
     let list: Vec<String> = buckets.iter().map(i32::to_string).collect();
     let columns = &job.remap.columns;
     let bucket = bucket(columns, Rows::OfTarget);
@@ -121,7 +124,8 @@ async fn repair<'a>(
         let differing = pair.differing_buckets().await?;
         return Err(pair.difference(&differing).await?.error().hint(OTHER_WRITER));
     }
-    let (effects, reading) = read(&target).await.map_err(repairing)?;
+    let read = losses::read_after(&target, "SELECT", counting.as_ref()).await;
+    let (effects, reading) = read.map_err(repairing)?;
     let losses = Losses::of(&effects, deleted)?;
     if !losses.is_empty() && job.agreement != Agreement::ByFlag {
         return Err(losses::refuse(losses.effects()));

@@ -70,6 +70,8 @@ pub struct Request {
     pub identity: Identity,
     /// Numbers; those of batches have no meaning here.
     pub tuning: Tuning,
+    /// Statements that bring an older ledger up to date, empty for one that is.
+    pub ledger_upgrade: String,
 }
 
 /// Tries the whole undo and rolls it back; what it would do.
@@ -78,15 +80,16 @@ pub struct Request {
 /// [`Kind::Usage`] when there is nothing to undo, [`Kind::Refused`] when it cannot be.
 pub async fn rehearse(
     target: &Target,
-    tuning: &Tuning,
+    request: &Request,
     cancel: &CancellationToken,
     progress: &dyn Progress,
 ) -> Result<Undo> {
+    let tuning = &request.tuning;
     progress.event(&Event::Phase { phase: Phase::Checking });
     let lock = unless_cancelled(cancel, UNDO, Lock::acquire(target, tuning.lock_wait)).await;
     let lock = lock.map_err(unchanged)?;
     let rehearsed = retry(tuning.retry, "the rehearsal", cancel, progress, async |_| {
-        unless_cancelled(cancel, UNDO, Box::pin(try_and_roll_back(target, tuning))).await
+        unless_cancelled(cancel, UNDO, Box::pin(try_and_roll_back(target, request))).await
     });
     let rehearsed = rehearsed.await.map_err(unchanged);
     lock.release().await;
@@ -148,16 +151,25 @@ async fn begin(target: &Target, request: &Request) -> Result<Tenure> {
         how: None,
         owner: None,
     };
-    let begun = run::begin(target, &new).await;
-    begun.map_err(|fault| {
+    let begun = async {
+        if !request.ledger_upgrade.is_empty() {
+            target.migrate(async |tx| dewey_sync_migration::ledger_up(tx).await).await?;
+        }
+        run::begin(target, &new).await
+    };
+    begun.await.map_err(|fault| {
         Error::new(fault.kind_at_start(), "could not begin the run in the ledger").because(fault)
     })
 }
 
-async fn try_and_roll_back(target: &Target, tuning: &Tuning) -> Result<Undo> {
+async fn try_and_roll_back(target: &Target, request: &Request) -> Result<Undo> {
+    let upgrade = match &*request.ledger_upgrade {
+        "" => String::new(),
+        statements => format!("{statements}; "),
+    };
     // A run that was stopped in the middle and has lost the lock may still hold the books.
     let end_sessions = end_sessions_sql(target.server().session_base());
-    let (tx, rows) = open(target, tuning, &format!("{end_sessions}; ")).await?;
+    let (tx, rows) = open(target, &request.tuning, &format!("{upgrade}{end_sessions}; ")).await?;
     let PutBack { undo, .. } = put_back(&tx, &rows, &Agreed::default()).await?;
     tx.rollback().await;
     Ok(undo)
@@ -214,11 +226,8 @@ async fn open<'a>(target: &'a Target, tuning: &Tuning, before: &str) -> Result<(
     let lock = lock_sql(&[TABLE]);
     let first =
         format!("{before}{EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}'; {lock}; {}", Generation::QUERY);
-    match target.write_measured(tuning.whole_table(), &first).await {
-        // A ledger of before there were generations.
-        Err(fault) if fault.sqlstate() == Some("42P01") => Err(nothing_to_undo()),
-        opened => opened.map_err(|fault| fault.error("could not begin on the target")),
-    }
+    let opened = target.write_measured(tuning.whole_table(), &first).await;
+    opened.map_err(|fault| fault.error("could not begin on the target"))
 }
 
 /// The error when no generation was kept.

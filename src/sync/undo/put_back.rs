@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ledger::replaced::Generation;
 use crate::postgres::fingerprint::record_digest;
 use crate::postgres::{Effects, Fault, Fingerprint, Tx};
-use crate::sync::apply::{Agreed, lock};
+use crate::sync::apply::{Agreed, lock_sql};
 use crate::sync::changes::Changes;
 use crate::sync::facts::{from_json, triggers_sql};
 use crate::sync::foreign_keys;
@@ -19,6 +19,7 @@ use crate::sync::guard::dependents::{Agreement, Dependents, Fate, ForeignKey, Re
 use crate::sync::guard::triggers::Trigger;
 use crate::sync::losses::Losses;
 use crate::sync::strategy::OTHER_WRITER;
+use crate::sync::uncounted::{self, Counting};
 
 /// What was put back, and the server's reading of everything that this did.
 pub(super) struct PutBack {
@@ -53,7 +54,10 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
     let kept = tables.iter().map(|table| table.name.as_str()).filter(|name| *name != TABLE);
     let reached = reach.as_ref().map(Reach::tables).unwrap_or_default();
     let written: BTreeSet<&str> = reached.into_iter().chain(kept).collect();
-    lock(tx, &written.into_iter().collect::<Vec<_>>()).await.map_err(looking)?;
+    let written: Vec<&str> = written.into_iter().collect();
+    let lock = if written.is_empty() { "SELECT".into() } else { lock_sql(&written) };
+    let locked = tx.simple(&format!("{lock}; {}", uncounted::sql(&keys))).await.map_err(looking)?;
+    let counting = Counting::begun(&locked, &keys).map_err(looking)?;
     let now = state(tx).await.map_err(looking)?;
     if now != generation.after {
         return Err(refused(if now.rows == generation.after.rows {
@@ -82,7 +86,14 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
         return Err(Error::new(Kind::Differs, doing).because(cause).hint(OTHER_WRITER));
     }
     let effects = Effects::from_json(&reading).map_err(|error| verifying(Fault::unreadable(&error)))?;
-    let losses = Losses::of(&own_work_left_out(effects, &tables, &keys), undo.removed)?;
+    let mut effects = own_work_left_out(effects, &tables, &keys);
+    if let Some(counting) = &counting {
+        let after = tx.simple(&uncounted::sql(&keys)).await.map_err(verifying)?;
+        if let Some(row) = after.last() {
+            counting.complete(&mut effects, row).map_err(verifying)?;
+        }
+    }
+    let losses = Losses::of(&effects, undo.removed)?;
     let undo = Undo { lost: the_more_of(&undo.lost, losses.as_dependents(), &tables), ..undo };
     let going = Changes { removed: undo.removed, dependents: undo.lost.clone(), ..Changes::default() };
     if !agreed.covers(&going) {
@@ -191,6 +202,9 @@ fn not_restored(fault: Fault, run_id: i64, keys: &[ForeignKey]) -> Error {
             refused(format!("rows of `{parent}` are gone, to which rows belong that would come back: {said}"))
         }
         Some("23505") => refused(format!("rows with the same key were added since: {said}")),
+        Some(code) if code.starts_with("23") => {
+            refused(format!("rows or constraints of today forbid it: {said}"))
+        }
         _ => fault.error("could not put back what the sync replaced"),
     }
 }

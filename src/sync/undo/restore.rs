@@ -1,7 +1,7 @@
 //! Puts back what was kept: the inserted books go, the changed ones become what they were, the removed ones come back
 //! with their ids and with what hung on them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
@@ -161,17 +161,21 @@ fn attach(table: &KeptTable, tables: &[KeptTable], keys: &[ForeignKey]) -> Strin
         key.table.root == table.name
             && (key.references.is_book || tables.iter().any(|parent| parent.name == key.references.root))
     };
-    let assignments = keys.iter().filter(came_back).flat_map(|key| {
-        let columns = key.columns.iter().chain(key.set_on_delete.iter().flatten());
-        columns.map(move |column| {
-            if key.on_delete == 'd' || key.follows_books() {
-                format!("{column} = (k.old).{column}")
-            } else {
-                format!("{column} = coalesce(t.{column}, (k.old).{column})")
-            }
-        })
+    // Several keys may have a column: one that gave it another value decides.
+    let mut replaced: BTreeMap<&str, bool> = BTreeMap::new();
+    for key in keys.iter().filter(came_back) {
+        for column in key.columns.iter().chain(key.set_on_delete.iter().flatten()) {
+            *replaced.entry(column).or_default() |= key.on_delete == 'd' || key.follows_books();
+        }
+    }
+    let assignments = replaced.into_iter().map(|(column, is_replaced)| {
+        if is_replaced {
+            format!("{column} = (k.old).{column}")
+        } else {
+            format!("{column} = coalesce(t.{column}, (k.old).{column})")
+        }
     });
-    assignments.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
+    assignments.collect::<Vec<_>>().join(", ")
 }
 
 /// The condition that the sync inserted the book `alias`. It lists none where there were no books before.

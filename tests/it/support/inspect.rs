@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection, Row};
 
+use super::deadline::Deadline;
 use super::servers::{PG_BIN, READER, SERVERS, connect};
 
 /// All that a sync copies, in an order that no locale changes; `ownerId` is remapped, `id` regenerated.
@@ -35,37 +36,32 @@ pub(crate) fn psql(url: &str, sql: &str) -> Vec<u8> {
     output.stdout
 }
 
-/// A digest of each table, sequence and catalogue of a database: its rows with their `ctid` and `xmin`. Two
-/// equal results mean that nothing was written in between, not even the same values again.
+/// What each table, sequence and catalogue of a database holds, in so few numbers that it can be asked for often. Two equal
+/// results mean that nothing was written in between, not even the same values again: a row that is written has a newer `xmin`
+/// than any before, so that as many rows have a greater sum.
 ///
 /// Statistics do not count: autovacuum may gather them at any time (and writes them without a new `xmin`).
 pub(crate) async fn tuples(url: &str) -> BTreeMap<String, String> {
     let mut connection = connect(url).await;
     let relations = sqlx::raw_sql(
-        "SELECT c.oid::regclass::text, 't::text' FROM pg_class c
-         WHERE relkind IN ('r', 'm') AND relnamespace::regnamespace::text !~ '^(pg_.*|information_schema)$'
+        "SELECT c.oid::regclass::text, 'count(*), sum(xmin::text::bigint)' FROM pg_class c
+         WHERE relkind IN ('r', 'm') AND NOT relisshared
+           AND relnamespace::regnamespace::text !~ '^(pg_toast.*|pg_temp.*|information_schema)$'
+           AND oid NOT IN ('pg_statistic'::regclass, 'pg_statistic_ext_data'::regclass)
          UNION ALL
-         SELECT c.oid::regclass::text, 'last_value, is_called' FROM pg_class c WHERE relkind = 'S'
-         UNION ALL
-         SELECT c.oid::regclass::text, '''''' FROM pg_class c
-         WHERE relkind = 'r' AND NOT relisshared AND relnamespace = 'pg_catalog'::regnamespace
-           AND relname NOT IN ('pg_statistic', 'pg_statistic_ext_data')",
+         SELECT c.oid::regclass::text, 'max(last_value), bool_or(is_called)' FROM pg_class c WHERE relkind = 'S'",
     )
     .fetch_all(&mut connection)
     .await
     .unwrap();
-    let mut digests = BTreeMap::new();
-    for relation in relations {
-        let (name, row): (String, String) = (relation.get(0), relation.get(1));
-        let digest = format!(
-            "SELECT count(*) || ' rows ' || coalesce(md5(string_agg(md5(concat(ctid, ' ', xmin, {row})), '' ORDER BY ctid)), '')
-             FROM {name} t"
-        );
-        let digest = sqlx::raw_sql(AssertSqlSafe(digest)).fetch_one(&mut connection).await.unwrap();
-        digests.insert(name, digest.get(0));
-    }
+    let looks = relations.iter().map(|relation| {
+        let (name, columns): (String, String) = (relation.get(0), relation.get(1));
+        format!("SELECT $name${name}$name$, concat_ws(' ', {columns}) FROM {name}")
+    });
+    let looks = looks.collect::<Vec<_>>().join(" UNION ALL ");
+    let found = sqlx::raw_sql(AssertSqlSafe(looks)).fetch_all(&mut connection).await.unwrap();
     connection.close().await.unwrap();
-    digests
+    found.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
 /// Every statement that the reading role ran in a database of the source, in order, those of multi-statement
@@ -202,9 +198,9 @@ pub(crate) async fn sessions(url: &str) -> i64 {
 /// A session ends a little after its client, also on a machine that has much else to do; one that is there after 25 s stays,
 /// or is ended by the time-out of a lock.
 pub(crate) async fn no_session_left(url: &str) {
-    let deadline = Instant::now() + Duration::from_secs(25);
+    let deadline = Deadline::of(Duration::from_secs(25));
     while sessions(url).await > 0 {
-        assert!(Instant::now() < deadline, "a session of the tool is left");
+        deadline.pause("a session of the tool is left");
     }
 }
 

@@ -1,5 +1,6 @@
 //! What tests stand on: servers, databases, a proxy in between, and ways to look at what a run left.
 
+pub(crate) mod deadline;
 pub(crate) mod gate;
 pub(crate) mod inspect;
 pub(crate) mod pooler;

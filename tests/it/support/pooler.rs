@@ -6,12 +6,11 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use dewey_sync::demo::server::Server;
 use tempfile::TempDir;
 
-use super::running::PATIENCE;
+use super::deadline::Deadline;
 use super::servers::{DEVELOPER, READER};
 
 /// Ends the pooler when the pipe to it is closed, as it is when this process ends, however it ends.
@@ -61,9 +60,9 @@ impl Pooler {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", SUPERVISE, "sh", program]).arg(&file).stdin(Stdio::piped()).stderr(Stdio::null());
         let supervisor = shell.uid(account.uid()).gid(account.gid()).current_dir("/").spawn().unwrap();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Deadline::new();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "pgbouncer does not listen");
+            deadline.pause("pgbouncer does not listen");
         }
         Self { port, supervisor, _directory: directory }
     }

@@ -1,12 +1,12 @@
 //! A run of the tool that goes on while the test looks.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout};
 
+use super::deadline::Deadline;
 use super::inspect::dump;
 use super::sandbox::Sandbox;
 
@@ -66,18 +66,15 @@ pub(crate) fn is_batch(event: &Value) -> bool {
     event["event"] == "batch" || event["event"] == "staged"
 }
 
-/// For what comes by itself, on a machine that has much else to do.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
-
 /// What `query` finds in the database of `url`, as soon as that is as it should be.
 pub(crate) fn until(url: &str, query: &str, is_so: impl Fn(&str) -> bool) -> String {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Deadline::new();
     loop {
         let found = String::from_utf8(dump(url, query)).unwrap();
         if is_so(found.trim_end()) {
             return found.trim_end().to_owned();
         }
-        assert!(Instant::now() < deadline, "{query}: {found}");
+        deadline.pause(format_args!("{query}: {found}"));
     }
 }
 

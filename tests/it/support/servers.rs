@@ -3,16 +3,18 @@
 //! A static is never dropped; the servers go because the pipes to their supervisors close with the process.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Sender};
 
 use dewey_sync::demo::binaries;
 use dewey_sync::demo::books::{self, SCHEMA};
 use dewey_sync::demo::server::{Server, ServerOptions};
 use dewey_sync::error::Result;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::inspect::psql;
 
@@ -20,15 +22,18 @@ use super::inspect::psql;
 pub(crate) const READER: &str = "reader";
 /// Owns the target's databases; an ordinary role, as on a hosted service.
 pub(crate) const DEVELOPER: &str = "developer";
+/// The database on the target's server that new targets are copies of.
+const WITH_USER: &str = "with_user";
 /// The only user of a new target.
 pub(crate) const DEVELOPER_EMAIL: &str = "ada@example.org";
 
 pub(crate) static SERVERS: LazyLock<Servers> = LazyLock::new(|| {
     std::thread::scope(|scope| {
-        let source = scope.spawn(|| start_source(ServerOptions::new(&*PG_BIN)));
-        let target = start_target(ServerOptions::new(&*PG_BIN)).unwrap();
-        let templates = Mutex::default();
-        Servers { source: source.join().unwrap().unwrap(), target, templates }
+        let source = scope.spawn(|| start_source(options()));
+        let target = start_target(options()).unwrap();
+        let source = source.join().unwrap().unwrap();
+        let forgotten = drop_forgotten([&source, &target].map(|server| server.url("postgres")));
+        Servers { source, target, books: Mutex::default(), with_user: OnceCell::new(), forgotten }
     })
 });
 
@@ -36,14 +41,18 @@ pub(crate) struct Servers {
     pub(crate) source: Server,
     pub(crate) target: Server,
     /// The numbers of books for which there is a database to copy: copying is faster than generating.
-    templates: Mutex<BTreeSet<u32>>,
+    books: Mutex<BTreeSet<u32>>,
+    /// Set when there is a database with a user to copy.
+    with_user: OnceCell<()>,
+    /// The databases to drop.
+    forgotten: Sender<String>,
 }
 
 impl Servers {
     /// Makes a source database with `books` generated books.
     pub(crate) async fn create_source(&self, name: &str, books: u32) {
         let template = format!("books_{books}");
-        let mut templates = self.templates.lock().await;
+        let mut templates = self.books.lock().await;
         if !templates.contains(&books) {
             execute(&self.source.url("postgres"), &format!("CREATE DATABASE {template}")).await;
             let mut connection = connect(&self.source.url(&template)).await;
@@ -61,10 +70,15 @@ impl Servers {
 
     /// Makes a target database with one user and no books.
     pub(crate) async fn create_target(&self, name: &str) {
-        let mut connection = connect(&self.create_empty(name).await).await;
-        sqlx::raw_sql(SCHEMA).execute(&mut connection).await.unwrap();
-        books::add_developer(&mut connection, DEVELOPER_EMAIL).await.unwrap();
-        connection.close().await.unwrap();
+        let make = async || {
+            let mut connection = connect(&self.create_empty(WITH_USER).await).await;
+            sqlx::raw_sql(SCHEMA).execute(&mut connection).await.unwrap();
+            books::add_developer(&mut connection, DEVELOPER_EMAIL).await.unwrap();
+            connection.close().await.unwrap();
+        };
+        self.with_user.get_or_init(make).await;
+        let create = format!("CREATE DATABASE {name} TEMPLATE {WITH_USER} OWNER {DEVELOPER}");
+        execute(&self.target.url("postgres"), &create).await;
     }
 
     /// Makes a target database with nothing in it; its URL for the ordinary role that owns it.
@@ -73,10 +87,58 @@ impl Servers {
         self.create_empty(&format!("empty_{}", NUMBER.fetch_add(1, Ordering::Relaxed))).await
     }
 
+    /// Drops the databases of a test that has ended, which does not wait for it. What cannot be dropped stays until the servers
+    /// go.
+    pub(crate) fn forget(&self, database: &str) {
+        self.forgotten.send(database.to_owned()).ok();
+    }
+
     async fn create_empty(&self, name: &str) -> String {
         execute(&self.target.url("postgres"), &format!("CREATE DATABASE {name} OWNER {DEVELOPER}")).await;
         as_role(&self.target.url(name), DEVELOPER)
     }
+}
+
+/// Starts what drops databases on both servers.
+fn drop_forgotten(servers: [String; 2]) -> Sender<String> {
+    let (forgotten, databases) = mpsc::channel::<String>();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let drop_all = async move {
+        let [source, target] = servers;
+        let (mut source, mut target) = (connect(&source).await, connect(&target).await);
+        for database in databases {
+            let drop = format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)");
+            for server in [&mut source, &mut target] {
+                sqlx::raw_sql(AssertSqlSafe(drop.as_str())).execute(server).await.ok();
+            }
+        }
+    };
+    std::thread::spawn(move || runtime.block_on(drop_all));
+    forgotten
+}
+
+/// A file system in memory, and how much has to be free there for the servers of all tests.
+const IN_MEMORY: &str = "/dev/shm";
+const NEEDED_MIB: u64 = 3000;
+
+/// A server of the tests.
+pub(crate) fn options() -> ServerOptions {
+    in_memory(NEEDED_MIB)
+}
+
+/// In memory, where making and dropping databases costs least, if so much is free there.
+pub(crate) fn in_memory(needed_mib: u64) -> ServerOptions {
+    // Of what lies between two checkpoints much is in memory twice.
+    let options = ServerOptions::new(&*PG_BIN).setting("max_wal_size", "256MB");
+    if free_mib() < needed_mib { options } else { options.parent(Path::new(IN_MEMORY)) }
+}
+
+/// 0 where there is no such file system.
+fn free_mib() -> u64 {
+    let Ok(df) = Command::new("df").args(["-Pk", IN_MEMORY]).output() else { return 0 };
+    let lines = String::from_utf8_lossy(&df.stdout);
+    let free = lines.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
+    free.map_or(0, |kib| kib / 1024)
 }
 
 /// The directory of the PostgreSQL programs.
@@ -128,7 +190,19 @@ pub(crate) fn start_target(options: ServerOptions) -> Result<Server> {
 }
 
 fn with_role(server: Server, role: &str) -> Server {
-    let sql = format!("CREATE ROLE {role} LOGIN PASSWORD '{role}'");
-    psql(&server.url("postgres"), &sql);
+    set_password(&server, "postgres", server.password());
+    create_role(&server, role);
     server
+}
+
+/// Makes a role whose password is its name.
+pub(crate) fn create_role(server: &Server, role: &str) {
+    psql(&server.url("postgres"), &format!("CREATE ROLE {role} LOGIN"));
+    set_password(server, role, role);
+}
+
+fn set_password(server: &Server, role: &str, password: &str) {
+    let functions = include_str!("quick_passwords.sql");
+    let set = format!("EXECUTE format('ALTER ROLE {role} PASSWORD %L', pg_temp.verifier('{password}'))");
+    psql(&server.url("postgres"), &format!("{functions}; DO $$ BEGIN {set}; END $$"));
 }

@@ -1,25 +1,24 @@
 //! A server with a hot standby that follows it, shared by all tests of one process that need one.
 
 use std::sync::LazyLock;
-use std::time::Instant;
 
 use dewey_sync::demo::books::{self, SCHEMA};
-use dewey_sync::demo::server::{Server, ServerOptions};
+use dewey_sync::demo::server::Server;
 use sqlx::Connection;
 
-use super::inspect::{dump, psql};
-use super::running::PATIENCE;
+use super::deadline::Deadline;
+use super::inspect::dump;
 use super::sandbox::Sandbox;
-use super::servers::{PG_BIN, READER, connect, execute};
+use super::servers::{READER, connect, create_role, execute, options};
 
 pub(crate) static REPLICATED: LazyLock<Replicated> = LazyLock::new(|| {
-    let options = ServerOptions::new(&*PG_BIN)
+    let alone = options()
         // Only what a test does on the primary conflicts with what it reads on the standby, and that at once.
         .setting("autovacuum", "off")
         .setting("max_standby_streaming_delay", "0");
-    let primary = Server::start(&options).unwrap();
-    psql(&primary.url("postgres"), &format!("CREATE ROLE {READER} LOGIN PASSWORD '{READER}'"));
-    let standby = Server::start(&options.standby_of(&primary)).unwrap();
+    let primary = Server::start(&alone).unwrap();
+    create_role(&primary, READER);
+    let standby = Server::start(&alone.standby_of(&primary)).unwrap();
     Replicated { primary, standby }
 });
 
@@ -45,9 +44,9 @@ impl Replicated {
         let written = dump(&self.primary.url("postgres"), "SELECT pg_current_wal_lsn()");
         let written = String::from_utf8(written).unwrap();
         let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{}'", written.trim_end());
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Deadline::new();
         while dump(&self.standby.url("postgres"), &replayed) != b"t\n" {
-            assert!(Instant::now() < deadline, "the standby does not catch up");
+            deadline.pause("the standby does not catch up");
         }
     }
 

@@ -168,7 +168,10 @@ fn key_to(dice: &mut Dice, names: &mut Names, case: &mut Case, from: Place, to: 
     } else if dice.chance(8) && case.tables[from.table].shape == Shape::Plain {
         case.tables[from.table].uniques.push(columns.clone());
     }
-    let set_columns = if columns.len() > 1 && loosens(on_delete) && dice.chance(60) {
+    // Servers up to 18 take another column for the one that is listed, in a partition whose columns are numbered otherwise.
+    let table = &case.tables[from.table];
+    let is_sound = !(table.shape.is_partitioned() && table.had_a_column);
+    let set_columns = if columns.len() > 1 && loosens(on_delete) && dice.chance(60) && is_sound {
         vec![columns[dice.between(0..=columns.len() - 1)].clone()]
     } else {
         Vec::new()

@@ -170,9 +170,9 @@ pub(super) fn rule(sql: &mut String, case: &Case, rule: Rule, number: usize) {
         }
         Some(Work::Update(table)) => {
             let set = changed(&case.tables[table]);
-            format!("ALSO UPDATE {name_of_target} SET {set} WHERE \"bookNumber\" = {id}")
+            format!("ALSO UPDATE {name_of_target} AS it SET {set} WHERE \"bookNumber\" = {id}")
         }
-        Some(_) => format!("ALSO DELETE FROM {name_of_target} WHERE \"bookNumber\" = {id}"),
+        Some(_) => format!("ALSO DELETE FROM {name_of_target} AS it WHERE \"bookNumber\" = {id}"),
         None => "INSTEAD NOTHING".to_owned(),
     };
     let _ =

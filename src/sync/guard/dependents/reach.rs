@@ -139,7 +139,7 @@ impl<'a> Reach<'a> {
             }
         };
         let Some(event) = next else {
-            if !is_decided_at_the_end(key, writes) {
+            if !is_decided_at_the_end(key, &self.nodes[from].event, writes) {
                 self.forbidding.push((from, key));
             }
             return;
@@ -200,11 +200,12 @@ impl<'a> Reach<'a> {
 }
 
 /// A key that is checked when everything is written, by what the books hold then: the server knows best.
-fn is_decided_at_the_end(key: &ForeignKey, writes: Writes<'_>) -> bool {
-    let action = |letter| letter == 'a';
+fn is_decided_at_the_end(key: &ForeignKey, event: &Event<'_>, writes: Writes<'_>) -> bool {
+    let is_no_action = |letter| letter == 'a';
+    // A book that is deleted may have to give a value up before.
+    let waits = is_no_action(key.on_update) && (*event != Event::Deleted || is_no_action(key.on_delete));
     key.deferred
-        && action(key.on_delete)
-        && action(key.on_update)
+        && waits
         && key.references.is_book
         && key.referenced_columns.iter().all(|column| writes.changes(column))
 }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::support::inspect::{BOOKS, dump};
 use crate::support::sandbox::{Run, run_in};
-use crate::support::servers::{DEVELOPER_EMAIL, as_role, connect, execute};
+use crate::support::servers::{DEVELOPER_EMAIL, as_role, connect, create_role, execute};
 
 const BOOKS_COUNT: u32 = 60;
 
@@ -25,8 +25,7 @@ impl<'a> Pair<'a> {
     pub(crate) async fn new(source: &'a Server, target: &'a Server, name: &str) -> Self {
         let name = format!("settings_{name}");
         for (server, books) in [(source, BOOKS_COUNT), (target, 0)] {
-            let role = format!("CREATE ROLE {name} LOGIN PASSWORD '{name}'");
-            execute(&server.url("postgres"), &role).await;
+            create_role(server, &name);
             execute(&server.url("postgres"), &format!("CREATE DATABASE {name} OWNER {name}")).await;
             let owner = as_role(&server.url(&name), &name);
             execute(&owner, SCHEMA).await;
