@@ -38,7 +38,7 @@ pub(super) enum Asked<T> {
 }
 
 /// Runs `ask` until `keys` are those that it finds; they are then the right ones. A table that is gone is no reason to
-/// fail.
+/// fail, unless it is the book table.
 pub(super) async fn asked_for<T>(
     target: &Target,
     limit: Limit,
@@ -48,9 +48,13 @@ pub(super) async fn asked_for<T>(
     loop {
         *keys = match ask(keys).await {
             Ok(Asked::Answered(answer)) => return Ok(answer),
-            Ok(Asked::Outdated(now)) => now,
+            Ok(Asked::Outdated(now)) => {
+                target.check_book(limit).await?;
+                now
+            }
             Err(fault) if names_what_is_gone(&fault) => {
                 let now = found(&target.read_once(limit, &query()).await?)?;
+                target.check_book(limit).await?;
                 if are_same(keys, &now) {
                     return Err(fault);
                 }

@@ -320,15 +320,14 @@ async fn an_unlogged_table_is_written_and_the_run_says_that_it_is_one() {
 /// Somebody puts a view in the place of the table while a run waits for its lock, which it gets on the view then.
 #[tokio::test]
 async fn books_are_written_to_the_table_that_the_guards_saw_or_to_none() {
-    for strategy in ["staged", "atomic", "batched"] {
+    let agreed = "--allow-cascade";
+    for [strategy, flag] in [["staged", agreed], ["staged", "-v"], ["atomic", agreed], ["batched", agreed]] {
         let sandbox = synced().await;
         let before = dump(&sandbox.target_url(), BOOKS);
         let mut holder = connect(&sandbox.target_url()).await;
         sqlx::raw_sql(r#"BEGIN; LOCK TABLE "Book" IN SHARE MODE"#).execute(&mut holder).await.unwrap();
-        let mut running = Running::start(
-            &sandbox,
-            &["sync", "--yes", "--no-rehearsal", "--allow-cascade", "--strategy", strategy],
-        );
+        let mut running =
+            Running::start(&sandbox, &["sync", "--yes", "--no-rehearsal", flag, "--strategy", strategy]);
         until_it_waits_for_table(&sandbox, r#""Book""#);
         let replace =
             r#"ALTER TABLE "Book" RENAME TO books; CREATE VIEW "Book" AS SELECT * FROM books; COMMIT"#;
