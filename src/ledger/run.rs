@@ -120,7 +120,7 @@ pub async fn begin(target: &Target, new: &NewRun) -> Result<Tenure, Fault> {
            {target_identity}, {strategy}, {mode}, {engine}, {owner}, {plan}::jsonb, {session}, {NEXT_EPOCH}
          WHERE NOT EXISTS (SELECT FROM dewey_sync.run WHERE session = {session});
          SELECT run_id, epoch FROM dewey_sync.run WHERE session = {session}",
-        end_sessions = end_sessions(&session),
+        end_sessions = end_sessions_sql(&new.session),
         end_others = end_unfinished(&format!("session IS DISTINCT FROM {session}")),
         action = literal(new.action),
         os_user = literal(&new.os_user),
@@ -145,14 +145,14 @@ pub async fn resume(
     session: &str,
     plan: Option<&str>,
 ) -> Result<Option<Tenure>, Fault> {
-    let session = literal(session);
     let plan = plan.map_or_else(|| "NULL".into(), literal);
     let sql = format!(
         "{end_sessions}; {LOCK}; {end_others};
          UPDATE dewey_sync.run SET state = 'running', epoch = {NEXT_EPOCH}, session = {session}, \
            finished_at = NULL, error = NULL, plan = coalesce(plan, {plan}::jsonb) WHERE run_id = {run_id} AND {is_resumable};
          SELECT run_id, epoch FROM dewey_sync.run WHERE run_id = {run_id} AND session = {session}",
-        end_sessions = end_sessions(&session),
+        session = literal(session),
+        end_sessions = end_sessions_sql(session),
         is_resumable = is_resumable(),
         end_others = end_unfinished(&format!("run_id <> {run_id}")),
     );
@@ -173,7 +173,8 @@ pub fn end_all() -> String {
 /// Ends what sessions an unfinished run of another process still has: whoever takes over has the lock, so that process has
 /// lost it, and may be stopped in the middle of a transaction. Materialized, or every session could be ended before it is
 /// asked whose it is.
-fn end_sessions(session: &str) -> String {
+pub fn end_sessions_sql(session: &str) -> String {
+    let session = literal(session);
     format!(
         "SELECT set_config('dewey_sync.lost', coalesce(json_agg(session), '[]')::text, true)
            FROM dewey_sync.run WHERE {is_resumable} AND session <> {session};

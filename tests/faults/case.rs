@@ -88,12 +88,15 @@ fn thinned(mut cases: Vec<Case>) -> Vec<Case> {
     cases
 }
 
-/// At least one of each kind with each engine, `count` if those are fewer, chosen by `seed`.
+/// At least one of each kind with each engine and with each work, `count` if those are fewer, chosen by `seed`.
 pub(crate) fn sample(mut cases: Vec<Case>, count: usize, seed: u64) -> Vec<Case> {
     cases.shuffle(&mut StdRng::seed_from_u64(seed));
-    let mut kinds = BTreeSet::new();
-    let (mut chosen, others): (Vec<_>, Vec<_>) =
-        cases.into_iter().partition(|case| kinds.insert((case.kind, case.way.engine)));
+    let (mut engines, mut works) = (BTreeSet::new(), BTreeSet::new());
+    let is_first = |case: &Case| {
+        let with_engine = engines.insert((case.kind, case.way.engine));
+        works.insert((case.kind, case.way.work)) || with_engine
+    };
+    let (mut chosen, others): (Vec<_>, Vec<_>) = cases.into_iter().partition(is_first);
     let more = count.saturating_sub(chosen.len());
     chosen.extend(others.into_iter().take(more));
     chosen

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-use crate::expected::{Entry, State, number};
+use crate::expected::{Entry, State, number, relations};
 use crate::pause;
 use crate::servers::{MARKER, PASSWORD, Which, connect};
 use crate::tool::{Ran, Tool};
@@ -39,7 +39,7 @@ pub(crate) async fn between(world: &World) -> Verdict {
         return Ok(());
     }
     let old = found == world.old;
-    let new = found.has_books_of(&world.new);
+    let new = world.is_new(&found);
     let allowed = old || new || (world.way.strategy == "batched" && whole_batches);
     ensure(allowed, Harm::HalfSynced, || {
         let from_old = found.difference(&world.old);
@@ -83,14 +83,19 @@ pub(crate) async fn verified(world: &World) -> Verdict {
     if !world.changes.source {
         books(world, &found)?;
     }
-    if !world.changes.entries && !world.changes.source {
+    if world.way.undoes() {
+        ensure(found == world.new, Harm::Lost, || "an id or an entry is not what it was".into())?;
+    } else if !world.changes.entries && !world.changes.source {
         dependents(world, &found)?;
     }
     ledger(world, &mut target).await?;
     let behind = r#"SELECT count(*) FROM "Book" WHERE id > (SELECT last_value FROM "Book_id_seq")"#;
     let behind = number(&mut target, behind).await;
     ensure(behind == 0, Harm::Other, || format!("{behind} ids are ahead of their sequence"))?;
-    leftovers(&mut target).await?;
+    leftovers(world, &mut target).await?;
+    if world.way.undoes() {
+        nothing_to_undo(&mut target).await?;
+    }
     target.close().await.unwrap();
     source(world).await
 }
@@ -122,7 +127,9 @@ fn dependents(world: &World, found: &State) -> Verdict {
 }
 
 async fn ledger(world: &World, target: &mut PgConnection) -> Verdict {
-    let states = sqlx::raw_sql("SELECT state FROM dewey_sync.run ORDER BY run_id").fetch_all(&mut *target);
+    let action = if world.way.undoes() { "undo" } else { "sync" };
+    let states = format!("SELECT state FROM dewey_sync.run WHERE action = '{action}' ORDER BY run_id");
+    let states = sqlx::raw_sql(AssertSqlSafe(states)).fetch_all(&mut *target);
     let states: Vec<String> = states.await.unwrap().iter().map(|row| row.get(0)).collect();
     let verified = states.iter().filter(|state| *state == "verified").count();
     let done = |state: &String| ["verified", "unchanged"].contains(&state.as_str());
@@ -145,8 +152,8 @@ async fn ledger(world: &World, target: &mut PgConnection) -> Verdict {
     ensure(right, Harm::Other, || format!("{batches} checkpoints"))
 }
 
-/// No session, no lock, no stage.
-async fn leftovers(target: &mut PgConnection) -> Verdict {
+/// No session, no lock, no stage, no table.
+pub(crate) async fn leftovers(world: &World, target: &mut PgConnection) -> Verdict {
     let sessions = "SELECT count(*) FROM pg_stat_activity
                     WHERE datname = current_database() AND application_name LIKE 'dewey-sync%'";
     let deadline = Instant::now() + SESSIONS_END;
@@ -166,7 +173,16 @@ async fn leftovers(target: &mut PgConnection) -> Verdict {
         let count = number(target, sql).await;
         ensure(count == 0, Harm::Leaked, || format!("{count} {what} are left"))?;
     }
-    Ok(())
+    let relations = relations(target).await;
+    ensure(relations == world.relations, Harm::Leaked, || format!("there are {relations:?}"))
+}
+
+/// An undo keeps nothing for another one.
+async fn nothing_to_undo(target: &mut PgConnection) -> Verdict {
+    let kept =
+        "SELECT (SELECT count(*) FROM dewey_sync.replaced) + (SELECT count(*) FROM dewey_sync.generation)";
+    let kept = number(target, kept).await;
+    ensure(kept == 0, Harm::Leaked, || format!("{kept} rows are kept for another undo"))
 }
 
 /// The source holds what it held; that it was only read is for its statement log to say.
@@ -181,8 +197,8 @@ async fn source(world: &World) -> Verdict {
         pause(Duration::from_millis(5)).await;
     }
     source.close().await.unwrap();
-    let untouched = world.changes.source || found == world.new;
-    ensure(untouched, Harm::Lost, || format!("the source changed: {}", found.difference(&world.new)))
+    let untouched = world.changes.source || found == world.production;
+    ensure(untouched, Harm::Lost, || format!("the source changed: {}", found.difference(&world.production)))
 }
 
 /// No output showed a password or a title.
@@ -197,8 +213,10 @@ fn secrets(world: &World) -> Verdict {
 /// With nothing in between, the next run has to come to the end.
 pub(crate) async fn recover(world: &mut World) -> Verdict {
     world.heal();
+    // Of an undo that is committed nothing is left to undo.
+    let done = world.way.undoes() && target(world).await == world.new;
     let ran = resume_or_run(world).await.end().await?;
-    code(&ran, &[0])?;
+    code(&ran, if done { &[2] } else { &[0] })?;
     verified(world).await
 }
 
@@ -209,7 +227,7 @@ pub(crate) async fn resume_or_run(world: &World) -> Tool {
         format!("SELECT count(*) FROM dewey_sync.run WHERE state IN {UNFINISHED} AND plan IS NOT NULL");
     let planned = number(&mut target, &planned).await > 0;
     target.close().await.unwrap();
-    let resumes = planned && world.way.strategy != "atomic";
+    let resumes = planned && world.way.strategy != "atomic" && !world.way.undoes();
     if resumes { world.start_call(&world.resume_call()) } else { world.start() }
 }
 
@@ -224,6 +242,14 @@ pub(crate) async fn ended(world: &mut World, ran: &Ran, allowed: &[i32]) -> Verd
     world.heal();
     between(world).await?;
     recover(world).await
+}
+
+/// What the target holds now.
+pub(crate) async fn target(world: &World) -> State {
+    let mut target = connect(&world.url(Which::Target)).await;
+    let state = State::of_target(&mut target).await;
+    target.close().await.unwrap();
+    state
 }
 
 /// Rows as text, for what a case asks itself.

@@ -87,7 +87,7 @@ async fn until_recovered(pair: &Arc<Pair>, which: Which) {
 
 pub(crate) fn cases(recording: &Recording) -> Vec<Case> {
     let mut cases = Vec::new();
-    for which in Which::BOTH {
+    for which in recording.sides() {
         for crash in CRASHES {
             for seen in recording.commits(which) {
                 for action in [Action::Hold, Action::HoldAnswer] {

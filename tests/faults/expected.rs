@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
-use crate::servers::COPIED;
+/// What a sync copies, without the owner.
+pub(crate) const COPIED: &str = r#"isbn10, isbn13, title, "titleLong", language, synopsis, image, edition, "pageCount",
+    authors, binding, subjects, "datePublished", "imageOriginal", publisher, visibility, "createdAt", "readDate",
+    "updatedAt""#;
 
 /// One book as COPY writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +19,7 @@ pub(crate) struct Book {
 }
 
 /// Books by isbn13, and what hangs on them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct State {
     /// How many rows there are; more than `books` if an isbn13 came twice.
     pub(crate) rows: usize,
@@ -98,6 +101,14 @@ async fn copy(connection: &mut PgConnection, query: &str) -> Vec<String> {
     let bytes: Vec<_> = rows.try_collect().await.unwrap();
     let text = String::from_utf8(bytes.concat()).unwrap();
     text.lines().map(ToOwned::to_owned).collect()
+}
+
+/// Everything that has rows, outside the server's own schemas.
+pub(crate) async fn relations(connection: &mut PgConnection) -> Vec<String> {
+    let sql = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+               WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') ORDER BY 1";
+    let rows = sqlx::raw_sql(sql).fetch_all(connection).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
 }
 
 /// One number.

@@ -15,7 +15,7 @@ const LATE: Duration = Duration::from_millis(80);
 
 pub(crate) fn cases(recording: &Recording) -> Vec<Case> {
     let mut cases = Vec::new();
-    for which in Which::BOTH {
+    for which in recording.sides() {
         for seen in recording.asked(which) {
             cases.push(killed("tool killed before a request", recording, which, seen, Action::Hold));
             cases.push(killed("tool killed before an answer", recording, which, seen, Action::HoldAnswer));

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::case::{Case, Lane};
 use crate::check::{self, texts};
-use crate::expected::State;
+use crate::expected::{Book, State};
 use crate::pause;
 use crate::record::Recording;
 use crate::servers::{Which, connect};
@@ -93,17 +93,16 @@ pub(crate) fn cases(recording: &Recording) -> Vec<Case> {
     let mut cases = Vec::new();
     for (pace, gap) in GAPS {
         for jobs in [1, 3] {
-            for (name, sql) in PRODUCTION {
+            for (name, sql) in PRODUCTION.iter().filter(|_| !recording.way.undoes()) {
                 cases.push(production(recording.way, format!("{name}, {pace}, {jobs} jobs"), sql, gap, jobs));
             }
             for (name, sql) in APPLICATION {
-                cases.push(application(
-                    recording.way,
-                    format!("{name}, {pace}, {jobs} jobs"),
-                    sql,
-                    gap,
-                    jobs,
-                ));
+                let point = format!("{name}, {pace}, {jobs} jobs");
+                cases.push(if recording.way.undoes() {
+                    application_and_undo(recording.way, point, sql, gap)
+                } else {
+                    application(recording.way, point, sql, gap, jobs)
+                });
             }
         }
     }
@@ -155,7 +154,7 @@ fn production(way: Way, point: String, sql: &'static str, gap: Duration, jobs: u
             world.execute(Which::Source, &PAIR.replace("$n", "0")).await;
             let all = if sql.is_empty() { PAIR.to_owned() } else { format!("{PAIR}; {sql}") };
             let writer = Writer::start(world.url(Which::Source), all, gap);
-            let mut call = world.sync_call(jobs);
+            let mut call = world.call(jobs);
             call.extend(["--yes", "--allow-cascade"].map(str::to_owned));
             let ran = world.start_call(&call).end().await;
             let written = writer.stop().await;
@@ -170,9 +169,7 @@ fn production(way: Way, point: String, sql: &'static str, gap: Duration, jobs: u
             source.close().await.unwrap();
             let ran = world.run().await?;
             check::code(&ran, &[0])?;
-            let mut target = connect(&world.url(Which::Target)).await;
-            let found = State::of_target(&mut target).await;
-            target.close().await.unwrap();
+            let found = check::target(world).await;
             ensure(found.has_books_of(&world.new), Harm::HalfSynced, || found.difference(&world.new))
         })
     })
@@ -193,7 +190,7 @@ fn application(way: Way, point: String, sql: &'static str, gap: Duration, jobs: 
         Box::pin(async move {
             world.changes.entries = true;
             let writer = Writer::start(world.url(Which::Target), sql.to_owned(), gap);
-            let mut call = world.sync_call(jobs);
+            let mut call = world.call(jobs);
             call.extend(["--yes", "--allow-cascade"].map(str::to_owned));
             let ran = world.start_call(&call).end().await;
             let written = writer.stop().await;
@@ -210,6 +207,44 @@ fn application(way: Way, point: String, sql: &'static str, gap: Duration, jobs: 
             ensure(kept == after, Harm::Lost, || format!("{} entries of {}", after.len(), kept.len()))
         })
     })
+}
+
+/// An undo does all or nothing, but for what the application wrote.
+fn application_and_undo(way: Way, point: String, sql: &'static str, gap: Duration) -> Case {
+    Case::new("the application writes meanwhile", way, point, Lane::Busy, move |world: &mut World| {
+        Box::pin(async move {
+            let writer = Writer::start(world.url(Which::Target), sql.to_owned(), gap);
+            let ran = world.run().await;
+            let written = writer.stop().await;
+            let ran = ran?;
+            ensure(written > 0, Harm::NotFired, || "the fault did not fire".into())?;
+            // 3: the books are not those that the sync left.
+            check::code(&ran, &[0, 3])?;
+            let state = if ran.code == Some(0) { &world.new } else { &world.old };
+            let found = check::target(world).await;
+            let right = is_but_for_the_application(&found, state, sql);
+            ensure(right, Harm::HalfSynced, || format!("{}\n{ran}", found.difference(state)))?;
+            let mut target = connect(&world.url(Which::Target)).await;
+            check::leftovers(world, &mut target).await?;
+            target.close().await.unwrap();
+            Ok(())
+        })
+    })
+}
+
+/// Whether `found` is `state` but for what `sql` writes.
+fn is_but_for_the_application(found: &State, state: &State, sql: &str) -> bool {
+    let removes = sql.starts_with(r#"DELETE FROM "Book" "#);
+    let has_titles = sql.contains("zmarkerz application");
+    let is_left = |(isbn, was): (&String, &Book)| match found.books.get(isbn) {
+        None => removes,
+        Some(book) if has_titles && book.content.contains("zmarkerz application") => book.id == was.id,
+        Some(book) => book == was,
+    };
+    let is_known = |isbn: &String| state.books.contains_key(isbn) || isbn.starts_with("app");
+    state.books.iter().all(is_left)
+        && found.books.keys().all(is_known)
+        && (removes || sql.contains("BookInReadingList") || found.entries == state.entries)
 }
 
 /// Entries of reading lists whose books are in the source as well.

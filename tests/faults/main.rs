@@ -30,6 +30,7 @@ mod signals;
 #[path = "../it/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the other half is for the tests")]
 mod support;
+mod templates;
 mod tool;
 mod way;
 mod world;
@@ -45,7 +46,7 @@ use servers::Pair;
 
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Plays this many cases, at least one of every kind with each engine
+    /// Plays this many cases, at least one of every kind with each engine and of each work
     #[arg(long, value_name = "N")]
     sample: Option<usize>,
     /// Chooses the sample [default: another one each time]

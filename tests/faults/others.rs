@@ -3,15 +3,12 @@
 
 use std::time::Duration;
 
-use sqlx::Connection;
-
 use crate::case::{Case, Lane};
 use crate::check::{self, texts};
-use crate::expected::State;
 use crate::pause;
 use crate::proxy::{Action, Seen};
 use crate::record::Recording;
-use crate::servers::{Which, connect};
+use crate::servers::Which;
 use crate::world::{Harm, Verdict, World, ensure};
 
 /// Ends the sessions that hold the tool's advisory lock, or all of its sessions.
@@ -23,7 +20,7 @@ const WAITS: &str = "30s";
 
 pub(crate) fn cases(recording: &Recording) -> Vec<Case> {
     let mut cases = Vec::new();
-    for which in Which::BOTH {
+    for which in recording.sides() {
         let begun = |seen: &&Seen| !recording.codes(seen).contains(&6);
         for seen in recording.asked(which).filter(begun).filter(|seen| recording.can_stop(seen)) {
             cases.push(turned_away(recording, which, seen));
@@ -66,13 +63,13 @@ fn overtaken(recording: &Recording, which: Which, seen: &Seen) -> Case {
             world.set_proxies_aside();
             end_lock(world).await?;
             let second = world.run().await;
-            let after_second = content(world).await;
+            let after_second = check::target(world).await;
             first.signal("CONT");
             world.release();
             let first = first.end().await?;
             check::code(&second?, &[0])?;
             check::code(&first, &[7])?;
-            let unchanged = content(world).await == after_second;
+            let unchanged = check::target(world).await == after_second;
             ensure(unchanged, Harm::HalfSynced, || "the overtaken run changed the books".into())?;
             world.heal();
             check::verified(world).await
@@ -100,11 +97,4 @@ fn lock_lost(recording: &Recording, which: Which, seen: &Seen) -> Case {
 async fn end_lock(world: &World) -> Verdict {
     let ended = texts(&world.url(Which::Target), END_LOCK).await;
     ensure(!ended.is_empty(), Harm::NotFired, || "the fault did not fire: no lock is held".into())
-}
-
-async fn content(world: &World) -> State {
-    let mut target = connect(&world.url(Which::Target)).await;
-    let state = State::of_target(&mut target).await;
-    target.close().await.unwrap();
-    state
 }

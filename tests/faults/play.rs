@@ -94,7 +94,7 @@ impl Place {
         let fresh = self.source.is_none();
         let source = self.source.take().unwrap_or_else(|| format!("source_{number}"));
         if fresh {
-            self.pair.copy(Which::Source, &source).await;
+            self.pair.copy_source(&source).await;
         }
         let target = format!("target_{number}");
         let mut world = World::new(Arc::clone(&self.pair), case.way, source, target).await;

@@ -21,7 +21,7 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Starts a run that asks, and waits for its question.
     pub(crate) async fn ask(world: &World) -> Verdict<Self> {
-        let call = world.sync_call(1);
+        let call = world.call(1);
         let command = world.command(&call);
         let command = command.as_std();
         let environment = command.get_envs().filter_map(|(key, value)| Some((key, value?)));

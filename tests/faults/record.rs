@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::{StreamExt, stream};
+
 use crate::check;
 use crate::frames::Side;
 use crate::proxy::Seen;
@@ -28,13 +30,13 @@ pub(crate) struct Recording {
 /// How often each run is recorded; a place counts if it was there each time.
 const TIMES: usize = 3;
 
+/// Recordings at the same time: few, because messages of a hurried run may come in another order.
+const AT_ONCE: usize = 2;
+
 impl Recordings {
     pub(crate) async fn make(pair: &Arc<Pair>) -> Self {
-        let mut all = Vec::new();
-        for way in Way::ALL {
-            all.push(Recording::make(pair, way).await);
-        }
-        Self(all)
+        let making = Way::ALL.map(|way| Box::pin(Recording::make(pair, way)));
+        Self(stream::iter(making).buffered(AT_ONCE).collect().await)
     }
 }
 
@@ -49,6 +51,11 @@ impl Recording {
         }
         recording.unsteady = before - recording.target.len() - recording.source.len();
         recording
+    }
+
+    /// The sides that the run talks to.
+    pub(crate) fn sides(&self) -> impl Iterator<Item = Which> {
+        Which::BOTH.into_iter().filter(|which| !self.of(*which).is_empty())
     }
 
     pub(crate) fn of(&self, which: Which) -> &[Seen] {
@@ -107,8 +114,8 @@ impl Recording {
 }
 
 async fn record(pair: &Arc<Pair>, way: Way, time: usize) -> Recording {
-    let name = format!("{}_{}_{time}", way.strategy, way.engine);
-    pair.copy(Which::Source, &name).await;
+    let name = format!("{way}_{time}").replace(' ', "_");
+    pair.copy_source(&name).await;
     let mut world = World::new(Arc::clone(pair), way, name.clone(), name).await;
     for which in Which::BOTH {
         world.proxy(which, None).await;

@@ -5,17 +5,44 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::case::Case;
+use crate::way::Work;
 use crate::world::{Failure, Harm, Verdict};
 
 /// Where the table is in the README beside this program.
 const BEGIN: &str = "<!-- faults: written by `just faults --write-readme` -->";
 const END: &str = "<!-- /faults -->";
 
+/// How many cases were played, by their work, and how many of them passed.
+#[derive(Debug, Default)]
+struct Counts {
+    played: BTreeMap<Work, usize>,
+    passed: usize,
+}
+
+impl Counts {
+    /// A line of the table.
+    fn line(&self, name: &str, width: usize) -> String {
+        let mut line = format!("| {name:width$} |");
+        for work in Work::ALL {
+            let _ = write!(line, " {:>width$} |", self.of(work), width = work.name().len().max(5));
+        }
+        let _ = write!(line, " {:>6} |", self.passed);
+        line
+    }
+
+    fn of(&self, work: Work) -> usize {
+        self.played.get(&work).copied().unwrap_or_default()
+    }
+
+    fn all(&self) -> usize {
+        self.played.values().sum()
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     planned: usize,
-    /// By kind, in the order in which they came: how many were played, how many passed.
-    kinds: BTreeMap<&'static str, (usize, usize)>,
+    kinds: BTreeMap<&'static str, Counts>,
     harms: BTreeMap<Harm, usize>,
     failed: Vec<String>,
     /// Statements that the sources' logs show.
@@ -29,17 +56,17 @@ impl Report {
 
     /// Takes down how a case ended, and says so if it failed.
     pub(crate) fn add(&mut self, case: &Case, verdict: Verdict) {
-        let (played, passed) = self.kinds.entry(case.kind).or_default();
-        *played += 1;
+        let counts = self.kinds.entry(case.kind).or_default();
+        *counts.played.entry(case.way.work).or_default() += 1;
         match verdict {
-            Ok(()) => *passed += 1,
+            Ok(()) => counts.passed += 1,
             Err(Failure { harm, text }) => {
                 println!("FAILED {}\n  {harm:?}: {}\n", case.name(), text.replace('\n', "\n  "));
                 *self.harms.entry(harm).or_default() += 1;
                 self.failed.push(case.name());
             }
         }
-        let played: usize = self.kinds.values().map(|(played, _)| played).sum();
+        let played = self.played();
         if played.is_multiple_of(100) {
             println!("{played} of {} cases", self.planned);
         }
@@ -62,7 +89,7 @@ impl Report {
     }
 
     fn played(&self) -> usize {
-        self.kinds.values().map(|(played, _)| played).sum()
+        self.kinds.values().map(Counts::all).sum()
     }
 
     /// The table, the sums, and the names of what failed.
@@ -78,13 +105,18 @@ impl Report {
 
     fn table(&self) -> String {
         let width = self.kinds.keys().map(|kind| kind.len()).max().unwrap_or_default();
-        let mut table =
-            format!("| {:width$} | cases | passed |\n|-{:-<width$}-|------:|-------:|", "fault", "");
-        for (kind, (played, passed)) in &self.kinds {
-            let _ = write!(table, "\n| {kind:width$} | {played:5} | {passed:6} |");
+        let mut all = Counts::default();
+        let mut table = format!("| {:width$} |", "fault");
+        for work in Work::ALL {
+            let _ = write!(table, " {:>5} |", work.name());
+            all.played.insert(work, self.kinds.values().map(|counts| counts.of(work)).sum());
         }
-        let passed: usize = self.kinds.values().map(|(_, passed)| passed).sum();
-        let _ = write!(table, "\n| {:width$} | {:5} | {passed:6} |", "all", self.played());
+        let _ = write!(table, " passed |\n|-{:-<width$}-|------:|-----------:|------:|-------:|", "");
+        for (kind, counts) in &self.kinds {
+            let _ = write!(table, "\n{}", counts.line(kind, width));
+            all.passed += counts.passed;
+        }
+        let _ = write!(table, "\n{}", all.line("all", width));
         table
     }
 

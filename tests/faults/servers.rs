@@ -5,14 +5,12 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use dewey_sync::demo::books::{self, SCHEMA};
 use dewey_sync::demo::server::Server;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+use sqlx::{ConnectOptions, PgConnection};
 
-use crate::support::servers::{
-    DEVELOPER, DEVELOPER_EMAIL, READER, execute, in_memory, start_source, start_target,
-};
+use crate::expected::State;
+use crate::support::servers::{DEVELOPER, READER, execute, in_memory, start_source, start_target};
 
 /// Three batches of [`BATCH_SIZE`].
 pub(crate) const BOOKS: u32 = 60;
@@ -23,10 +21,6 @@ pub(crate) const MARKER: &str = "zmarkerz";
 
 /// The roles' password; no output may show it.
 pub(crate) const PASSWORD: &str = "pa55-w0rd-that-n0body-says";
-
-/// The databases that are copied for each case.
-const SOURCE_TEMPLATE: &str = "books";
-const TARGET_TEMPLATE: &str = "old_books";
 
 /// What all servers and their logs take.
 const NEEDED_MIB: u64 = 6000;
@@ -56,10 +50,12 @@ impl Which {
 pub(crate) struct Pair {
     source: Mutex<Server>,
     target: Mutex<Server>,
+    /// What an undo has to restore.
+    pub(crate) old_books: State,
 }
 
 impl Pair {
-    /// Both servers, each with its role and with the database that the cases copy.
+    /// Both servers, each with its role and with the databases that the cases copy.
     pub(crate) async fn start() -> Self {
         let (source, target) = tokio::task::block_in_place(|| {
             std::thread::scope(|scope| {
@@ -68,8 +64,9 @@ impl Pair {
                 (source.join().unwrap().unwrap(), target)
             })
         });
-        let pair = Self { source: Mutex::new(source), target: Mutex::new(target) };
-        pair.make_templates().await;
+        let mut pair =
+            Self { source: Mutex::new(source), target: Mutex::new(target), old_books: State::default() };
+        pair.old_books = pair.make_templates().await;
         pair
     }
 
@@ -106,22 +103,6 @@ impl Pair {
         server.lock().unwrap()
     }
 
-    /// Makes a database that a case may change.
-    pub(crate) async fn copy(&self, which: Which, database: &str) {
-        let (template, owner) = match which {
-            Which::Source => (SOURCE_TEMPLATE, "postgres"),
-            Which::Target => (TARGET_TEMPLATE, DEVELOPER),
-        };
-        let copying = format!("CREATE DATABASE {database} TEMPLATE {template} OWNER {owner}");
-        execute(&self.url(which, "postgres"), &copying).await;
-        if which == Which::Target {
-            // The copy of a marked database is not marked; this says that it is.
-            let mark = "UPDATE dewey_sync.identity SET database_name = current_database(), database_oid =
-                        (SELECT oid FROM pg_database WHERE datname = current_database())";
-            execute(&self.url(which, database), mark).await;
-        }
-    }
-
     pub(crate) async fn forget(&self, which: Which, database: &str) {
         execute(&self.url(which, "postgres"), &format!("DROP DATABASE {database} WITH (FORCE)")).await;
     }
@@ -145,51 +126,6 @@ impl Pair {
             kill(signal, &children);
         }
     }
-
-    async fn make_templates(&self) {
-        for (which, role) in [(Which::Source, READER), (Which::Target, DEVELOPER)] {
-            let admin = self.url(which, "postgres");
-            execute(&admin, &format!("ALTER ROLE {role} PASSWORD '{PASSWORD}'")).await;
-        }
-        execute(&self.url(Which::Source, "postgres"), &format!("CREATE DATABASE {SOURCE_TEMPLATE}")).await;
-        let url = self.url(Which::Source, SOURCE_TEMPLATE);
-        let mut source = connect(&url).await;
-        sqlx::raw_sql(SCHEMA).execute(&mut source).await.unwrap();
-        books::fill(&mut source, BOOKS).await.unwrap();
-        let marked = format!(
-            r#"UPDATE "Book" SET title = '{MARKER} ' || title, synopsis = left(synopsis, 20000);
-               GRANT SELECT ON "Book" TO {READER}"#
-        );
-        sqlx::raw_sql(AssertSqlSafe(marked)).execute(&mut source).await.unwrap();
-        sqlx::raw_sql(r#"VACUUM (FULL, ANALYZE) "Book""#).execute(&mut source).await.unwrap();
-        self.make_old_books(&mut source).await;
-        source.close().await.unwrap();
-    }
-
-    /// An older state of the source's books, with what hangs on them and the tool's ledger.
-    async fn make_old_books(&self, source: &mut PgConnection) {
-        let admin = self.url(Which::Target, "postgres");
-        execute(&admin, &format!("CREATE DATABASE {TARGET_TEMPLATE} OWNER {DEVELOPER}")).await;
-        let url = self.url_of_tool(Which::Target, TARGET_TEMPLATE);
-        let mut target = connect(&url).await;
-        sqlx::raw_sql(SCHEMA).execute(&mut target).await.unwrap();
-        for email in [DEVELOPER_EMAIL, "grace@example.org"] {
-            books::add_developer(&mut target, email).await.unwrap();
-        }
-        sqlx::raw_sql(r#"ALTER SEQUENCE "Book_id_seq" RESTART 2001"#).execute(&mut target).await.unwrap();
-        copy_books(source, &mut target).await;
-        sqlx::raw_sql(include_str!("old_books.sql")).execute(&mut target).await.unwrap();
-        target.close().await.unwrap();
-        let mut tool = Command::new(env!("CARGO_BIN_EXE_dewey-sync"));
-        tool.args(["migrate", "up", "--dir", "/", "--mark-development", TARGET_TEMPLATE]);
-        tool.env_clear().env("DEWEY_TARGET_DATABASE_URL", url).stdin(Stdio::null());
-        let migrated = tool.output().unwrap();
-        assert!(migrated.status.success(), "{migrated:?}");
-        // A copy needs a template that nobody uses.
-        execute(&admin, &format!("ALTER DATABASE {TARGET_TEMPLATE} ALLOW_CONNECTIONS false")).await;
-        let source = self.url(Which::Source, "postgres");
-        execute(&source, &format!("ALTER DATABASE {SOURCE_TEMPLATE} ALLOW_CONNECTIONS false")).await;
-    }
 }
 
 /// With settings in which both servers say the same about the same value.
@@ -203,23 +139,6 @@ pub(crate) async fn connect(url: &str) -> PgConnection {
         ("IntervalStyle", "postgres"),
     ];
     options.options(settings).connect().await.unwrap()
-}
-
-/// What a sync copies, without the owner.
-pub(crate) const COPIED: &str = r#"isbn10, isbn13, title, "titleLong", language, synopsis, image, edition, "pageCount",
-    authors, binding, subjects, "datePublished", "imageOriginal", publisher, visibility, "createdAt", "readDate",
-    "updatedAt""#;
-
-async fn copy_books(source: &mut PgConnection, target: &mut PgConnection) {
-    use futures_util::TryStreamExt;
-    let rows = format!(r#"COPY (SELECT {COPIED}, 1 FROM "Book" ORDER BY isbn13 COLLATE "C") TO STDOUT"#);
-    let bytes: Vec<_> = source.copy_out_raw(&rows).await.unwrap().try_collect().await.unwrap();
-    let copying = format!(r#"COPY "Book" ({COPIED}, "ownerId") FROM STDIN"#);
-    let mut copy = target.copy_in_raw(&copying).await.unwrap();
-    for bytes in bytes {
-        copy.send(bytes).await.unwrap();
-    }
-    copy.finish().await.unwrap();
 }
 
 /// Sends a signal, by its name, to processes.

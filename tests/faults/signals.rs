@@ -16,7 +16,7 @@ const SAID: &str = "stopping; once more stops at once";
 
 pub(crate) fn cases(recording: &Recording) -> Vec<Case> {
     let mut cases = Vec::new();
-    for which in Which::BOTH {
+    for which in recording.sides() {
         for seen in recording.phases(which) {
             cases.push(once("SIGINT", "INT", 130, recording, which, seen));
             cases.push(once("SIGTERM", "TERM", 143, recording, which, seen));

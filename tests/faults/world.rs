@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::Connection;
 use tokio::process::Command;
 
-use crate::expected::State;
+use crate::expected::{State, relations};
 use crate::proxy::{Action, Place, Proxy};
 use crate::servers::{BATCH_SIZE, Pair, Which, connect};
 use crate::tool::{Ran, Tool};
@@ -15,6 +15,11 @@ use crate::way::Way;
 
 /// After this long a run hangs. Its own limits sum up to less, also on a loaded machine.
 pub(crate) const HANGS: Duration = Duration::from_mins(1);
+
+/// Longer than a busy machine needs for a connection.
+const CONNECT_TIMEOUT: &str = "connect_timeout=10";
+/// Where none of many is answered.
+const CONNECT_TIMEOUT_IN_THE_DARK: &str = "connect_timeout=3";
 
 /// What went wrong, as the report counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,8 +59,14 @@ pub(crate) struct World {
     pub(crate) old: State,
     /// What the target shall hold in the end.
     pub(crate) new: State,
+    /// What the source holds, with the target's owner.
+    pub(crate) production: State,
+    /// The tables and other relations that the target had before the first run.
+    pub(crate) relations: Vec<String>,
     /// After which the tool gives an answer up.
     pub(crate) batch_timeout: &'static str,
+    /// The side that does not come back.
+    pub(crate) dark: Option<Which>,
     /// What the case itself does to the databases, so that some facts are not what they would be.
     pub(crate) changes: Changes,
     source_proxy: Option<Proxy>,
@@ -80,13 +91,15 @@ pub(crate) struct Changes {
 
 impl World {
     pub(crate) async fn new(pair: Arc<Pair>, way: Way, source: String, target: String) -> Self {
-        pair.copy(Which::Target, &target).await;
+        pair.copy_target(way, &target).await;
         let mut connection = connect(&pair.url(Which::Target, &target)).await;
         let old = State::of_target(&mut connection).await;
+        let relations = relations(&mut connection).await;
         connection.close().await.unwrap();
         let mut connection = connect(&pair.url(Which::Source, &source)).await;
-        let new = State::of_source(&mut connection).await;
+        let production = State::of_source(&mut connection).await;
         connection.close().await.unwrap();
+        let new = if way.undoes() { pair.old_books.clone() } else { production.clone() };
         Self {
             pair,
             way,
@@ -94,7 +107,10 @@ impl World {
             target,
             old,
             new,
+            production,
+            relations,
             batch_timeout: "1s",
+            dark: None,
             changes: Changes::default(),
             source_proxy: None,
             target_proxy: None,
@@ -102,6 +118,12 @@ impl World {
             fault_set: false,
             said: Arc::default(),
         }
+    }
+
+    /// Whether the run has done its work.
+    pub(crate) fn is_new(&self, found: &State) -> bool {
+        // An undo also has the ids and what hung on the books.
+        if self.way.undoes() { *found == self.new } else { found.has_books_of(&self.new) }
     }
 
     /// The superuser's URL of one side.
@@ -150,6 +172,7 @@ impl World {
         self.target_proxy = None;
         self.aside.clear();
         self.fault_set = false;
+        self.dark = None;
     }
 
     /// Runs to come reach the servers directly, those that go on keep their proxies.
@@ -183,22 +206,27 @@ impl World {
     fn url_of_tool(&self, which: Which) -> String {
         let url = self.pair.url_of_tool(which, self.database(which));
         let proxy = if which == Which::Source { &self.source_proxy } else { &self.target_proxy };
-        proxy.as_ref().map_or_else(|| url.clone(), |proxy| proxy.through(&url))
+        let url = proxy.as_ref().map_or_else(|| url.clone(), |proxy| proxy.through(&url));
+        let timeout = if self.dark == Some(which) { CONNECT_TIMEOUT_IN_THE_DARK } else { CONNECT_TIMEOUT };
+        format!("{url}?{timeout}")
     }
 
     /// Short limits; more books a batch than fit would be one batch.
     fn limits(&self) -> Vec<String> {
-        let mut limits = vec!["--retry-delay", "5ms", "--connect-timeout", "3s"];
+        let mut limits = vec!["--retry-delay", "5ms"];
         limits.extend(["--batch-timeout", self.batch_timeout]);
         limits.extend(["--lock-wait", "1s"]);
         limits.into_iter().map(str::to_owned).collect()
     }
 
     /// The call of a new run, without `--yes`.
-    pub(crate) fn sync_call(&self, jobs: u8) -> Vec<String> {
+    pub(crate) fn call(&self, jobs: u8) -> Vec<String> {
         let size = BATCH_SIZE.to_string();
         let jobs = jobs.to_string();
-        let Way { strategy, engine } = self.way;
+        let Way { strategy, engine, .. } = self.way;
+        if self.way.undoes() {
+            return ["undo", "-v"].map(str::to_owned).into_iter().chain(self.limits()).collect();
+        }
         let call = ["sync", "-v", "--user-id", "1", "--strategy", strategy, "--engine", engine];
         let call = call.into_iter().chain(["--batch-size", &size, "--jobs", &jobs]).map(str::to_owned);
         call.chain(self.limits()).collect()
@@ -238,7 +266,7 @@ impl World {
 
     /// The same with further arguments.
     pub(crate) fn start_with(&self, more: &[&str]) -> Tool {
-        let mut call = self.sync_call(1);
+        let mut call = self.call(1);
         call.extend(["--yes", "--allow-cascade"].iter().chain(more).map(|argument| (*argument).to_owned()));
         self.start_call(&call)
     }

@@ -32,6 +32,27 @@ async fn a_claim_that_comes_after_a_take_over_waits_for_it() {
     assert!(history.stdout.contains("superseded"), "{history:?}");
 }
 
+#[tokio::test]
+async fn an_undo_does_not_wait_for_a_stopped_run_that_lost_its_lock() {
+    let sandbox = Sandbox::with_books(40).await;
+    assert_eq!(sandbox.run(&["sync", "--yes"]).await.code, Some(0));
+    let stopped = "INSERT INTO dewey_sync.run (action, state, os_user, host, tool_version, target, target_identity, session, epoch)
+        SELECT 'undo', 'running', os_user, host, tool_version, target, target_identity, 'dewey-sync stopped', epoch + 1
+        FROM dewey_sync.run";
+    execute(&sandbox.target_admin_url(), stopped).await;
+    let mut url = url::Url::parse(&sandbox.target_url()).unwrap();
+    url.query_pairs_mut().append_pair("application_name", "dewey-sync stopped.1");
+    let mut session = connect(url.as_str()).await;
+    let holds = r#"BEGIN; LOCK TABLE "Book" IN SHARE ROW EXCLUSIVE MODE"#;
+    sqlx::raw_sql(holds).execute(&mut session).await.unwrap();
+
+    let run = sandbox.run(&["undo", "--yes", "--batch-timeout", "500ms", "--max-retries", "0"]).await;
+
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let goes_on = sqlx::raw_sql("COMMIT").execute(&mut session).await;
+    goes_on.expect_err("the stopped session goes on");
+}
+
 /// Until a session of the tool does.
 async fn waits_for_a_lock(connection: &mut PgConnection) {
     let deadline = Deadline::new();

@@ -22,7 +22,8 @@ use crate::ledger::FORGET_GENERATION;
 use crate::ledger::lock::Lock;
 use crate::ledger::replaced::{EXACT_TEXT, Generation};
 use crate::ledger::run::{
-    self, Claim, Counts, NewRun, RunEnd, Tenure, claim_whole, claim_whole_sql, end_sql, taken_over,
+    self, Claim, Counts, NewRun, RunEnd, Tenure, claim_whole, claim_whole_sql, end_sessions_sql, end_sql,
+    taken_over,
 };
 use crate::postgres::effects::{Bounds, guard};
 use crate::postgres::{Effect, Identity, Target, Tx};
@@ -166,7 +167,9 @@ async fn try_and_roll_back(target: &Target, request: &Request) -> Result<Undo> {
         "" => String::new(),
         statements => format!("{statements}; "),
     };
-    let (tx, rows) = open(target, &request.tuning, &upgrade).await?;
+    // A run that was stopped in the middle and has lost the lock may still hold the books.
+    let end_sessions = end_sessions_sql(target.server().session_base());
+    let (tx, rows) = open(target, &request.tuning, &format!("{upgrade}{end_sessions}; ")).await?;
     let PutBack { undo, .. } = put_back(&tx, &rows, &Agreed::default()).await?;
     tx.rollback().await;
     Ok(undo)
@@ -217,12 +220,12 @@ async fn write<'a>(
     Ok(Attempted::Ready(Box::new(tx), record, undo))
 }
 
-/// A transaction that has the books to itself; the rows of `claim` and of the generation.
-async fn open<'a>(target: &'a Target, tuning: &Tuning, claim: &str) -> Result<(Tx<'a>, Vec<PgRow>)> {
+/// A transaction that has the books to itself; the rows of `before` and of the generation.
+async fn open<'a>(target: &'a Target, tuning: &Tuning, before: &str) -> Result<(Tx<'a>, Vec<PgRow>)> {
     let work_mem = changes::WORK_MEM;
     let lock = lock_sql(&[TABLE]);
     let first =
-        format!("{claim}{EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}'; {lock}; {}", Generation::QUERY);
+        format!("{before}{EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}'; {lock}; {}", Generation::QUERY);
     let opened = target.write_measured(tuning.whole_table(), &first).await;
     opened.map_err(|fault| fault.error("could not begin on the target"))
 }
