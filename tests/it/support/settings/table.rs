@@ -27,7 +27,7 @@ const OF_TRIGGERS: &str = "only the application's triggers may depend on it, and
 const DDL: &str = "it concerns changes of the schema, of which a sync makes none but its ledger's";
 const ENDS: &str = "more of it is never needed; less fails with an error that names it, and changes nothing";
 const LOGS: &str = "the server's own log is its owner's";
-const SPEED: &str = "it changes when, not what";
+pub(crate) const SPEED: &str = "it changes when, not what";
 
 pub(crate) const ROWS: &[Row] = &[
     // Parsing, casts, and what a value is as text.
