@@ -144,6 +144,8 @@ pub(crate) const ROWS: &[Row] = &[
 pub(crate) const CATEGORIES: &[(&str, &str)] = &[
     ("Query Tuning /", SPEED),
     ("Reporting and Logging /", LOGS),
+    // Of its own before version 14.
+    ("Process Title", LOGS),
     ("Resource Usage /", SPEED),
     ("Statistics /", SPEED),
     ("Vacuuming", SPEED),
