@@ -56,7 +56,9 @@ impl Fault {
         Case::new(kind, recording.way, point, lane, move |world: &mut World| {
             Box::pin(async move {
                 world.fault(which, place, action).await;
-                world.dark = (action == Action::Dark).then_some(which);
+                if action == Action::Dark {
+                    world.retries = 1;
+                }
                 let ran = world.run().await?;
                 if action == Action::Dark && ran.code == Some(0) {
                     // It could not clear up what it cannot reach; the next run does.

@@ -25,6 +25,11 @@ fn of(way: Way) -> &'static str {
     }
 }
 
+/// A number that a sequence of a copied database gives out is not in the log before 32 of them are, so that a crash takes it
+/// back; this makes the next one the first of 32.
+const LOGGED: &str = "SELECT setval(seqrelid, pg_sequence_last_value(seqrelid)) FROM pg_sequence
+    WHERE pg_sequence_last_value(seqrelid) IS NOT NULL";
+
 impl Pair {
     /// Makes a source that a case may change.
     pub(crate) async fn copy_source(&self, database: &str) {
@@ -62,6 +67,7 @@ impl Pair {
             let size = BATCH_SIZE.to_string();
             let sync = ["sync", "--yes", "--allow-cascade", "--user-id", "1", "--batch-size", &size];
             self.run(name, &[&sync[..], &["--engine", engine]].concat());
+            execute(&self.url(Which::Target, name), LOGGED).await;
         }
         // A copy needs a template that nobody uses.
         for (which, template) in

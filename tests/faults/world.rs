@@ -16,10 +16,11 @@ use crate::way::Way;
 /// After this long a run hangs. Its own limits sum up to less, also on a loaded machine.
 pub(crate) const HANGS: Duration = Duration::from_mins(1);
 
-/// Longer than a busy machine needs for a connection.
-const CONNECT_TIMEOUT: &str = "connect_timeout=10";
-/// Where none of many is answered.
-const CONNECT_TIMEOUT_IN_THE_DARK: &str = "connect_timeout=3";
+/// Longer than a busy machine needs for a connection, in seconds.
+const CONNECT_TIMEOUT: u8 = 10;
+
+/// The tool's own default.
+const RETRIES: u8 = 3;
 
 /// What went wrong, as the report counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,8 +66,8 @@ pub(crate) struct World {
     pub(crate) relations: Vec<String>,
     /// After which the tool gives an answer up.
     pub(crate) batch_timeout: &'static str,
-    /// The side that does not come back.
-    pub(crate) dark: Option<Which>,
+    /// How often something is tried again: each attempt may wait for a connection that nobody answers.
+    pub(crate) retries: u8,
     /// What the case itself does to the databases, so that some facts are not what they would be.
     pub(crate) changes: Changes,
     source_proxy: Option<Proxy>,
@@ -110,7 +111,7 @@ impl World {
             production,
             relations,
             batch_timeout: "1s",
-            dark: None,
+            retries: RETRIES,
             changes: Changes::default(),
             source_proxy: None,
             target_proxy: None,
@@ -172,7 +173,7 @@ impl World {
         self.target_proxy = None;
         self.aside.clear();
         self.fault_set = false;
-        self.dark = None;
+        self.retries = RETRIES;
     }
 
     /// Runs to come reach the servers directly, those that go on keep their proxies.
@@ -207,13 +208,13 @@ impl World {
         let url = self.pair.url_of_tool(which, self.database(which));
         let proxy = if which == Which::Source { &self.source_proxy } else { &self.target_proxy };
         let url = proxy.as_ref().map_or_else(|| url.clone(), |proxy| proxy.through(&url));
-        let timeout = if self.dark == Some(which) { CONNECT_TIMEOUT_IN_THE_DARK } else { CONNECT_TIMEOUT };
-        format!("{url}?{timeout}")
+        format!("{url}?connect_timeout={CONNECT_TIMEOUT}")
     }
 
     /// Short limits; more books a batch than fit would be one batch.
     fn limits(&self) -> Vec<String> {
-        let mut limits = vec!["--retry-delay", "5ms"];
+        let retries = self.retries.to_string();
+        let mut limits = vec!["--retry-delay", "5ms", "--max-retries", &retries];
         limits.extend(["--batch-timeout", self.batch_timeout]);
         limits.extend(["--lock-wait", "1s"]);
         limits.into_iter().map(str::to_owned).collect()

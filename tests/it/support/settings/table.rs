@@ -90,7 +90,7 @@ pub(crate) const ROWS: &[Row] = &[
     ("default_table_access_method", "another", Set("heap")),
     ("default_tablespace", "nowhere", Left("where the ledger is stored is its owner's choice")),
     ("temp_tablespaces", "nowhere", Left("one that cannot be used is passed over")),
-    ("default_toast_compression", "lz4", Left("where it is not known, no such value can be set")),
+    ("default_toast_compression", "", Left("where it is not known, no such value can be set")),
     ("check_function_bodies", "off", Left(DDL)),
     ("createrole_self_grant", "set, inherit", Left(DDL)),
     ("password_encryption", "md5", Left(DDL)),
