@@ -16,6 +16,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use super::fault::Fault;
 use super::heartbeat::Limit;
 use super::nodelay::send_at_once;
+use super::same_table::check_sql;
 use super::settings::TRANSACTION_TIMEOUT;
 use super::traffic::{Counter, Traffic, row_bytes};
 use super::waiting::{Listener, Told};
@@ -155,8 +156,12 @@ impl Server {
         self.book.store(oid.unwrap_or_default(), Ordering::Release);
     }
 
-    pub(super) fn expected_book(&self) -> Option<u32> {
-        Some(self.book.load(Ordering::Acquire)).filter(|oid| *oid > 0)
+    /// A statement that fails unless the book table is the one that is expected.
+    pub fn book_check(&self) -> String {
+        match self.book.load(Ordering::Acquire) {
+            0 => "SELECT".into(),
+            oid => check_sql(self.endpoint(), oid),
+        }
     }
 
     /// What went to it and came back until now.

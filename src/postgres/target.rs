@@ -10,7 +10,6 @@ use sqlx::postgres::{PgPoolOptions, PgRow};
 use super::connect::Server;
 use super::fault::Fault;
 use super::heartbeat::{Limit, while_answering};
-use super::same_table::check_sql;
 use super::settings::of_migration;
 use super::tx::{SNAPSHOT, Tx};
 use super::waiting::Watch;
@@ -76,8 +75,7 @@ impl Target {
     /// # Errors
     /// [`Origin::Guard`](super::fault::Origin::Guard) when it is not, and any other.
     pub async fn check_book(&self, limit: impl Into<Limit>) -> Result<(), Fault> {
-        let Some(oid) = self.0.expected_book() else { return Ok(()) };
-        self.read_once(limit, &check_sql(self.0.endpoint(), oid)).await.map(drop)
+        self.read_once(limit, &self.0.book_check()).await.map(drop)
     }
 
     /// Runs `sql` as a whole transaction, in one round trip; its rows.

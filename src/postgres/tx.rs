@@ -25,7 +25,6 @@ use super::effects::first_reading;
 use super::fault::{Fault, Origin};
 use super::heartbeat::Limit;
 use super::opening::Opening;
-use super::same_table::check_sql;
 use super::traffic::{row_bytes, values_bytes};
 use super::waiting::Watch;
 
@@ -235,7 +234,7 @@ impl<'server> Tx<'server> {
     /// With `at_commit` set: unless the server itself answered, the transaction may have been committed.
     pub async fn commit(self) -> Result<(), Fault> {
         self.refuse_if_poisoned()?;
-        let last = format!("{}COMMIT", self.last_check());
+        let last = format!("{}; COMMIT", self.book_check());
         let ended = self.end(&last).await;
         ended.map(drop).map_err(Fault::at_commit)
     }
@@ -246,20 +245,17 @@ impl<'server> Tx<'server> {
     /// As [`commit`](Self::commit): PostgreSQL skips the COMMIT when a statement before it in the same text fails.
     pub async fn commit_after(self, last: &str) -> Result<Vec<PgRow>, Fault> {
         self.refuse_if_poisoned()?;
-        let check = self.last_check();
         // Whatever `last` reads of the transaction is read last.
-        let mut rows = self.simple(&format!("{check}{last}; COMMIT")).await.map_err(Fault::at_commit)?;
-        if !check.is_empty() {
-            rows.remove(0);
-        }
+        let sql = format!("{}; {last}; COMMIT", self.book_check());
+        let mut rows = self.simple(&sql).await.map_err(Fault::at_commit)?;
+        rows.remove(0);
         self.ended();
         Ok(rows)
     }
 
-    /// What comes before a COMMIT in the same text.
-    fn last_check(&self) -> String {
-        let expected = self.server.expected_book();
-        expected.map(|oid| check_sql(self.server.endpoint(), oid) + "; ").unwrap_or_default()
+    /// A statement that fails unless the book table is the one that the guards looked at; one row.
+    pub fn book_check(&self) -> String {
+        self.server.book_check()
     }
 
     fn refuse_if_poisoned(&self) -> Result<(), Fault> {

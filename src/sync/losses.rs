@@ -90,9 +90,10 @@ pub(super) async fn read_after(
     first: &str,
     counting: Option<&Counting>,
 ) -> Result<(Effects, String), Fault> {
-    let (measured, counts) = (measured(), query_of(counting));
-    let sql =
-        format!("{first}; SET CONSTRAINTS ALL IMMEDIATE; SELECT {measured} AS effects, {counts} AS counts");
+    let (check, measured, counts) = (tx.book_check(), measured(), query_of(counting));
+    let sql = format!(
+        "{first}; SET CONSTRAINTS ALL IMMEDIATE; {check}; SELECT {measured} AS effects, {counts} AS counts"
+    );
     let rows = tx.simple(&sql).await?;
     let row = rows.last().ok_or_else(|| Fault::client("a transaction was not measured"))?;
     let mut effects = Effects::from_rows(&rows)?;

@@ -29,6 +29,14 @@ impl Counting {
         Ok(before.map(|before| Self { before, query: query(keys) }))
     }
 
+    /// So many rows and references of `table` come back by the writes themselves, whose loss would not show otherwise.
+    pub(super) fn expect(&mut self, table: &str, rows: u64, references: u64) {
+        if let Some((known_rows, known_references)) = self.before.0.get_mut(table) {
+            *known_rows += rows;
+            *known_references += references;
+        }
+    }
+
     /// Puts what is lost since then into `effects`, of which the server knows nothing. `row` has the column `counts` of
     /// [`query_of`].
     pub(super) fn complete(&self, effects: &mut Effects, row: &PgRow) -> Result<(), Fault> {

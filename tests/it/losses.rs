@@ -224,6 +224,26 @@ async fn uncounted(when: &str) -> Sandbox {
     sandbox
 }
 
+/// As many rows come back as go: their sum says nothing.
+#[tokio::test]
+async fn where_the_server_counts_nothing_an_undo_does_not_take_one_row_for_another() {
+    let sandbox = synced(20).await;
+    let name = &sandbox.database;
+    let marks = format!(
+        r#"{OWN}; CREATE TABLE mark (book integer REFERENCES "Book" ON DELETE CASCADE); GRANT ALL ON mark TO PUBLIC;
+        INSERT INTO mark SELECT id FROM "Book" WHERE isbn13 = 'own'; ALTER DATABASE {name} SET track_counts = off"#
+    );
+    execute(&sandbox.target_admin_url(), &marks).await;
+    execute(&sandbox.source_admin_url(), &copy_of(9, 1000, "new")).await;
+    agreed(&sandbox).await;
+    execute(&sandbox.target_url(), r#"INSERT INTO mark SELECT max(id) FROM "Book""#).await;
+    let before = all(&sandbox, &["mark"]);
+    let run = undone(&sandbox, &[]).await;
+    assert_eq!(run.code, Some(3), "{run:?}");
+    assert!(run.stdout.contains("1 row of `public.mark`"), "{run:?}");
+    assert_eq!(all(&sandbox, &["mark"]), before);
+}
+
 /// A partition at a time, by the partitioned table's name.
 #[tokio::test]
 async fn rows_of_partitions_are_counted_for_their_table() {

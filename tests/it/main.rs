@@ -43,6 +43,7 @@ mod prompts;
 mod readme;
 mod rehearsal;
 mod removal;
+mod replaced_table;
 mod report;
 mod resume;
 mod retries;

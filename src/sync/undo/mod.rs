@@ -224,8 +224,9 @@ async fn write<'a>(
 async fn open<'a>(target: &'a Target, tuning: &Tuning, before: &str) -> Result<(Tx<'a>, Vec<PgRow>)> {
     let work_mem = changes::WORK_MEM;
     let lock = lock_sql(&[TABLE]);
+    let (check, generation) = (target.server().book_check(), Generation::QUERY);
     let first =
-        format!("{before}{EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}'; {lock}; {}", Generation::QUERY);
+        format!("{before}{EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}'; {lock}; {check}; {generation}");
     let opened = target.write_measured(tuning.whole_table(), &first).await;
     opened.map_err(|fault| fault.error("could not begin on the target"))
 }

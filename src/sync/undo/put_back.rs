@@ -57,7 +57,12 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
     let written: Vec<&str> = written.into_iter().collect();
     let lock = if written.is_empty() { "SELECT".into() } else { lock_sql(&written) };
     let locked = tx.simple(&format!("{lock}; {}", uncounted::sql(&keys))).await.map_err(looking)?;
-    let counting = Counting::begun(&locked, &keys).map_err(looking)?;
+    let mut counting = Counting::begun(&locked, &keys).map_err(looking)?;
+    if let Some(counting) = &mut counting {
+        for table in &tables {
+            counting.expect(&table.name, table.deleted, table.detached);
+        }
+    }
     let now = state(tx).await.map_err(looking)?;
     if now != generation.after {
         return Err(refused(if now.rows == generation.after.rows {
