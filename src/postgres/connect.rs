@@ -151,7 +151,7 @@ impl Server {
         Some(self.version.load(Ordering::Acquire)).filter(|version| *version > 0)
     }
 
-    /// From now on, transactions that write commit only while the book table is the one with this oid.
+    /// From now on, transactions that write, and those of the source, end well only while the book table is the one with this oid.
     pub fn expect_book(&self, oid: Option<u32>) {
         self.book.store(oid.unwrap_or_default(), Ordering::Release);
     }

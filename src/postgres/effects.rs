@@ -6,6 +6,8 @@
 //! both readings hold the file of every table as well; a file that changed is ours where this session holds the lock that such
 //! a change needs.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
@@ -69,6 +71,23 @@ impl Effects {
         Self::from_json(&reading).map_err(|error| Fault::unreadable(&error))
     }
 
+    /// What was done after `earlier`, a reading of the same transaction.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let left = |now: &Effect, then: Option<&Effect>| Effect {
+            table: now.table.clone(),
+            deleted: now.deleted.saturating_sub(then.map_or(0, |then| then.deleted)),
+            updated: now.updated.saturating_sub(then.map_or(0, |then| then.updated)),
+            inserted: now.inserted.saturating_sub(then.map_or(0, |then| then.inserted)),
+        };
+        let then = |now: &Effect| earlier.others.iter().find(|then| then.table == now.table);
+        Self {
+            books: left(&self.books, Some(&earlier.books)),
+            others: self.others.iter().map(|now| left(now, then(now))).collect(),
+            rewritten: self.rewritten.clone(),
+        }
+    }
+
     /// Reads the JSON text of [`measured`].
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
         let Reading { tables, rewritten } = serde_json::from_str(text)?;
@@ -109,12 +128,16 @@ const WATCHED: &str = "(c.relkind = 'r' AND c.relpersistence <> 't' AND c.relnam
 pub(super) fn first_reading() -> String {
     format!(
         "set_config('{BEFORE}', (SELECT json_build_object(
-   'files', coalesce(json_object_agg(oid, json_build_array(relfilenode, name)), '{{}}'),
+   'files', coalesce(json_object_agg(oid, json_build_array(relfilenode, name, dropped)), '{{}}'),
    'counts', coalesce(json_object_agg(oid, json_build_array(deleted, updated, inserted)) FILTER (WHERE deleted + updated + inserted > 0), '{{}}'))::text
-  FROM (SELECT c.oid, relfilenode, format('%I.%I', nspname, relname) AS name, {COUNTS}
-    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE {WATCHED}) first), true)"
+  FROM (SELECT c.oid, relfilenode, format('%I.%I', nspname, relname) AS name, coalesce(dropped, 0) AS dropped, {COUNTS}
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace LEFT JOIN {DROPPED} ON attrelid = c.oid WHERE {WATCHED}) first), true)"
     )
 }
+
+/// How many columns each table has lost, which leaves its file as it is.
+const DROPPED: &str =
+    "(SELECT attrelid, count(*) AS dropped FROM pg_attribute WHERE attisdropped GROUP BY attrelid) d";
 
 const COUNTS: &str = "pg_stat_get_xact_tuples_deleted(c.oid) AS deleted, pg_stat_get_xact_tuples_updated(c.oid) AS updated, \
      pg_stat_get_xact_tuples_inserted(c.oid) AS inserted";
@@ -124,14 +147,15 @@ pub fn measured() -> String {
     format!(
         "(WITH first AS (SELECT current_setting('{BEFORE}')::json AS reading),
  counts AS (SELECT key::oid AS oid, value AS count FROM first, json_each(reading -> 'counts')),
- files AS (SELECT key::oid AS oid, (value ->> 0)::oid AS file, value ->> 1 AS name FROM first, json_each(reading -> 'files')),
+ files AS (SELECT key::oid AS oid, (value ->> 0)::oid AS file, value ->> 1 AS name,
+   (value ->> 2)::bigint AS dropped FROM first, json_each(reading -> 'files')),
  now AS (SELECT coalesce(pg_partition_root(c.oid), c.oid) AS root, deleted - coalesce((count ->> 0)::bigint, 0) AS deleted,
    updated - coalesce((count ->> 1)::bigint, 0) AS updated, inserted - coalesce((count ->> 2)::bigint, 0) AS inserted
   FROM (SELECT c.oid, {COUNTS} FROM pg_class c WHERE {WATCHED}) c LEFT JOIN counts USING (oid)),
  touched AS (SELECT root, sum(deleted)::bigint AS deleted, sum(updated)::bigint AS updated, sum(inserted)::bigint AS inserted
   FROM now WHERE deleted <> 0 OR updated <> 0 OR inserted <> 0 GROUP BY root),
- rewritten AS (SELECT f.name FROM files f LEFT JOIN pg_class c USING (oid) WHERE c.relfilenode IS DISTINCT FROM f.file
-   AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.relation = f.oid
+ rewritten AS (SELECT f.name FROM files f LEFT JOIN pg_class c USING (oid) LEFT JOIN {DROPPED} ON attrelid = f.oid
+   WHERE (c.relfilenode IS DISTINCT FROM f.file OR coalesce(d.dropped, 0) <> f.dropped) AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.relation = f.oid
      AND l.mode = 'AccessExclusiveLock' AND l.granted))
 SELECT json_build_object(
  'tables', coalesce((SELECT json_agg(json_build_object('is_book', coalesce(root = to_regclass({book}), false), 'table', {name},
@@ -146,26 +170,59 @@ SELECT json_build_object(
 /// What a transaction may have done when it commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bounds {
-    /// Rows of other tables may have been inserted, nothing else.
-    NoLoss,
+    /// Rows of other tables may have been inserted, and of these tables any number may be gone or changed.
+    Within(Losing),
     /// Anything whose size is known.
     KnownLosses,
     /// What this reading of [`measured`] says, and nothing since.
     AsMeasured(String),
 }
 
+/// Tables of which rows may be gone, and those of which rows may be changed, by the names that [`Effect`]s have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Losing {
+    deleted: BTreeSet<String>,
+    updated: BTreeSet<String>,
+}
+
+impl Losing {
+    /// Adds what these effects do.
+    pub fn add(&mut self, effects: &[Effect]) {
+        for Effect { table, deleted, updated, .. } in effects {
+            self.deleted.extend((*deleted > 0).then(|| table.clone()));
+            self.updated.extend((*updated > 0).then(|| table.clone()));
+        }
+    }
+}
+
+impl Bounds {
+    /// Whether they let these losses be.
+    pub fn allow(&self, losses: &[Effect]) -> bool {
+        match self {
+            Self::Within(Losing { deleted, updated }) => losses.iter().all(|loss| {
+                (loss.deleted == 0 || deleted.contains(&loss.table))
+                    && (loss.updated == 0 || updated.contains(&loss.table))
+            }),
+            Self::KnownLosses => true,
+            Self::AsMeasured(_) => losses.is_empty(),
+        }
+    }
+}
+
 /// The last statements before a COMMIT: the second reading, which ends the transaction when it did more than `bounds` say and
 /// is the last row otherwise. Deferred constraints act before it.
 pub fn guard(bounds: &Bounds) -> String {
     let (expected, too_much) = match bounds {
-        Bounds::NoLoss => (
-            "",
-            "json_array_length(seen -> 'rewritten') > 0 OR EXISTS (SELECT FROM json_array_elements(seen -> 'tables') t \
-             WHERE (t ->> 'deleted')::bigint <> 0 OR (t ->> 'updated')::bigint <> 0 AND NOT (t ->> 'is_book')::boolean)",
+        Bounds::Within(losing) => (
+            serde_json::json!(losing).to_string(),
+            "json_array_length(seen -> 'rewritten') > 0 OR EXISTS (SELECT FROM json_array_elements(seen -> 'tables') t, \
+             CAST(current_setting('dewey_sync.expected') AS jsonb) losing \
+             WHERE (t ->> 'deleted')::bigint <> 0 AND NOT losing -> 'deleted' ? (t ->> 'table') \
+             OR (t ->> 'updated')::bigint <> 0 AND NOT (t ->> 'is_book')::boolean AND NOT losing -> 'updated' ? (t ->> 'table'))",
         ),
-        Bounds::KnownLosses => ("", "json_array_length(seen -> 'rewritten') > 0"),
+        Bounds::KnownLosses => (String::new(), "json_array_length(seen -> 'rewritten') > 0"),
         Bounds::AsMeasured(reading) => {
-            (reading.as_str(), "seen::text <> current_setting('dewey_sync.expected')")
+            (reading.clone(), "seen::text <> current_setting('dewey_sync.expected')")
         }
     };
     format!(
@@ -174,7 +231,7 @@ DO $dewey_sync$ DECLARE seen json := {measured}; BEGIN
  IF {too_much} THEN RAISE EXCEPTION USING ERRCODE = '{TOO_MUCH}', MESSAGE = seen::text; END IF;
  PERFORM set_config('{SEEN}', seen::text, true);
 END $dewey_sync$; SELECT current_setting('{SEEN}') AS effects",
-        expected = literal(expected),
+        expected = literal(&expected),
         measured = measured(),
     )
 }

@@ -91,7 +91,7 @@ impl SourceTx<'_> {
         self.0.limit(limit);
     }
 
-    /// Ends the transaction, having checked that it wrote nothing.
+    /// Ends the transaction, having checked that it wrote nothing and read the book table that the guards looked at.
     pub async fn finish(self) -> Result<(), Fault> {
         self.last("").await.map(drop)
     }
@@ -99,9 +99,13 @@ impl SourceTx<'_> {
     /// Runs the last query and ends the transaction as [`finish`](Self::finish) does, in one round trip; its rows.
     pub async fn last(self, query: &str) -> Result<Vec<PgRow>, Fault> {
         let separator = if query.is_empty() { "" } else { "; " };
-        let ending = format!("{query}{separator}SELECT pg_current_xact_id_if_assigned() IS NULL; COMMIT");
+        let check = self.0.book_check();
+        let ending =
+            format!("{query}{separator}SELECT pg_current_xact_id_if_assigned() IS NULL; {check}; COMMIT");
         let mut rows = self.0.simple(&ending).await?;
         self.0.ended();
+        // The check's own row.
+        rows.pop();
         let untouched = rows.pop().map(|row| row.try_get::<bool, _>(0)).transpose()?;
         if untouched != Some(true) {
             return Err(Fault::client("the source assigned a transaction id to a reading transaction"));

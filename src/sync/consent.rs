@@ -63,21 +63,18 @@ impl Consent<'_, '_> {
         Ok(Agreed { removed: None, dependents })
     }
 
-    /// Asks whether batches may do to other tables what the sample of a rehearsal did.
+    /// Asks whether batches may do to other tables what a sample did.
     ///
     /// # Errors
-    /// As [`Consent::to_apply`]; [`Kind::Refused`] when nobody can be asked.
+    /// As [`Consent::to_apply`].
     pub async fn to_batches(&self, tenure: Tenure, losses: &Losses) -> Result<()> {
-        if self.agreement == Agreement::ByFlag {
-            return Ok(());
-        }
         let changes = Changes {
             new: self.found.source_books.books,
             removed: self.found.target_books.books,
             dependents: losses.as_dependents(),
             ..Changes::default()
         };
-        self.to_more(tenure, &changes).await.map(drop)
+        self.to_apply(tenure, &changes).await.map(drop)
     }
 
     /// Asks anew when more would be lost than `agreed`.

@@ -21,6 +21,7 @@ pub mod guard;
 pub mod import;
 pub mod inventory;
 pub mod losses;
+mod misfit;
 mod owners;
 pub mod plan;
 pub mod preflight;
@@ -54,7 +55,7 @@ use preflight::{Preflight, Sides, Spare, Wishes};
 pub use prepare::Prepared;
 use prepare::{look, prepare};
 use register::{begin, record};
-use rehearsal::{Rehearsal, before_writing, sample_of_run};
+use rehearsal::{Rehearsal, Sample, rehearse, sample_of_run};
 use remap::Remap;
 use report::Tally;
 use resume::{Resume, Unfinished};
@@ -201,7 +202,7 @@ pub async fn run(
         return Ok(done);
     }
     let plan = frozen.map(|frozen| frozen.plan).unwrap_or_default();
-    let mut job = Job {
+    let job = Job {
         sides,
         tenure,
         plan,
@@ -211,31 +212,14 @@ pub async fn run(
         text: Text::default(),
         keys: found.target.foreign_keys.as_deref().unwrap_or_default(),
         agreement: request.wishes.agreement,
+        old_books: found.target_books.books,
+        empty_source: request.wishes.empty_source,
         tuning: request.tuning,
         cancel,
         progress,
     };
     let consent = Consent { ask, lock, found, owners, agreement: request.wishes.agreement };
-    let work = async {
-        // A resumed run that was refused before has deleted nothing.
-        let sampled = match sampled {
-            None if wants_rehearsal
-                && strategy == Strategy::Batched
-                && batched::has_not_begun(&job).await? =>
-            {
-                Some(Box::pin(sample_of_run(sides, &remap, request, cancel, progress)).await)
-            }
-            sampled => sampled,
-        };
-        if let Some(sample) = sampled {
-            Box::pin(before_writing(&mut job, strategy, &consent, sample)).await.map_err(unchanged)?;
-        }
-        match strategy {
-            Strategy::Staged => Box::pin(staged::run(&job, &consent)).await,
-            Strategy::Atomic => Box::pin(atomic::run(&job, &consent)).await,
-            Strategy::Batched => Box::pin(batched::run(&job, &consent)).await,
-        }
-    };
+    let work = rehearse_and_write(&job, strategy, &consent, request, sampled);
     let done = tokio::select! {
         biased;
         done = work => done,
@@ -253,6 +237,39 @@ pub async fn run(
     sides.target.leave(done.as_ref().err()).await;
     let verified = done.map_err(again_if_interrupted)?;
     Ok(Synced { owners: owners.clone(), verified, nothing_to_do: false })
+}
+
+/// What a strategy does, its rehearsal included. `sampled` is for a run that begins; `None` leaves the rehearsal out.
+async fn rehearse_and_write(
+    job: &Job<'_>,
+    strategy: Strategy,
+    consent: &Consent<'_, '_>,
+    request: &Request,
+    sampled: Option<Result<Sample<'_>>>,
+) -> Result<Verified> {
+    let sample = match sampled {
+        // A resumed run that was refused before has deleted nothing.
+        None if strategy == Strategy::Batched
+            && request.rehearsal == Rehearsal::Wanted
+            && batched::has_not_begun(job).await? =>
+        {
+            let sampling = sample_of_run(job.sides, &job.remap, request, job.cancel, job.progress);
+            Some(Box::pin(sampling).await)
+        }
+        sampled => sampled,
+    };
+    let sample = sample.transpose().map_err(unchanged)?;
+    let mut books = Vec::new();
+    match sample {
+        Some(sample) if strategy == Strategy::Batched => books = sample.into_books().await,
+        Some(sample) => Box::pin(rehearse(job, sample)).await.map_err(unchanged)?,
+        None => {}
+    }
+    match strategy {
+        Strategy::Staged => Box::pin(staged::run(job, consent)).await,
+        Strategy::Atomic => Box::pin(atomic::run(job, consent)).await,
+        Strategy::Batched => Box::pin(batched::run(job, consent, &books)).await,
+    }
 }
 
 /// Looks at everything that [`run()`] would look at, and writes nothing.

@@ -286,6 +286,7 @@ pub(super) async fn open_source<'s>(source: &'s Source, lock: &str) -> Result<Op
     }
     let (tx, rows) = first.map_err(asking(endpoint))?;
     let facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
+    source.server().expect_book(facts.table.as_ref().map(|table| table.oid));
     Ok((tx, facts))
 }
 

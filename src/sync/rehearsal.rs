@@ -6,23 +6,20 @@
 use tokio_util::sync::CancellationToken;
 
 use super::apply::rehearsal_sql;
-use super::consent::Consent;
-use super::export::{self, SAMPLE_MAX};
+use super::export;
 use super::guard::dependents::Agreement;
 use super::import::staging_text;
 use super::losses::{self, Losses};
+use super::misfit::Tried;
 use super::preflight::Sides;
 use super::remap::Remap;
-use super::strategy::{Job, Strategy};
+use super::strategy::Job;
 use super::{Request, SYNC, unless_cancelled};
 use crate::book::SourceBook;
-use crate::error::{Error, Kind, Result};
-use crate::postgres::{Effects, Fault, Limit, Origin, SourceTx, Target, literal};
+use crate::error::{Error, Result};
+use crate::postgres::{Effects, Fault, Limit, Origin, SourceTx, Target};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Class, classify, retry};
-
-/// How many source ids a refusal names.
-const IDS_SHOWN: usize = 10;
 
 /// A lock is not waited for longer: the apply may get it, and the rehearsal must not keep the application waiting.
 const LOCK_TIMEOUT: &str = "2s";
@@ -77,26 +74,11 @@ pub(super) async fn sample_of_run<'a>(
     .await
 }
 
-/// Rehearses. Batches are committed one by one, so that what they do elsewhere is agreed to before the first one.
-pub(super) async fn before_writing(
-    job: &mut Job<'_>,
-    strategy: Strategy,
-    consent: &Consent<'_, '_>,
-    sample: Result<Sample<'_>>,
-) -> Result<()> {
-    let losses = rehearse(job, sample?).await?;
-    if strategy == Strategy::Batched && !losses.is_empty() {
-        consent.to_batches(job.tenure, &losses).await?;
-        job.agreement = Agreement::ByFlag;
-    }
-    Ok(())
-}
-
 impl Sample<'_> {
-    /// Ends the snapshot; the books.
-    pub(super) async fn finished(self) -> Result<Vec<SourceBook>, Fault> {
-        self.snapshot.finish().await?;
-        Ok(self.books)
+    /// The books, when the snapshot is ended.
+    pub(super) async fn into_books(self) -> Vec<SourceBook> {
+        end(self.snapshot).await;
+        self.books
     }
 }
 
@@ -105,32 +87,40 @@ impl Sample<'_> {
 /// # Errors
 /// [`Kind::Refused`] with the ids of books that cannot be written, or with what writing them does to other tables, where that is
 /// not agreed to.
-async fn rehearse(job: &Job<'_>, Sample { books, snapshot }: Sample<'_>) -> Result<Losses> {
+pub(super) async fn rehearse(job: &Job<'_>, Sample { books, snapshot }: Sample<'_>) -> Result<()> {
     job.progress.event(&Event::Phase { phase: Phase::Rehearsing });
     let stage =
         Stage { target: &job.sides.target, limit: job.tuning.batch_timeout.into(), before: String::new() };
     let rehearsed = retry(job.tuning.retry, "the rehearsal", job.cancel, job.progress, async |_| {
         unless_cancelled(job.cancel, SYNC, stage.rehearse(job.tenure.run_id, &job.remap, &books)).await
     });
-    // Nothing depends on how the snapshot ends.
-    let (rehearsed, ended) = tokio::join!(rehearsed, snapshot.finish());
-    if let Err(fault) = ended {
-        tracing::info!(%fault, "the snapshot of the sample was not ended");
-    }
+    let (rehearsed, ()) = tokio::join!(rehearsed, end(snapshot));
     match rehearsed? {
-        Rehearsed::Written(losses) if losses.is_empty() || job.agreement != Agreement::Unasked => Ok(losses),
-        Rehearsed::Written(losses) => Err(losses::refuse(losses.effects())),
-        Rehearsed::Undecided(text) => {
-            job.progress.event(&Event::Notice { text });
-            Ok(Losses::default())
+        Rehearsed::Written { losses, .. } if !losses.is_empty() && job.agreement == Agreement::Unasked => {
+            return Err(losses::refuse(losses.effects()));
         }
+        Rehearsed::Written { .. } => {}
+        Rehearsed::Undecided(text) => job.progress.event(&Event::Notice { text }),
+    }
+    Ok(())
+}
+
+/// Nothing depends on how the snapshot of a sample ends.
+async fn end(snapshot: SourceTx<'_>) {
+    if let Err(fault) = snapshot.finish().await {
+        tracing::info!(%fault, "the snapshot of the sample was not ended");
     }
 }
 
 /// What a rehearsal found.
 pub(super) enum Rehearsed {
-    /// The sample fits; what writing it did to other tables.
-    Written(Losses),
+    /// The sample fits.
+    Written {
+        /// How many of its books were inserted or changed.
+        books: u64,
+        /// What writing them did to other tables.
+        losses: Losses,
+    },
     /// It could not be tried, for this reason.
     Undecided(String),
 }
@@ -152,7 +142,10 @@ impl Stage<'_> {
         sample: &[SourceBook],
     ) -> Result<Rehearsed> {
         let fault = match self.attempt(run_id, remap, sample).await? {
-            Ok(effects) => return Losses::of(&effects, 0).map(Rehearsed::Written),
+            Ok(effects) => {
+                let books = effects.books.inserted + effects.books.updated;
+                return Losses::of(&effects, 0).map(|losses| Rehearsed::Written { books, losses });
+            }
             Err(fault) => fault,
         };
         if fault.sqlstate() == Some("55P03") {
@@ -161,14 +154,13 @@ impl Stage<'_> {
         }
         // Books outside the sample may have the key, or be what a book refers to.
         if fault.sqlstate().is_some_and(|state| matches!(state, "23505" | "23503" | "23P01" | "23001")) {
-            tracing::debug!(%fault, "the rehearsal ended with what books outside the sample may decide");
-            return Ok(Rehearsed::Written(Losses::default()));
+            let text =
+                format!("the rehearsal decided nothing, because books outside the sample may: {fault}");
+            return Ok(Rehearsed::Undecided(text));
         }
-        if !is_of_a_book(&fault) {
-            return Err(fault.error(REHEARSING));
-        }
-        let ids = self.do_not_fit(run_id, remap, sample).await?;
-        Err(self.refused(fault, &ids).await)
+        let fits = async |books: &[SourceBook]| Ok(self.attempt(run_id, remap, books).await?.is_ok());
+        let tried = Tried { target: self.target, limit: self.limit };
+        Err(tried.refused(fault, sample, rehearsing, fits).await)
     }
 
     /// The transaction, all of it in one round trip; a fault in place of an error where the sample decides about it.
@@ -193,76 +185,12 @@ impl Stage<'_> {
             Err(fault) if classify(&fault) == Class::Permanent || fault.sqlstate() == Some("55P03") => {
                 return Ok(Err(fault));
             }
-            Err(fault) => return Err(fault.error(REHEARSING)),
+            Err(fault) => return Err(rehearsing(fault)),
         };
-        Effects::from_rows(&rows).map(Ok).map_err(|fault| fault.error(REHEARSING))
-    }
-
-    /// The source ids of books that do not fit, found by halving.
-    async fn do_not_fit(&self, run_id: i64, remap: &Remap, sample: &[SourceBook]) -> Result<Vec<i32>> {
-        let mut found = Vec::new();
-        let mut suspected = vec![sample];
-        while let Some(books) = suspected.pop() {
-            if found.len() == IDS_SHOWN {
-                break;
-            }
-            let (first, second) = books.split_at(books.len() / 2);
-            let mut is_found = false;
-            for half in [second, first].into_iter().filter(|half| !half.is_empty()) {
-                let fits = books.len() > 1 && self.attempt(run_id, remap, half).await?.is_ok();
-                if !fits && half.len() == 1 {
-                    found.push(half[0].0.id);
-                } else if !fits {
-                    suspected.push(half);
-                }
-                is_found |= !fits;
-            }
-            // Each half fits: it is all of them together that do not.
-            if !is_found {
-                found.extend(books.iter().map(|book| book.0.id));
-            }
-        }
-        found.sort_unstable();
-        found.truncate(IDS_SHOWN);
-        Ok(found)
-    }
-
-    async fn refused(&self, fault: Fault, ids: &[i32]) -> Error {
-        let shown: Vec<String> = ids.iter().map(i32::to_string).collect();
-        let mut doing =
-            format!("books of production do not fit into development: source ids {}", shown.join(", "));
-        if let Some(function) = &fault.function
-            && let Some(triggers) = self.triggers_of(function).await
-        {
-            doing = format!("{doing} (trigger {triggers})");
-        }
-        Error::new(Kind::Refused, doing).because(fault).hint(format!(
-            "change development's constraint or trigger, or these books; a sample of {SAMPLE_MAX} books was tried and rolled \
-             back, and `--no-rehearsal` leaves that out"
-        ))
-    }
-
-    /// The book table's triggers that call `function`.
-    async fn triggers_of(&self, function: &str) -> Option<String> {
-        let sql = format!(
-            "SELECT string_agg(DISTINCT format('`%I`', tgname), ', ') FROM pg_trigger WHERE tgrelid = to_regclass({}) \
-             AND NOT tgisinternal AND tgfoid = to_regprocedure({})",
-            literal(crate::book::TABLE),
-            literal(function)
-        );
-        let rows = self.target.read_once(self.limit, &sql).await.ok()?;
-        sqlx::Row::try_get(rows.first()?, 0).ok()?
+        Effects::from_rows(&rows).map(Ok).map_err(rehearsing)
     }
 }
 
-const REHEARSING: &str = "could not rehearse the writing of books";
-
-/// Whether the fault says something of a row, and not of the server, the connection, the disk or a right that is lacking.
-fn is_of_a_book(fault: &Fault) -> bool {
-    if fault.sqlstate() == Some("42501") && fault.function.is_none() {
-        return false;
-    }
-    fault
-        .sqlstate()
-        .is_some_and(|state| !["08", "28", "3D", "53", "57", "58", "XX"].iter().any(|c| state.starts_with(c)))
+fn rehearsing(fault: Fault) -> Error {
+    fault.error("could not rehearse the writing of books")
 }

@@ -170,6 +170,61 @@ async fn a_book_of_an_owner_whom_nobody_maps_stops_the_run() {
     }
 }
 
+/// Between two batches, a view of some of the books takes production's name, or production loses its books. Neither is what
+/// development shall have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_production_that_is_another_table_or_empty_by_then_is_refused() {
+    const VIEW: &str = r#"ALTER TABLE "Book" RENAME TO books; CREATE VIEW "Book" AS SELECT * FROM books WHERE id < 60; GRANT SELECT ON "Book" TO public"#;
+    for (way, table) in [("staged", "dewey_sync.stage"), ("batched", r#""Book""#)] {
+        for (accident, said) in [
+            (VIEW, "was replaced by another table or view"),
+            (r#"TRUNCATE "Book" CASCADE"#, "the source has no books"),
+        ] {
+            let sandbox = Sandbox::with_books(40).await;
+            assert_eq!(sandbox.run(&["sync", "--yes"]).await.code, Some(0));
+            let before = dump(&sandbox.target_admin_url(), BOOKS);
+            execute(&sandbox.source_admin_url(), r#"UPDATE "Book" SET title = title || '!'"#).await;
+            let mut held = Held::new(&sandbox, table).await;
+            let run = start(&sandbox, (way, "insert"));
+            held.wait_for(FIRST).await;
+            let source = sandbox.source_admin_url();
+            let happens = tokio::spawn(async move { execute(&source, accident).await });
+            until_somebody_waits_for_a_table(&sandbox.source_admin_url());
+            held.release(FIRST).await;
+            happens.await.unwrap();
+
+            let output = run.wait_with_output().await.unwrap();
+            let stdout = String::from_utf8(output.stdout).unwrap();
+            let end: serde_json::Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+            assert!(end["error"]["causes"].to_string().contains(said), "{way} {accident}: {stdout}");
+            if way == "staged" {
+                assert_eq!(output.status.code(), Some(3), "{accident}: {stdout}");
+                assert!(dump(&sandbox.target_admin_url(), BOOKS) == before, "{accident}");
+            } else {
+                // The batches before have come; nothing is taken away again.
+                assert_ne!(output.status.code(), Some(0), "{accident}: {stdout}");
+                assert!(
+                    String::from_utf8(dump(&sandbox.target_admin_url(), r#"SELECT count(*) FROM "Book""#))
+                        .unwrap()
+                        .trim()
+                        >= "20",
+                    "{accident}"
+                );
+            }
+        }
+    }
+}
+
+/// Whoever changes a table waits for the snapshot that reads it.
+fn until_somebody_waits_for_a_table(url: &str) {
+    let deadline = Deadline::new();
+    let waiting = "SELECT 1 FROM pg_locks JOIN pg_database d ON d.oid = database \
+         WHERE datname = current_database() AND locktype = 'relation' AND NOT granted";
+    while dump(url, waiting).is_empty() {
+        deadline.pause(format_args!("nobody waits for a table of production"));
+    }
+}
+
 fn start(sandbox: &Sandbox, (strategy, engine): (&str, &str)) -> Child {
     let call = ["sync", "--yes", "--output", "json", "--no-rehearsal", "--batch-size", "10", "--jobs", "1"];
     let way = ["--strategy", strategy, "--engine", engine];

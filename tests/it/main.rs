@@ -59,6 +59,7 @@ mod standby;
 mod support;
 mod takeover;
 mod tls;
+mod trial;
 mod tx;
 mod unchanged;
 mod undo;

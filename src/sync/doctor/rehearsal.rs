@@ -34,10 +34,15 @@ pub(super) async fn rehearse(
     };
     let rehearsed = tried(sides, &remap, books.ledger_version.as_deref()).await;
     match rehearsed {
-        Ok(Rehearsed::Written(losses)) if losses.is_empty() => {
-            diagnosis.fine(About::Both, "rehearsal", "a sample of the books was written and rolled back");
+        Ok(Rehearsed::Written { books, losses }) if losses.is_empty() => {
+            let said = match books {
+                0 => "no book of the sample differs, so that none was written".to_owned(),
+                1 => "1 book of a sample was written and rolled back".to_owned(),
+                _ => format!("{books} books of a sample were written and rolled back"),
+            };
+            diagnosis.fine(About::Both, "rehearsal", said);
         }
-        Ok(Rehearsed::Written(losses)) => told(diagnosis, &losses),
+        Ok(Rehearsed::Written { losses, .. }) => told(diagnosis, &losses),
         Ok(Rehearsed::Undecided(text)) => diagnosis.note(About::Both, "rehearsal", text, None),
         Err(error) => diagnosis.problem(About::Both, "rehearsal", error),
     }
@@ -67,7 +72,7 @@ async fn tried(sides: &Sides, remap: &Remap, ledger: Option<&str>) -> Result<Reh
         fault.error("could not read a sample of the source's books")
     };
     let sample = sample(sides, remap, sides.source.server().quick()).await.map_err(reading)?;
-    let books = sample.finished().await.map_err(reading)?;
+    let books = sample.into_books().await;
     let ledger = match ledger {
         Some(LEDGER_VERSION) => String::new(),
         other => format!("{}; ", ledger_statements(other)),

@@ -27,7 +27,7 @@ impl std::fmt::Display for Trigger {
     }
 }
 
-/// Those of the table with the oid `book`, and of its partitions, that run on UPDATE or DELETE, as a scalar expression: a JSON
+/// Those of the table with the oid `book`, and of its partitions, that run on INSERT, UPDATE or DELETE, as a scalar expression: a JSON
 /// array, or NULL.
 pub fn query(book: &str) -> String {
     format!(
@@ -36,9 +36,9 @@ pub fn query(book: &str) -> String {
     concat_ws(', ', CASE WHEN tgtype & 4 <> 0 THEN 'INSERT' END, CASE WHEN tgtype & 16 <> 0 THEN 'UPDATE' END,
       CASE WHEN tgtype & 8 <> 0 THEN 'DELETE' END) AS events
    FROM pg_trigger WHERE (tgrelid = {book} OR tgrelid IN (SELECT relid FROM pg_partition_tree({book})))
-     AND NOT tgisinternal AND tgparentid = 0 AND tgenabled IN ('O', 'A') AND tgtype & 24 <> 0
-   UNION SELECT format('%I', rulename), 'rule', CASE ev_type WHEN '2' THEN 'UPDATE' ELSE 'DELETE' END
-   FROM pg_rewrite WHERE ev_class = {book} AND ev_type IN ('2', '4') AND ev_enabled IN ('O', 'A')) found)"
+     AND NOT tgisinternal AND tgparentid = 0 AND tgenabled IN ('O', 'A') AND tgtype & 28 <> 0
+   UNION SELECT format('%I', rulename), 'rule', CASE ev_type WHEN '2' THEN 'UPDATE' WHEN '3' THEN 'INSERT' ELSE 'DELETE' END
+   FROM pg_rewrite WHERE ev_class = {book} AND ev_type IN ('2', '3', '4') AND ev_enabled IN ('O', 'A')) found)"
     )
 }
 

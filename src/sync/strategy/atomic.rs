@@ -128,6 +128,7 @@ async fn write<'a>(
     target.limit(whole_table);
     let pair = Pair { source: &source, target: &target, columns: &remap.columns, owners: &remap.owners };
     let fingerprint = equal(pair, whole_table).await?;
+    job.check_source(fingerprint)?;
     source.finish().await.map_err(|fault| fault.error("could not end the source's snapshot"))?;
     progress.event(&Event::Verified { rows: fingerprint.rows, digest: fingerprint.digest_hex() });
     let verified = Verified::new(fingerprint, snapshot_at);

@@ -1,16 +1,18 @@
 //! `batched`, the old *Enhanced*: the deletion in one transaction, then a transaction a batch. Other batches go on when
 //! one fails, and a last look at one snapshot of the source copies again what changed meanwhile.
 
-use super::batches::{announce_left, committed, copy_all, not_completed};
+use super::batches::{To, announce_left, committed, copy_all, not_completed};
 use super::reconcile::reconcile;
 use super::staged::{MORE_MEASURED, ROUNDS_MAX, more_each_time};
+use super::trial::try_batch;
 use super::{Copied, Job, Verified};
+use crate::book::SourceBook;
 use crate::error::Result;
 use crate::ledger::FORGET_GENERATION;
 use crate::ledger::checkpoint::{self, Checkpoint, Destination};
 use crate::ledger::run::Claim;
 use crate::postgres::Fault;
-use crate::postgres::effects::{Bounds, guard};
+use crate::postgres::effects::{Bounds, Losing, guard};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Class, classify_error};
 use crate::sync::apply::{Agreed, Leading};
@@ -28,19 +30,19 @@ const UNKNOWN: &str = "`\"Book\"` is either unchanged or empty: the answer to CO
 /// The deletion, as a batch of its own.
 const DELETION: Checkpoint = Checkpoint { batch: 0, round: 0, after_id: None, through_id: None, rows: 0 };
 
-/// Runs the job.
+/// Runs the job, if the books of `sample` fit as a batch; of none, that is not tried.
 ///
 /// # Errors
 /// [`Kind::NotCompleted`](crate::error::Kind::NotCompleted) when batches failed for good,
 /// [`Kind::Differs`](crate::error::Kind::Differs) when the sides are not equal in the end; the state then says what the
 /// target holds.
-pub async fn run(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Verified> {
+pub async fn run(job: &Job<'_>, consent: &Consent<'_, '_>, sample: &[SourceBook]) -> Result<Verified> {
     let plan = job.plan();
 
-    let books = delete_as_agreed(job, consent).await?;
+    let (books, bounds) = delete_as_agreed(job, consent, sample).await?;
     job.progress.event(&Event::Deleted { books });
 
-    Box::pin(copy_and_verify(job, plan)).await.map_err(|error| {
+    Box::pin(copy_and_verify(job, plan, &bounds)).await.map_err(|error| {
         let done = job.progress.summary();
         let at_least = if classify_error(&error) == Class::Ambiguous { "at least " } else { "" };
         error
@@ -57,13 +59,13 @@ pub(in crate::sync) async fn has_not_begun(job: &Job<'_>) -> Result<bool> {
     Ok(committed(job, Destination::Book).await?.0.is_empty())
 }
 
-async fn copy_and_verify(job: &Job<'_>, plan: &Plan) -> Result<Verified> {
-    let failed = copy_all(job, plan, Destination::Book, Leading::alone()).await?;
+async fn copy_and_verify(job: &Job<'_>, plan: &Plan, bounds: &Bounds) -> Result<Verified> {
+    let failed = copy_all(job, plan, To::Book(bounds), Leading::alone()).await?;
     // A duplicate key may only mean that a book moved between two snapshots: the verification decides.
     if failed.iter().any(|(_, error)| !is_duplicate_key(error)) {
         return Err(not_completed(job, failed, plan));
     }
-    let verified = Box::pin(reconcile(job)).await;
+    let verified = Box::pin(reconcile(job, bounds)).await;
     match &verified {
         Err(error) if is_duplicate_key(error) && !failed.is_empty() => {
             return Err(not_completed(job, failed, plan));
@@ -86,11 +88,24 @@ enum Deletion {
     Done(u64, Measured),
     /// More rows of other tables are deleted or changed than was agreed to; nothing was changed.
     More(Changes),
+    /// A batch deletes or changes rows of other tables, which was not agreed to; nothing was changed.
+    MoreInBatches(Losses),
 }
 
-/// Deletes the old books, unless more is lost with them than is agreed to; how many there were.
-async fn delete_as_agreed(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<u64> {
+/// The question that comes then covers what is not known yet.
+const IN_BATCHES: &str = "rolled back: a sample of the new books deleted or changed rows of other tables, which triggers may do; batches are \
+     committed one by one, so that a yes agrees to any number of such rows in these tables";
+
+/// Deletes the old books, unless more is lost with them or by new ones than is agreed to; how many there were, and what
+/// batches may do.
+async fn delete_as_agreed(
+    job: &Job<'_>,
+    consent: &Consent<'_, '_>,
+    sample: &[SourceBook],
+) -> Result<(u64, Bounds)> {
     let mut agreed = consent.beforehand();
+    let mut bounds = job.bounds();
+    let mut losing = Losing::default();
     for _ in 0..ROUNDS_MAX {
         job.progress.event(&Event::Phase { phase: Phase::Deleting });
         let deleted = commit(
@@ -98,7 +113,7 @@ async fn delete_as_agreed(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<u6
             "the deletion",
             job.cancel,
             job.progress,
-            async |_, sent| delete(job, &agreed, sent).await,
+            async |_, sent| Box::pin(delete(job, &agreed, &bounds, sample, sent)).await,
             || Err(job.lost_run()),
         );
         let deleted = deleted.await;
@@ -107,7 +122,17 @@ async fn delete_as_agreed(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<u6
         {
             Deletion::Done(books, measured) => {
                 measured.tell(job.progress);
-                return Ok(books);
+                return Ok((books, bounds));
+            }
+            Deletion::MoreInBatches(losses) if !consent.ask.waits() => {
+                return Err(losses::refuse(losses.effects()).state(UNCHANGED));
+            }
+            Deletion::MoreInBatches(losses) => {
+                job.progress.event(&Event::Notice { text: IN_BATCHES.into() });
+                let asked = unless_cancelled(job.cancel, SYNC, consent.to_batches(job.tenure, &losses)).await;
+                asked.map_err(|error| error.state(UNCHANGED))?;
+                losing.add(losses.effects());
+                bounds = Bounds::Within(losing.clone());
             }
             Deletion::More(changes) => {
                 job.progress.event(&Event::Notice { text: MORE_MEASURED.into() });
@@ -123,6 +148,8 @@ async fn delete_as_agreed(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<u6
 async fn delete<'a>(
     job: &Job<'a>,
     agreed: &Agreed,
+    bounds: &Bounds,
+    sample: &[SourceBook],
     sent: &mut Sent<Deletion>,
 ) -> Result<Attempted<'a, Deletion>> {
     let deleting = |fault: Fault| fault.error("could not remove the old books");
@@ -144,7 +171,7 @@ async fn delete<'a>(
     let counting = Counting::begun(&rows, job.keys).map_err(deleting)?;
     let books = delete_all(&target, job.tuning.whole_table()).await.map_err(deleting)?;
     let correct = checkpoint::correct_sql(job.tenure, Destination::Book, DELETION, books);
-    let (effects, reading) =
+    let (effects, mut reading) =
         losses::read_after(&target, &correct, counting.as_ref()).await.map_err(deleting)?;
     let losses = Losses::of(&effects, books)?;
     let new = job.plan.books;
@@ -152,6 +179,14 @@ async fn delete<'a>(
     if !agreed.covers(&changes) {
         target.rollback().await;
         return Ok(Attempted::Not(Deletion::More(changes)));
+    }
+    if !sample.is_empty() {
+        let trial = try_batch(job, &target, sample, counting.as_ref(), &effects).await?;
+        if !bounds.allow(trial.losses.effects()) {
+            target.rollback().await;
+            return Ok(Attempted::Not(Deletion::MoreInBatches(trial.losses)));
+        }
+        reading = trial.reading;
     }
     let measured = losses.measured(&effects, &[]);
     let guard = guard(&Bounds::AsMeasured(reading));

@@ -9,7 +9,7 @@ use super::{Job, explain_duplicates};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::{self, Checkpoint, Destination};
 use crate::ledger::run::Claim;
-use crate::postgres::effects::guard;
+use crate::postgres::effects::{Bounds, guard};
 use crate::postgres::{Effects, Fault};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, interrupted, retry};
@@ -24,20 +24,38 @@ use crate::sync::plan::{Plan, Range};
 /// A batch that failed for good.
 pub(super) type Failed = (Range, Error);
 
+/// Where batches go.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum To<'a> {
+    /// Into the book table, and nothing else may happen than these bounds say.
+    Book(&'a Bounds),
+    /// Into the stage, which has no triggers.
+    Stage,
+}
+
+impl To<'_> {
+    const fn destination(self) -> Destination {
+        match self {
+            Self::Book(_) => Destination::Book,
+            Self::Stage => Destination::Stage,
+        }
+    }
+}
+
 /// Copies every range that is not committed yet, as `leading` lets them, and tells it of each that is; those that failed for
 /// good. What is in flight ends before this does.
 ///
 /// # Errors
-/// When going on makes no sense: a server is out of reach, the run is not ours any more, or a signal came.
+/// When going on makes no sense: a server is out of reach, the run is not ours any more, a signal came, or a batch was refused.
 pub(super) async fn copy_all(
     job: &Job<'_>,
     plan: &Plan,
-    destination: Destination,
+    to: To<'_>,
     leading: Leading,
 ) -> Result<Vec<Failed>> {
     job.progress.event(&Event::Phase { phase: Phase::Copying });
     let batches = plan.ranges.len();
-    let (done, left) = done_and_left(job, plan, destination).await?;
+    let (done, left) = done_and_left(job, plan, to.destination()).await?;
     let leading = &leading;
     for range in &done {
         leading.copied(range);
@@ -51,7 +69,7 @@ pub(super) async fn copy_all(
             if stop.is_cancelled() {
                 return Err(interrupted(SYNC));
             }
-            copy_one(job, range, batches, destination).await
+            copy_one(job, range, batches, to).await
         };
         (*range, copying.await)
     });
@@ -66,7 +84,7 @@ pub(super) async fn copy_all(
         leading.failed();
         if error.kind == Kind::Interrupted {
             fatal.get_or_insert(error);
-        } else if matches!(error.kind, Kind::Unreachable | Kind::Busy) {
+        } else if matches!(error.kind, Kind::Unreachable | Kind::Busy | Kind::Refused) {
             stop.cancel();
             announce_failed(job, &range, batches, &error);
             fatal.get_or_insert(of_batch(error, &range, batches));
@@ -123,18 +141,19 @@ pub(super) async fn committed(
     .await
 }
 
-async fn copy_one(job: &Job<'_>, range: &Range, batches: usize, destination: Destination) -> Result<()> {
+async fn copy_one(job: &Job<'_>, range: &Range, batches: usize, to: To<'_>) -> Result<()> {
     let what = format!("batch {} of {batches}", range.batch);
     let copied = retry(job.tuning.retry, &what, job.cancel, job.progress, async |attempt| {
-        write(job, range, attempt, destination).await
+        write(job, range, attempt, to).await
     })
     .await?;
-    job.announce(range, batches, copied, destination);
+    job.announce(range, batches, copied, to.destination());
     Ok(())
 }
 
 /// One batch: its claim, its books, its COMMIT.
-async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Destination) -> Result<Copied> {
+async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, to: To<'_>) -> Result<Copied> {
+    let destination = to.destination();
     let claiming = |fault: Fault| fault.error("could not claim the batch");
     let timeout = job.tuning.batch_timeout;
     let batch = range.checkpoint();
@@ -145,9 +164,9 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Dest
     // Books are on their way while the batch is claimed.
     let mut exported = transfer.export(&source, Books::Range(range), range.books, attempt.shrinks);
     let begin = async {
-        match destination {
-            Destination::Book => job.sides.target.write_measured(timeout, &first).await,
-            Destination::Stage => job.sides.target.write(timeout, &first).await,
+        match to {
+            To::Book(_) => job.sides.target.write_measured(timeout, &first).await,
+            To::Stage => job.sides.target.write(timeout, &first).await,
         }
     };
     let (target, _) = tokio::join!(begin, Pin::new(&mut exported).peek());
@@ -173,9 +192,9 @@ async fn write(job: &Job<'_>, range: &Range, attempt: Attempt, destination: Dest
         target.execute_simple(&correct).await.map_err(claiming)?;
     }
     let committing = async {
-        match destination {
-            Destination::Book => target.commit_after(&guard(&job.bounds())).await.map(Some),
-            Destination::Stage => target.commit().await.map(|()| None),
+        match to {
+            To::Book(bounds) => target.commit_after(&guard(bounds)).await.map(Some),
+            To::Stage => target.commit().await.map(|()| None),
         }
     };
     let (committed, finished) = tokio::join!(committing, source.finish());

@@ -6,6 +6,7 @@ mod batches;
 mod reconcile;
 mod restage;
 pub mod staged;
+mod trial;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::export::{self, Books};
 use super::guard::dependents::{Agreement, ForeignKey};
+use super::guard::empty_source::{self, EmptySource};
 use super::import::{Copied, Engine, Text, Transfer, is_duplicate_key};
 use super::plan::{Plan, Range};
 use super::preflight::Sides;
@@ -24,7 +26,7 @@ use crate::book::CopiedColumns;
 use crate::error::{Error, Result};
 use crate::ledger::checkpoint::Destination;
 use crate::ledger::run::{Tenure, taken_over};
-use crate::postgres::effects::Bounds;
+use crate::postgres::effects::{Bounds, Losing};
 use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Limit, SourceTx, Tx};
 use crate::progress::{Event, Progress};
@@ -108,6 +110,10 @@ pub struct Job<'a> {
     pub keys: &'a [ForeignKey],
     /// How losses of other tables are agreed to.
     pub agreement: Agreement,
+    /// Books that the target had when the guards looked.
+    pub old_books: u64,
+    /// What it means that the source has none any more.
+    pub empty_source: EmptySource,
     /// Numbers.
     pub tuning: Tuning,
     /// Fires at the first signal.
@@ -167,9 +173,18 @@ impl Job<'_> {
         }
     }
 
-    /// What a transaction that only inserts books may do besides.
+    /// What a transaction that only inserts books may do besides, unless more was asked about.
     fn bounds(&self) -> Bounds {
-        if self.agreement == Agreement::ByFlag { Bounds::KnownLosses } else { Bounds::NoLoss }
+        if self.agreement == Agreement::ByFlag {
+            Bounds::KnownLosses
+        } else {
+            Bounds::Within(Losing::default())
+        }
+    }
+
+    /// Stops where the source has lost its books since the guards looked; `found` is of one snapshot of it.
+    fn check_source(&self, found: Fingerprint) -> Result<()> {
+        empty_source::check(found.rows.unsigned_abs(), self.old_books, self.empty_source)
     }
 
     /// The plan, told to whoever watches.

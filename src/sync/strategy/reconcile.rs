@@ -16,7 +16,6 @@ use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, retry};
 use crate::sync::apply::lock_sql;
 use crate::sync::export::Books;
-use crate::sync::guard::dependents::Agreement;
 use crate::sync::losses::{self, Losses};
 use crate::sync::uncounted::{self, Counting};
 use crate::sync::verify::Pair;
@@ -35,12 +34,12 @@ struct Repair<'server> {
 /// # Errors
 /// [`Kind::Differs`](crate::error::Kind::Differs) also when the target holds other rows than the batches inserted: then
 /// it is not the source that changed, and a row that somebody added in development is not removed without a word.
-pub(super) async fn reconcile(job: &Job<'_>) -> Result<Verified> {
+pub(super) async fn reconcile(job: &Job<'_>, bounds: &Bounds) -> Result<Verified> {
     // From a repair's COMMIT on, also in an earlier life of the run, the target may hold other rows than the batches wrote.
     let mut repaired = job.resumed && committed(job, Destination::Book).await?.1 > 0;
     let verified = retry(job.tuning.retry, "the verification", job.cancel, job.progress, async |attempt| {
         let (verified, repair) =
-            unless_cancelled(job.cancel, SYNC, Box::pin(compare(job, attempt, repaired))).await?;
+            unless_cancelled(job.cancel, SYNC, Box::pin(compare(job, bounds, attempt, repaired))).await?;
         if let Some(Repair { target, done, as_measured }) = repair {
             repaired = true;
             let committed = target.commit_after(&guard(&as_measured)).await;
@@ -58,6 +57,7 @@ pub(super) async fn reconcile(job: &Job<'_>) -> Result<Verified> {
 /// Everything but the COMMIT.
 async fn compare<'a>(
     job: &Job<'a>,
+    bounds: &Bounds,
     attempt: Attempt,
     repaired: bool,
 ) -> Result<(Verified, Option<Repair<'a>>)> {
@@ -71,6 +71,7 @@ async fn compare<'a>(
     let columns = &job.remap.columns;
     let pair = Pair { source: &source, target: &target, columns, owners: &job.remap.owners };
     let (expected, found) = pair.fingerprints().await?;
+    job.check_source(expected)?;
     let verified = Verified::new(expected, snapshot_at);
     if expected == found {
         target.rollback().await;
@@ -83,7 +84,7 @@ async fn compare<'a>(
         return Err(pair.difference(&buckets).await?.error().hint(OTHER_WRITER));
     }
     target.rollback().await;
-    let repair = repair(job, &source, &buckets, attempt).await?;
+    let repair = repair(job, bounds, &source, &buckets, attempt).await?;
     source.finish().await.map_err(verifying)?;
     Ok((verified, Some(repair)))
 }
@@ -91,6 +92,7 @@ async fn compare<'a>(
 /// Replaces the books of `buckets` by those of the snapshot, and compares the whole again.
 async fn repair<'a>(
     job: &Job<'a>,
+    bounds: &Bounds,
     source: &SourceTx<'_>,
     buckets: &[i32],
     attempt: Attempt,
@@ -127,7 +129,7 @@ async fn repair<'a>(
     let read = losses::read_after(&target, "SELECT", counting.as_ref()).await;
     let (effects, reading) = read.map_err(repairing)?;
     let losses = Losses::of(&effects, deleted)?;
-    if !losses.is_empty() && job.agreement != Agreement::ByFlag {
+    if !bounds.allow(losses.effects()) {
         return Err(losses::refuse(losses.effects()));
     }
     let done = Event::Repaired { deleted, books: copied.exported, inserted: copied.inserted };

@@ -77,7 +77,9 @@ pub(super) async fn verify<'a>(
     let Compared { verified, duplicates, changes, snapshot, filled } = compared.await?;
     let Fingerprint { rows, .. } = verified.fingerprint();
     job.progress.event(&Event::Verified { rows, digest: verified.fingerprint().digest_hex() });
-    if let Err(error) = refuse_duplicates(&duplicates) {
+    let refused = refuse_duplicates(&duplicates).and_then(|()| job.check_source(verified.fingerprint()));
+    if let Err(error) = refused {
+        discard(filled).await;
         finish(snapshot).await.map_err(verifying)?;
         return Err(error);
     }

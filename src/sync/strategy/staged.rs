@@ -4,11 +4,10 @@
 
 use sqlx::Row;
 
-use super::batches::{copy_all, not_completed};
+use super::batches::{To, copy_all, not_completed};
 use super::restage::{Staged, finish, verify};
 use super::{Job, Verified};
 use crate::error::{Error, Kind, Result};
-use crate::ledger::checkpoint::Destination;
 use crate::ledger::stage::IS_LEFT;
 use crate::postgres::Fault;
 use crate::progress::{Event, Progress};
@@ -100,10 +99,10 @@ async fn stage<'a>(job: &Job<'a>, plan: &Plan, consent: &Consent<'_, '_>) -> Res
     let may_be_filled = consent.is_to_a_first_fill() && !job.sides.target.server().is_reduced();
     let (failed, ahead) = if may_be_filled && Leading::is_worth_it(plan.ranges.len(), jobs) {
         let (leading, following) = Leading::new(jobs);
-        let copying = copy_all(job, plan, Destination::Stage, leading);
+        let copying = copy_all(job, plan, To::Stage, leading);
         tokio::join!(copying, Box::pin(fill_ahead(job, plan, following)))
     } else {
-        (copy_all(job, plan, Destination::Stage, Leading::alone()).await, None)
+        (copy_all(job, plan, To::Stage, Leading::alone()).await, None)
     };
     let failed = failed?;
     if failed.is_empty() { Ok(ahead) } else { Err(not_completed(job, failed, plan)) }

@@ -16,7 +16,7 @@ use crate::sync::changes::Changes;
 use crate::sync::facts::{from_json, triggers_sql};
 use crate::sync::foreign_keys;
 use crate::sync::guard::dependents::{Agreement, Dependents, Fate, ForeignKey, Reach, Which, Writes, check};
-use crate::sync::guard::triggers::Trigger;
+use crate::sync::guard::triggers::{self, Trigger};
 use crate::sync::losses::Losses;
 use crate::sync::strategy::OTHER_WRITER;
 use crate::sync::uncounted::{self, Counting};
@@ -45,6 +45,7 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
         return Err(refused(format!("`{name}` has no primary key by which its rows could be found")));
     }
     let keys = foreign_keys::read(tx).await.map_err(looking)?;
+    triggers::check(&keys)?;
     if generation.not_undone.is_none()
         && let Some(unseen) = unseen_by_older_versions(tx, &keys).await.map_err(looking)?
     {
