@@ -147,6 +147,7 @@ async fn a_table_that_a_trigger_empties_is_a_loss_of_unknown_size() {
         "TRUNCATE public.favourite",
         "DROP TABLE IF EXISTS public.favourite",
         "ALTER TABLE public.favourite ALTER book TYPE text",
+        "ALTER TABLE public.favourite DROP COLUMN IF EXISTS book",
     ] {
         let sandbox = synced(20).await;
         let triggers = TRIGGERS.replace("DELETE FROM public.favourite WHERE book = OLD.id", body);

@@ -27,6 +27,7 @@ mod guards_kinds;
 mod guards_ledger;
 mod guards_source;
 mod guards_table;
+mod guards_triggers;
 mod hostile;
 mod ids;
 mod live_source;

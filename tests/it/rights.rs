@@ -85,7 +85,7 @@ async fn the_least_rights_are_enough_for_every_strategy_and_for_an_undo() {
 }
 
 /// What takes a right away, a statement that the server then refuses to the role, and the GRANT.
-const TABLE: [(&str, &str, &str); 15] = [
+const TABLE: [(&str, &str, &str); 16] = [
     (
         "REVOKE CREATE ON DATABASE DB FROM ROLE",
         "CREATE SCHEMA dewey_sync",
@@ -162,6 +162,11 @@ const TABLE: [(&str, &str, &str); 15] = [
            ALTER TABLE "Book" ADD shelf text DEFAULT shelf()"#,
         r#"INSERT INTO "Book" (isbn10) VALUES ('')"#,
         "GRANT EXECUTE ON FUNCTION public.shelf() TO ROLE;",
+    ),
+    (
+        "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC",
+        "DO $$ BEGIN END $$",
+        "GRANT USAGE ON LANGUAGE plpgsql TO ROLE;",
     ),
 ];
 

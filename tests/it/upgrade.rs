@@ -93,6 +93,7 @@ async fn what_it_replaced_is_undone_unless_it_did_not_know_what_it_met() {
         r#"CREATE TABLE review (isbn varchar(10) REFERENCES "Book" (isbn10) ON UPDATE CASCADE)"#,
         r#"CREATE FUNCTION noop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
            CREATE TRIGGER noop BEFORE UPDATE ON "Book" FOR EACH ROW EXECUTE FUNCTION noop()"#,
+        r#"CREATE RULE also AS ON INSERT TO "Book" DO ALSO NOTHING"#,
     ] {
         let (undo, before, after) = restores(unseen).await;
         assert_eq!(undo.code, Some(3), "{unseen}: {undo:?}");

@@ -52,6 +52,8 @@ pub enum Of {
     Sequence,
     /// A function that a default, a check or an index of the book table calls.
     Function,
+    /// The language of the last statement of each transaction, which measures it.
+    Language,
     /// Any other table that has a foreign key.
     Other,
 }
@@ -113,6 +115,7 @@ pub(in crate::sync) fn query(book: &str) -> String {
       OR d.classid = 'pg_class'::regclass AND d.objid IN (SELECT indexrelid FROM pg_index WHERE indrelid = {book}.oid)
   UNION ALL SELECT 11, 'other', {named}, {other}, format('%I', nspname) FROM {relations}
     WHERE c.oid IN (SELECT conrelid FROM pg_constraint WHERE contype = 'f') AND nspname <> 'dewey_sync' AND c.oid <> {book}.oid
+  UNION ALL SELECT 12, 'language', format('%I', lanname), {language}, NULL FROM pg_language WHERE lanname = 'plpgsql'
   ) object WHERE rights <> '{{}}')",
         create_schema = lacking(&[("CREATE", "has_database_privilege(current_database(), 'CREATE')".into())]),
         use_schema = lacking(&[("USAGE", "has_schema_privilege(n.oid, 'USAGE')".into())]),
@@ -152,6 +155,7 @@ pub(in crate::sync) fn query(book: &str) -> String {
             ("UPDATE", format!("NOT bool_or(is_raised) OR {}", of_sequence("UPDATE"))),
         ]),
         function = lacking(&[("EXECUTE", "has_function_privilege(p.oid, 'EXECUTE')".into())]),
+        language = lacking(&[("USAGE", "has_language_privilege(oid, 'USAGE')".into())]),
         other = lacking(&[
             ("USAGE", "has_schema_privilege(n.oid, 'USAGE')".into()),
             ("SELECT", columns("c.oid", "true", "SELECT")),
@@ -309,6 +313,7 @@ impl Of {
             Self::Database => "database",
             Self::Schema | Self::LedgerSchema => "schema",
             Self::LedgerSequence | Self::Sequence => "sequence",
+            Self::Language => "language",
             Self::Function => "function",
             Self::Ledger | Self::LedgerOwner | Self::Books | Self::Users | Self::Other => "table",
         }
