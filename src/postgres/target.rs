@@ -85,9 +85,11 @@ impl Target {
         Ok(rows)
     }
 
-    /// Runs `sql` in a measured transaction that is rolled back, in one round trip; its rows.
+    /// Runs `sql` in a measured transaction that is rolled back, in one round trip; its rows. No literal of it may depend on how
+    /// the session is set.
     pub async fn try_and_roll_back(&self, limit: impl Into<Limit>, sql: &str) -> Result<Vec<PgRow>, Fault> {
-        let (tx, rows) = self.write_measured(limit, &format!("{sql}; ROLLBACK")).await?;
+        let sql = format!("{sql}; ROLLBACK");
+        let (tx, rows) = Tx::begin_measured_at_once(&self.0, READ_WRITE, limit.into(), &sql).await?;
         tx.ended();
         Ok(rows)
     }

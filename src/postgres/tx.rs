@@ -78,8 +78,21 @@ impl<'server> Tx<'server> {
         limit: Limit,
         first: &str,
     ) -> Result<(Self, Vec<PgRow>), Fault> {
-        let reading = format!("{} IS NOT NULL AS is_measured", first_reading());
-        Self::begin_with(server, mode, limit, first, |opening| opening.answer_also(&reading)).await
+        let tx = Self::open_with(server, mode, limit, measure).await?;
+        let rows = tx.simple(first).await?;
+        Ok((tx, rows))
+    }
+
+    /// The same for a text of which no literal depends on how the session is set, backslashes or not: it never begins by itself.
+    pub(super) async fn begin_measured_at_once(
+        server: &'server Server,
+        mode: &str,
+        limit: Limit,
+        first: &str,
+    ) -> Result<(Self, Vec<PgRow>), Fault> {
+        let tx = Self::open_with(server, mode, limit, measure).await?;
+        let rows = tx.send(first).await?;
+        Ok((tx, rows))
     }
 
     /// The same, for a guard that has more to say about settings that only some roles may make; to all other transactions
@@ -90,22 +103,22 @@ impl<'server> Tx<'server> {
         limit: Limit,
         first: &str,
     ) -> Result<(Self, Vec<PgRow>), Fault> {
-        Self::begin_with(server, mode, limit, first, Opening::tolerate).await
+        let tx = Self::open_with(server, mode, limit, Opening::tolerate).await?;
+        let rows = tx.simple(first).await?;
+        Ok((tx, rows))
     }
 
-    async fn begin_with(
+    async fn open_with(
         server: &'server Server,
         mode: &str,
         limit: Limit,
-        first: &str,
         change: impl FnOnce(&mut Opening),
-    ) -> Result<(Self, Vec<PgRow>), Fault> {
+    ) -> Result<Self, Fault> {
         let mut tx = Self::open(server, mode, limit).await?;
         if let Some(opening) = tx.opening.get_mut().unwrap_or_else(PoisonError::into_inner) {
             change(opening);
         }
-        let rows = tx.simple(first).await?;
-        Ok((tx, rows))
+        Ok(tx)
     }
 
     /// The same, but begins together with the first request.
@@ -350,6 +363,10 @@ impl<'server> Tx<'server> {
             self.watch.explain_error(error)
         })
     }
+}
+
+fn measure(opening: &mut Opening) {
+    opening.answer_also(&format!("{} IS NOT NULL AS is_measured", first_reading()));
 }
 
 /// Prepared without a name, unless nobody else can have the session: a pooler lends it to other clients, whose statements

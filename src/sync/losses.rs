@@ -3,6 +3,7 @@
 //! Prediction and measurement meet here: foreign keys are followed beforehand, the server counts what really happened.
 
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 
 use super::guard::dependents::{Dependents, Fate};
 use super::uncounted::{Counting, query_of};
@@ -90,13 +91,20 @@ pub(super) async fn read_after(
     first: &str,
     counting: Option<&Counting>,
 ) -> Result<(Effects, String), Fault> {
+    let rows = tx.simple(&format!("{first}; {}", reading_sql(tx, counting))).await?;
+    read(&rows, counting)
+}
+
+/// The statements of that reading.
+pub(super) fn reading_sql(tx: &Tx<'_>, counting: Option<&Counting>) -> String {
     let (check, measured, counts) = (tx.book_check(), measured(), query_of(counting));
-    let sql = format!(
-        "{first}; SET CONSTRAINTS ALL IMMEDIATE; {check}; SELECT {measured} AS effects, {counts} AS counts"
-    );
-    let rows = tx.simple(&sql).await?;
+    format!("SET CONSTRAINTS ALL IMMEDIATE; {check}; SELECT {measured} AS effects, {counts} AS counts")
+}
+
+/// Reads the last row of a text that ended with [`reading_sql`].
+pub(super) fn read(rows: &[PgRow], counting: Option<&Counting>) -> Result<(Effects, String), Fault> {
     let row = rows.last().ok_or_else(|| Fault::client("a transaction was not measured"))?;
-    let mut effects = Effects::from_rows(&rows)?;
+    let mut effects = Effects::from_rows(rows)?;
     if let Some(counting) = counting {
         counting.complete(&mut effects, row)?;
     }

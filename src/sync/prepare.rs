@@ -1,6 +1,7 @@
 //! Both sides reached, every guard passed, every question answered that comes before the first write.
 
 use super::compare::{self, Compared};
+use super::export::SAMPLE_MAX;
 use super::guard::dependents::{self, Dependents, losses};
 use super::guard::owner::{Found, Owners};
 use super::guard::schema::ids;
@@ -8,6 +9,7 @@ use super::guard::target_identity::Marking;
 use super::import::Engine;
 use super::plan::{Frozen, Plan};
 use super::preflight::{self, Preflight, Sides, Spare};
+use super::rehearsal::Rehearsal;
 use super::report::Tally;
 use super::resume::{self, Unfinished};
 use super::strategy::{Strategy, Verified};
@@ -166,7 +168,9 @@ async fn decide(sides: &Sides, request: &Request, found: Preflight, ask: &dyn As
     engine.check(strategy, &found.columns).map_err(unchanged)?;
     if strategy.removes_all() && resumed.is_none() {
         let at_target = sides.target.server().endpoint();
-        ids::check_room(at_target, &found.target, found.source_books.books).map_err(unchanged)?;
+        let books = found.source_books.books;
+        let rehearsed = if request.rehearsal == Rehearsal::Wanted { books.min(SAMPLE_MAX as u64) } else { 0 };
+        ids::check_room(at_target, &found.target, books, rehearsed).map_err(unchanged)?;
     }
     Ok(Prepared { found, owners, strategy, engine, resumed, equal: None })
 }

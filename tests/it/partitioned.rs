@@ -93,10 +93,15 @@ async fn an_isbn10_that_comes_twice_is_copied_where_nothing_forbids_it() {
         }
         for (strategy, engine) in WAYS {
             let run = sandbox.run(&["sync", "--yes", "--strategy", strategy, "--engine", engine]).await;
-            assert_eq!(run.code, Some(if forbidden { 5 } else { 0 }), "{strategy} {engine}: {run:?}");
-            if forbidden {
-                assert!(run.stderr.contains("have a unique value in common"), "{strategy} {engine}: {run:?}");
-            } else {
+            let (code, said) = match (forbidden, strategy) {
+                (false, _) => (0, ""),
+                // Before it deletes anything.
+                (true, "batched") => (3, "do not fit into development: source ids -7, 3"),
+                (true, _) => (5, "have a unique value in common"),
+            };
+            assert_eq!(run.code, Some(code), "{strategy} {engine}: {run:?}");
+            assert!(run.stderr.contains(said), "{strategy} {engine}: {run:?}");
+            if !forbidden {
                 assert!(dump(&sandbox.target_url(), BOOKS) == dump(&sandbox.source_url(), BOOKS));
                 execute(&sandbox.target_url(), r#"UPDATE "Book" SET title = title || '!'"#).await;
             }

@@ -21,8 +21,11 @@ const ROUND_TRIP: Duration = Duration::from_millis(50);
 
 /// Waits that follow each other on the way to both sides, with default settings and SCRAM, by servers that are not asked for
 /// encryption; each after what is done to the target.
-const WAITS_MAX: [(&str, &str, usize); 2] =
-    [("into an empty book table", r#"DELETE FROM "Book""#, 17), ("unchanged", "", 9)];
+const WAITS_MAX: [(&str, &str, usize); 3] = [
+    ("into an empty book table", r#"DELETE FROM "Book""#, 17),
+    ("with a change", r#"UPDATE "Book" SET title = title || '!' WHERE id % 50 = 0"#, 17),
+    ("unchanged", "", 9),
+];
 
 /// On a busy machine one of two connections may lag behind the other one, and what would be waited for at the same time is
 /// waited for twice. A run that waits too often by itself does so each time.

@@ -150,7 +150,7 @@ fn update_sql(apply: &Applying<'_>) -> [String; 2] {
 }
 
 /// A value that no book has and that fits `varchar(10)`. The sum is of a type that `to_hex` takes, whatever integer an id is.
-pub(in crate::sync) const PLACEHOLDER: &str = "E'\\x01' || to_hex(b.id + 0)";
+pub(in crate::sync) const PLACEHOLDER: &str = "chr(1) || to_hex(b.id + 0)";
 
 /// Books of both sides that the deletion was to take along, and that are there because a trigger took their reference away,
 /// are changed like others; those that went without being foreseen come back with others' ids. Both are kept as what they are.

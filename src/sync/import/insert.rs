@@ -86,15 +86,38 @@ pub(super) async fn insert(
         }
     };
     let statement = statement.map_err(inserting)?;
-    let inserted = target.execute_raw(statement).await.map_err(|error| inserting(error.into()))?;
-    Ok(Copied { exported, inserted: inserted.rows_affected() })
+    let inserted = if transfer.is_single {
+        target.execute_simple(&text_of(&statement)).await.map_err(inserting)?
+    } else {
+        let done = target.execute_raw(statement).await;
+        done.map_err(|error| inserting(error.into()))?.rows_affected()
+    };
+    Ok(Copied { exported, inserted })
 }
 
 /// A statement that stages `books`, with their values in its text.
 pub fn staging_text(run_id: i64, books: Vec<TargetBook>) -> String {
     let staged = staged_columns();
     let rows = books.into_iter().map(|book| into_stage(run_id, book, &staged));
-    DbBackend::Postgres.build(&stage::Entity::insert_many(rows).into_query()).to_string()
+    text_of(&DbBackend::Postgres.build(&stage::Entity::insert_many(rows).into_query()))
+}
+
+/// The statement with its values in the text, as literals that mean the same whatever the session is set to. SeaQuery writes
+/// backslashes only into `E''`, where an apostrophe becomes `\'`, which depends on `backslash_quote`.
+fn text_of(statement: &Statement) -> String {
+    let text = statement.to_string();
+    let mut same = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        same.push(character);
+        if character == '\\' {
+            match characters.next() {
+                Some('\'') => same.push_str("047"),
+                escaped => same.extend(escaped),
+            }
+        }
+    }
+    same
 }
 
 /// The statement that `insert_many` would make, and more columns, which the entity does not know.
@@ -150,6 +173,15 @@ mod tests {
             ..Default::default()
         };
         titles.map(row).into()
+    }
+
+    #[test]
+    fn no_literal_of_a_text_depends_on_a_setting() {
+        let [mut row, _] = <[_; 2]>::try_from(rows(["it's \\' \n\\", ""])).unwrap();
+        row.isbn10 = Set("'".into());
+        let text = text_of(&DbBackend::Postgres.build(&stage::Entity::insert_many([row]).into_query()));
+        assert!(text.contains(r"E'it\047s \\\047 \n\\'"), "{text}");
+        assert!(text.contains(r"E'\047'"), "{text}");
     }
 
     #[test]

@@ -94,6 +94,8 @@ pub struct Transfer<'a> {
     pub run_id: i64,
     /// Of `insert`'s statements.
     pub text: &'a Text,
+    /// Whether a connection has only few of these statements, so that to prepare one would cost a wait and save none.
+    pub is_single: bool,
 }
 
 /// Books on their way; nothing is asked of the source before it is polled.

@@ -4,7 +4,7 @@
 use super::batches::{To, announce_left, committed, copy_all, not_completed};
 use super::reconcile::reconcile;
 use super::staged::{MORE_MEASURED, ROUNDS_MAX, more_each_time};
-use super::trial::try_batch;
+use super::trial::{BEFORE, try_batch};
 use super::{Copied, Job, Verified};
 use crate::book::SourceBook;
 use crate::error::Result;
@@ -171,8 +171,9 @@ async fn delete<'a>(
     let counting = Counting::begun(&rows, job.keys).map_err(deleting)?;
     let books = delete_all(&target, job.tuning.whole_table()).await.map_err(deleting)?;
     let correct = checkpoint::correct_sql(job.tenure, Destination::Book, DELETION, books);
-    let (effects, mut reading) =
-        losses::read_after(&target, &correct, counting.as_ref()).await.map_err(deleting)?;
+    let read = losses::reading_sql(&target, counting.as_ref());
+    let rows = target.simple(&format!("{correct}; {read}; {BEFORE}")).await.map_err(deleting)?;
+    let (effects, mut reading) = losses::read(&rows, counting.as_ref()).map_err(deleting)?;
     let losses = Losses::of(&effects, books)?;
     let new = job.plan.books;
     let changes = Changes { new, removed: books, dependents: losses.as_dependents(), ..Changes::default() };

@@ -170,6 +170,7 @@ impl Job<'_> {
             destination,
             run_id: self.tenure.run_id,
             text: &self.text,
+            is_single: destination == Destination::Stage && self.plan.ranges.len() <= self.tuning.jobs,
         }
     }
 

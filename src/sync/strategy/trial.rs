@@ -2,16 +2,17 @@
 //! nothing brings the old books back once that is committed.
 
 use futures_util::{StreamExt, stream};
+use sqlx::Row;
 
 use super::Job;
 use crate::book::SourceBook;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ledger::checkpoint::Destination;
 use crate::postgres::effects::measured;
 use crate::postgres::{Effects, Fault, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Class, classify, fault_of};
-use crate::sync::import::Chunk;
+use crate::sync::import::{Chunk, Transfer};
 use crate::sync::losses::{self, Losses};
 use crate::sync::misfit::Tried;
 use crate::sync::uncounted::Counting;
@@ -24,7 +25,13 @@ pub(super) struct Trial {
     pub(super) reading: String,
 }
 
-/// Inserts `sample` as a batch is, and takes it back. `before` is what the transaction did until then.
+/// What precedes a trial; deferred constraints have acted until then, or they would act once more.
+pub(super) const BEFORE: &str = "SAVEPOINT dewey_sync_trial";
+
+/// What ends it.
+const TAKE_BACK: &str = "ROLLBACK TO SAVEPOINT dewey_sync_trial";
+
+/// Inserts `sample` as a batch is, and takes it back. `before` is what the transaction did until [`BEFORE`].
 ///
 /// # Errors
 /// [`Kind::Refused`](crate::error::Kind::Refused) with the source ids of books that do not fit.
@@ -36,7 +43,6 @@ pub(super) async fn try_batch(
     before: &Effects,
 ) -> Result<Trial> {
     job.progress.event(&Event::Phase { phase: Phase::Rehearsing });
-    target.simple("SAVEPOINT dewey_sync_trial").await.map_err(trying)?;
     let fault = match attempt(job, target, sample, counting).await? {
         Ok((effects, reading)) => {
             return Ok(Trial { losses: Losses::of(&effects.since(before), 0)?, reading });
@@ -56,22 +62,23 @@ async fn attempt(
     counting: Option<&Counting>,
 ) -> Result<Result<(Effects, String), Fault>> {
     let exported = stream::iter([Ok(Chunk::Books(books.to_vec()))]).boxed_local().peekable();
+    let sql =
+        format!("{}; {TAKE_BACK}; SELECT {} AS reading", losses::reading_sql(target, counting), measured());
     let written = async {
-        let imported = job.transfer(Destination::Book).import(target, exported).await;
+        let transfer = Transfer { is_single: true, ..job.transfer(Destination::Book) };
+        let imported = transfer.import(target, exported).await;
         imported.map_err(|error| fault_of(&error).cloned().ok_or(error))?;
-        losses::read_after(target, "SELECT", counting).await.map_err(Ok)
+        target.simple(&sql).await.map_err(Ok)
     };
-    let written = written.await;
-    let sql = format!("ROLLBACK TO SAVEPOINT dewey_sync_trial; SELECT {} AS effects", measured());
-    match written {
-        Ok((effects, _)) => {
-            let rows = target.simple(&sql).await.map_err(trying)?;
-            let reading = rows.last().map(|row| sqlx::Row::try_get(row, "effects")).transpose();
-            let reading = reading.map_err(|error| trying(error.into()))?.unwrap_or_default();
-            Ok(Ok((effects, reading)))
+    match written.await {
+        Ok(mut rows) => {
+            let after = rows.pop().map(|row| row.try_get("reading")).transpose();
+            let after = after.map_err(|error| trying(error.into()))?.unwrap_or_default();
+            let (effects, _) = losses::read(&rows, counting).map_err(trying)?;
+            Ok(Ok((effects, after)))
         }
         Err(Ok(fault)) if classify(&fault) == Class::Permanent => {
-            target.simple("ROLLBACK TO SAVEPOINT dewey_sync_trial").await.map_err(trying)?;
+            target.simple(TAKE_BACK).await.map_err(trying)?;
             Ok(Err(fault))
         }
         Err(Ok(fault)) => Err(trying(fault)),
@@ -79,6 +86,6 @@ async fn attempt(
     }
 }
 
-fn trying(fault: Fault) -> crate::error::Error {
+fn trying(fault: Fault) -> Error {
     fault.error("could not try whether a batch fits")
 }

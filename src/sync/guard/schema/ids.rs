@@ -37,15 +37,23 @@ pub(in crate::sync) fn check(SideFacts { endpoint, facts }: SideFacts<'_>) -> Re
     })
 }
 
-/// Whether the target can give out so many ids, for the strategies that need one for every book.
+/// Whether the target can give out so many ids, for the strategies that need one for every book, and for those that a rehearsal
+/// tries before.
 ///
 /// # Errors
 /// [`Kind::Refused`] when its sequence would come to its end.
-pub(in crate::sync) fn check_room(endpoint: &Endpoint, target: &Facts, books: u64) -> Result<()> {
+pub(in crate::sync) fn check_room(
+    endpoint: &Endpoint,
+    target: &Facts,
+    books: u64,
+    rehearsed: u64,
+) -> Result<()> {
     let id = Column::Id.as_str();
     match target.ids_left.map(|left| u64::try_from(left).unwrap_or_default()) {
-        Some(left) if left < books => Err(refused(endpoint)
-            .because(format!("the sequence of the target's `{id}` gives out {left} more, for {books} books"))
+        Some(left) if left < books + rehearsed => Err(refused(endpoint)
+            .because(format!(
+                "the sequence of the target's `{id}` gives out {left} more, for {books} books and {rehearsed} of a rehearsal"
+            ))
             .hint("raise the sequence's MAXVALUE or restart it, or use `--strategy staged`, which keeps the ids of books")),
         _ => Ok(()),
     }
