@@ -46,6 +46,7 @@ pub(super) async fn run(session: &Session, args: &UndoArgs) -> Result<()> {
             "counts": undo.map(Undo::counts),
             "regained": undo.map(|undo| &undo.regained),
             "lost": undo.map(|undo| &undo.lost),
+            "elsewhere": undo.map(|undo| &undo.elsewhere),
             "not_undone": undo.map(|undo| &undo.not_undone),
             "retries": tally.summary().retries,
             "duration_ms": u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -58,6 +59,9 @@ pub(super) async fn run(session: &Session, args: &UndoArgs) -> Result<()> {
         print(&format!(
             "undone    run {undone}: {restored} back, {changed} changed back, {removed} removed again"
         ));
+        if !undo.elsewhere.is_empty() {
+            print(&format!("elsewhere {}", losses::describe(&undo.elsewhere)));
+        }
         if let Some(left) = not_undone(undo) {
             print(&left);
         }
@@ -137,6 +141,9 @@ fn question(target: &Target, plan: &Undo) -> Vec<String> {
     lines.extend(plan.regained.iter().map(|back| format!("Back with them: {}.", describe(back))));
     lines.extend(not_undone(plan));
     lines.extend(lost(&plan.lost).map(|lost| format!("Lost with those that go: {}.", describe(lost))));
+    if !plan.elsewhere.is_empty() {
+        lines.push(format!("Triggers also do this: {}.", losses::describe(&plan.elsewhere)));
+    }
     lines.push(format!("Change {}? [y/N] ", target.server().endpoint()));
     lines
 }

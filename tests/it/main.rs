@@ -63,6 +63,7 @@ mod tx;
 mod unchanged;
 mod undo;
 mod undo_references;
+mod undo_triggers;
 mod upgrade;
 mod users;
 mod values;

@@ -56,6 +56,8 @@ pub struct Undo {
     pub regained: Vec<Dependents>,
     /// Rows of other tables that the undo itself deletes or changes, as it was measured.
     pub lost: Vec<Dependents>,
+    /// Rows that triggers insert into other tables while the undo writes.
+    pub elsewhere: Vec<Effect>,
     /// What the sync did to other tables that is not put back: the work of triggers.
     pub not_undone: Vec<Effect>,
 }

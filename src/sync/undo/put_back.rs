@@ -11,7 +11,7 @@ use crate::book::TABLE;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::replaced::Generation;
 use crate::postgres::fingerprint::record_digest;
-use crate::postgres::{Effects, Fault, Fingerprint, Tx};
+use crate::postgres::{Effect, Effects, Fault, Fingerprint, Tx};
 use crate::sync::apply::{Agreed, lock_sql};
 use crate::sync::changes::Changes;
 use crate::sync::facts::{from_json, triggers_sql};
@@ -90,7 +90,7 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
     }
     let effects = Effects::from_json(&reading).map_err(|error| verifying(Fault::unreadable(&error)))?;
     let attached: BTreeMap<&str, u64> = references.iter().map(References::table).zip(attached).collect();
-    let mut effects = own_work_left_out(effects, &attached, &keys);
+    let mut effects = own_work_left_out(effects, &tables, &attached, &keys);
     if let Some(counting) = &mut counting {
         for table in &tables {
             let attached = attached.get(table.name.as_str()).copied().unwrap_or_default();
@@ -103,7 +103,8 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
     }
     let losses = Losses::of(&effects, undo.removed)?;
     let lost = the_more_of(&undo.lost, losses.as_dependents(), &tables);
-    let undo = Undo { lost, regained: regained(&tables, &attached), ..undo };
+    let elsewhere = inserted_elsewhere(&effects);
+    let undo = Undo { lost, regained: regained(&tables, &attached), elsewhere, ..undo };
     let going = Changes { removed: undo.removed, dependents: undo.lost.clone(), ..Changes::default() };
     if !agreed.covers(&going) {
         return Err(refused("more would be lost by now than was agreed to".into())
@@ -134,9 +135,18 @@ fn the_more_of(
     measured
 }
 
-/// A reference that comes back is a change of its row, which this work makes; where it follows a book, up to three.
-fn own_work_left_out(mut effects: Effects, attached: &BTreeMap<&str, u64>, keys: &[ForeignKey]) -> Effects {
+/// A row that comes back is an insertion, and a reference that does a change of its row, which this work makes; where it
+/// follows a book, up to three.
+fn own_work_left_out(
+    mut effects: Effects,
+    tables: &[KeptTable],
+    attached: &BTreeMap<&str, u64>,
+    keys: &[ForeignKey],
+) -> Effects {
     for effect in &mut effects.others {
+        if let Some(table) = tables.iter().find(|table| table.name == effect.table) {
+            effect.inserted = effect.inserted.saturating_sub(table.deleted);
+        }
         if let Some(rows) = attached.get(effect.table.as_str()) {
             let follows = keys.iter().any(|key| key.table.root == effect.table && key.follows_books());
             let changes = rows * if follows { 3 } else { 1 };
@@ -183,8 +193,15 @@ FROM dewey_sync.replaced WHERE run_id = {run_id}",
     let unchanged = after.rows.unsigned_abs().saturating_sub(removed + changed);
     let not_undone = not_undone.clone().unwrap_or_default();
     // Known when it is done.
-    let regained = Vec::new();
-    Ok(Undo { undone: *run_id, removed, restored, changed, unchanged, regained, lost, not_undone })
+    let (regained, elsewhere) = (Vec::new(), Vec::new());
+    Ok(Undo { undone: *run_id, removed, restored, changed, unchanged, regained, lost, elsewhere, not_undone })
+}
+
+/// What is no loss, and no work of the undo.
+fn inserted_elsewhere(effects: &Effects) -> Vec<Effect> {
+    let inserted = effects.others.iter().filter(|effect| effect.inserted > 0);
+    let only = |effect: &Effect| Effect { deleted: 0, updated: 0, ..effect.clone() };
+    inserted.map(only).collect()
 }
 
 /// Rows of other tables that are there again, or refer again to what they referred to.
