@@ -6,7 +6,7 @@ use dewey_sync_migration::{LEDGER_VERSION, ledger_statements};
 use serde_json::json;
 
 use super::args::UndoArgs;
-use super::migrate::{Naming, guarded};
+use super::migrate::{Naming, checked, named};
 use super::output::{ask, error_json, grouped, plural, print};
 use super::prompt::{is_yes, on_terminal, read_line};
 use super::session::Session;
@@ -76,8 +76,16 @@ async fn undo(
     tally: &Tally<'_>,
     run_id: &mut Option<i64>,
 ) -> Result<Undo> {
-    let looked = session.unless_interrupted(guarded(session, target, None, Naming::Elsewhere));
-    let CheckedTarget { facts, marking, ledger_version, .. } = looked.await?;
+    let looked = async {
+        let looked = checked(target, None, None).await?;
+        if looked.marking == Marking::MustBeTyped {
+            // Not connected to: where it is decides how the target is named.
+            let source = session.source_if_configured().ok().flatten();
+            named(session, target, source.as_ref(), &looked, Naming::Elsewhere).await?;
+        }
+        Ok(looked)
+    };
+    let CheckedTarget { facts, marking, ledger_version, .. } = session.unless_interrupted(looked).await?;
     if marking != Marking::Marked {
         return Err(nothing_to_undo());
     }
