@@ -1,14 +1,16 @@
 //! `history`: past runs, newest first.
 
 use dewey_sync_entity::ledger::run;
+use dewey_sync_migration::LedgerState;
 use sea_orm::{EntityTrait, QueryOrder, QuerySelect};
 use serde_json::json;
 
 use super::output::{grouped, print, print_all, print_json};
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{Fault, Target};
+use crate::postgres::{Fault, Target, Tx};
 use crate::printable::{cut, padded};
+use crate::sync::inventory::made_by_newer;
 use crate::sync::preflight::reach;
 
 /// Older runs are shown by their number.
@@ -52,7 +54,7 @@ pub(super) async fn run(session: &Session, run_id: Option<i64>) -> Result<()> {
 }
 
 async fn runs(target: &Target) -> Result<Vec<run::Model>> {
-    let (tx, _) = target.snapshot(target.server().quick(), "").await.map_err(reading)?;
+    let tx = ledger(target).await?;
     let newest = run::Entity::find().order_by_desc(run::Column::RunId).limit(RUNS_SHOWN).all(&tx).await;
     match newest.map_err(Fault::from) {
         Ok(runs) => {
@@ -65,8 +67,17 @@ async fn runs(target: &Target) -> Result<Vec<run::Model>> {
     }
 }
 
-async fn one(target: &Target, run_id: i64) -> Result<run::Model> {
+/// A snapshot of the target, whose ledger no newer version made.
+async fn ledger(target: &Target) -> Result<Tx<'_>> {
     let (tx, _) = target.snapshot(target.server().quick(), "").await.map_err(reading)?;
+    match dewey_sync_migration::ledger_state(&tx).await.map_err(|error| reading(error.into()))? {
+        LedgerState::Newer(migration) => Err(made_by_newer(&migration)),
+        LedgerState::Absent | LedgerState::Older | LedgerState::Current => Ok(tx),
+    }
+}
+
+async fn one(target: &Target, run_id: i64) -> Result<run::Model> {
+    let tx = ledger(target).await?;
     let found = run::Entity::find_by_id(run_id).one(&tx).await.map_err(|error| reading(error.into()))?;
     tx.rollback().await;
     found.ok_or_else(|| {

@@ -7,7 +7,7 @@ use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use super::args::{MarkArgs, MigrateAction};
-use super::output::{print, print_json};
+use super::output::{error_json, print, print_json};
 use super::prompt::{name_is_typed, on_terminal};
 use super::removal;
 use super::session::Session;
@@ -18,6 +18,7 @@ use crate::postgres::{Fault, Source, Target};
 use crate::sync::check_target::{CheckedTarget, check_target};
 use crate::sync::guard::kind;
 use crate::sync::guard::target_identity::{Ends, Marking};
+use crate::sync::inventory::made_by_newer;
 use crate::sync::preflight::reach;
 
 /// A run that is about to end is waited for.
@@ -96,6 +97,8 @@ fn left_to_the_application(objects: &[Object], schema: &str) -> Option<String> {
 async fn status(session: &Session, target: &Target) -> Result<()> {
     reach(target.server()).await?;
     let status = read_status(target).await?;
+    let newer = status.ledger.iter().find(|migration| !migration.known);
+    let newer = newer.map(|migration| made_by_newer(&migration.name));
     session.screen.clear();
     if !session.screen.is_json() {
         for migration in &status.ledger {
@@ -106,8 +109,22 @@ async fn status(session: &Session, target: &Target) -> Result<()> {
             ));
         }
     }
-    show(session, "status", &status.objects);
-    Ok(())
+    let Some(error) = newer else {
+        show(session, "status", &status.objects);
+        return Ok(());
+    };
+    if session.screen.is_json() {
+        session.end(&json!({
+            "event": "end",
+            "outcome": error.kind.outcome(),
+            "exit_code": error.kind.exit_code(),
+            "objects": objects_json(&status.objects),
+            "error": error_json(&error),
+        }));
+    } else {
+        list(&status.objects);
+    }
+    Err(error)
 }
 
 pub(super) async fn read_status(target: &Target) -> Result<Status> {

@@ -6,7 +6,7 @@ use dewey_sync_migration::{LEDGER_VERSION, ledger_statements};
 use serde_json::json;
 
 use super::args::UndoArgs;
-use super::migrate::{Naming, guarded};
+use super::migrate::{Naming, checked, named};
 use super::output::{ask, error_json, grouped, plural, print};
 use super::prompt::{is_yes, on_terminal, read_line};
 use super::session::Session;
@@ -46,6 +46,7 @@ pub(super) async fn run(session: &Session, args: &UndoArgs) -> Result<()> {
             "counts": undo.map(Undo::counts),
             "regained": undo.map(|undo| &undo.regained),
             "lost": undo.map(|undo| &undo.lost),
+            "elsewhere": undo.map(|undo| &undo.elsewhere),
             "not_undone": undo.map(|undo| &undo.not_undone),
             "retries": tally.summary().retries,
             "duration_ms": u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -58,6 +59,9 @@ pub(super) async fn run(session: &Session, args: &UndoArgs) -> Result<()> {
         print(&format!(
             "undone    run {undone}: {restored} back, {changed} changed back, {removed} removed again"
         ));
+        if !undo.elsewhere.is_empty() {
+            print(&format!("elsewhere {}", losses::describe(&undo.elsewhere)));
+        }
         if let Some(left) = not_undone(undo) {
             print(&left);
         }
@@ -72,8 +76,16 @@ async fn undo(
     tally: &Tally<'_>,
     run_id: &mut Option<i64>,
 ) -> Result<Undo> {
-    let looked = session.unless_interrupted(guarded(session, target, None, Naming::Elsewhere));
-    let CheckedTarget { facts, marking, ledger_version, .. } = looked.await?;
+    let looked = async {
+        let looked = checked(target, None, None).await?;
+        if looked.marking == Marking::MustBeTyped {
+            // Not connected to: where it is decides how the target is named.
+            let source = session.source_if_configured().ok().flatten();
+            named(session, target, source.as_ref(), &looked, Naming::Elsewhere).await?;
+        }
+        Ok(looked)
+    };
+    let CheckedTarget { facts, marking, ledger_version, .. } = session.unless_interrupted(looked).await?;
     if marking != Marking::Marked {
         return Err(nothing_to_undo());
     }
@@ -137,6 +149,9 @@ fn question(target: &Target, plan: &Undo) -> Vec<String> {
     lines.extend(plan.regained.iter().map(|back| format!("Back with them: {}.", describe(back))));
     lines.extend(not_undone(plan));
     lines.extend(lost(&plan.lost).map(|lost| format!("Lost with those that go: {}.", describe(lost))));
+    if !plan.elsewhere.is_empty() {
+        lines.push(format!("Triggers also do this: {}.", losses::describe(&plan.elsewhere)));
+    }
     lines.push(format!("Change {}? [y/N] ", target.server().endpoint()));
     lines
 }

@@ -1,6 +1,7 @@
 //! `users`: lists the target's users; `users add` creates one.
 
 use dewey_sync_entity::user;
+use dewey_sync_migration::LedgerState;
 use sea_orm::{EntityTrait, NotSet, QueryOrder, QuerySelect, Set};
 use serde_json::json;
 
@@ -12,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::postgres::{Fault, Target};
 use crate::printable::value;
 use crate::sync::guard::owner::User;
+use crate::sync::inventory::made_by_newer;
 use crate::sync::preflight::reach;
 
 pub(super) async fn run(session: &Session, action: Option<UsersAction>) -> Result<()> {
@@ -62,7 +64,7 @@ async fn list(session: &Session, target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Every user of the target, by id.
+/// Every user of the target, by id, where no newer version made the ledger.
 pub(super) async fn all(target: &Target) -> Result<Vec<User>> {
     let reading = |fault: Fault| {
         let kind = fault.kind_at_start();
@@ -82,7 +84,13 @@ pub(super) async fn all(target: &Target) -> Result<Vec<User>> {
         .all(&tx)
         .await
         .map_err(|error| reading(error.into()))?;
-    tx.rollback().await;
+    match dewey_sync_migration::ledger_state(&tx).await.map_err(Fault::from) {
+        Ok(LedgerState::Newer(migration)) => return Err(made_by_newer(&migration)),
+        Ok(LedgerState::Absent | LedgerState::Older | LedgerState::Current) => tx.rollback().await,
+        // Users are listed for a role that may not read the ledger.
+        Err(fault) if fault.sqlstate() == Some("42501") => {}
+        Err(fault) => return Err(reading(fault)),
+    }
     Ok(rows.into_iter().map(|(id, email, name)| User { id, email, name }).collect())
 }
 

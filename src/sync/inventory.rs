@@ -15,6 +15,7 @@ use crate::book::{
 use crate::config::mapping::OwnerLines;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Identity, literal};
+use crate::printable::value;
 
 /// What a menu of users may show.
 const CANDIDATES_MAX: usize = 100;
@@ -90,12 +91,17 @@ impl TargetBooks {
 /// # Errors
 /// [`Kind::Refused`] when a newer tool made the ledger, whose newest migration is `version`.
 pub(super) fn refuse_newer(version: Option<&str>) -> Result<()> {
-    if version.is_none_or(|version| version <= LEDGER_VERSION) {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Refused, "could not use the target's ledger")
-        .because("a newer version of this tool made it")
-        .hint("update `dewey-sync`"))
+    version.filter(|version| *version > LEDGER_VERSION).map_or(Ok(()), |version| Err(made_by_newer(version)))
+}
+
+/// The error of a ledger with a migration that only a newer version of this tool knows.
+pub fn made_by_newer(migration: &str) -> Error {
+    Error::new(Kind::Refused, "could not use the target's ledger")
+        .because(format!(
+            "a newer version of this tool made it: `{}` is unknown to this one",
+            value(migration)
+        ))
+        .hint("update `dewey-sync`")
 }
 
 /// The newest migration of the ledger, as a JSON expression.

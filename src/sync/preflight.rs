@@ -12,13 +12,12 @@ use super::guard::schema::SideFacts;
 use super::guard::stake::{Size, Stake};
 use super::guard::target_identity::{Ends, Marking};
 use super::guard::{encoding, hidden_rows, kind, same_database, schema, settings, swapped, triggers};
-use super::inventory::{SourceBooks, TargetBooks, source_books_query, target_books_query};
+use super::inventory::{SourceBooks, TargetBooks, refuse_newer, source_books_query, target_books_query};
 use super::uncounted::NOT_COUNTED;
 use super::unreached::{crowded, unreached};
 use crate::book::{Column, CopiedColumns, TABLE, UPDATED_AT};
 use crate::config::{Endpoint, Mapping, Side};
 use crate::error::{Error, Kind, Result};
-
 use crate::postgres::{Fault, Server, Source, SourceTx, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry;
@@ -218,7 +217,8 @@ pub async fn look(
         source_books(sides, source_tx, &source, &columns, batch_size),
         target_books(sides, wanted, target_tx, &target)
     );
-    let source_books = source_books?;
+    let (source_books, target_books) = (source_books?, target_books?);
+    refuse_newer(target_books.ledger_version.as_deref())?;
     if let Some(text) = swapped::check(&source, &target, source_books.marked.as_ref())? {
         progress.event(&Event::Notice { text });
     }
@@ -229,7 +229,7 @@ pub async fn look(
     for text in notices.into_iter().chain(kind::notice(&target)) {
         progress.event(&Event::Notice { text });
     }
-    Ok(Looked { source, source_books, target, target_books: target_books?, columns })
+    Ok(Looked { source, source_books, target, target_books, columns })
 }
 
 pub(super) async fn source_books(

@@ -65,6 +65,7 @@ mod tx;
 mod unchanged;
 mod undo;
 mod undo_references;
+mod undo_triggers;
 mod upgrade;
 mod users;
 mod values;

@@ -273,3 +273,16 @@ async fn a_ledger_that_came_with_a_dump_undoes_nothing() {
     let run = sandbox.run(&["undo", "--yes"]).await;
     assert_eq!(run.code, Some(3), "{run:?}");
 }
+
+#[tokio::test]
+async fn the_source_is_not_asked() {
+    let (sandbox, before) = changed().await;
+    for source in ["postgres://reader@127.0.0.1:1/books", "no URL at all"] {
+        sandbox.set_urls(source, &sandbox.target_url());
+        let run = sandbox.run(&["undo"]).await;
+        assert_eq!(run.code, Some(8), "{source}: {run:?}");
+    }
+    let run = sandbox.run(&["undo", "--yes"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(all_rows(&sandbox), before);
+}

@@ -1,5 +1,7 @@
 //! References by keys of every kind come back with an undo, and those that others made or lost since are asked for.
 
+use serde_json::json;
+
 use crate::apply::{copy_of, rows, synced};
 use crate::support::servers::execute;
 use crate::undo::{BOOK_ROWS, cause, refused};
@@ -110,4 +112,101 @@ async fn a_reference_made_since_that_cannot_be_lost_forbids_the_undo() {
     execute(&sandbox.target_url(), r#"INSERT INTO shelf SELECT 1, max(id) FROM "Book""#).await;
     let end = refused(&sandbox, &["--yes", "--allow-cascade"], 3).await;
     assert!(cause(&end).contains("null value in column \"book\" of relation \"shelf\""), "{end}");
+}
+
+/// Three references of `shelf` that a sync took away or changed, one of which somebody gave another book since.
+async fn one_of_three_given_anew(shelf: &str, change: &str) {
+    let sandbox = synced(40).await;
+    execute(&sandbox.target_url(), shelf).await;
+    let before = rows(&sandbox, SHELF);
+    execute(&sandbox.source_admin_url(), change).await;
+    let run = sandbox.run(&["sync", "--yes", "--allow-cascade"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let detached = rows(&sandbox, "SELECT id FROM shelf WHERE book IS DISTINCT FROM was ORDER BY id");
+    assert_eq!(detached.lines().count(), 3, "{shelf}");
+    let anew = detached.lines().next().unwrap();
+    let give = format!("UPDATE shelf SET book = (SELECT book FROM shelf WHERE id = 40) WHERE id = {anew}");
+    execute(&sandbox.target_url(), &give).await;
+    let run = sandbox.run(&["undo", "--yes", "--output", "json"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let now = rows(&sandbox, "SELECT id FROM shelf WHERE book IS DISTINCT FROM was");
+    let given = format!("SELECT book = (SELECT was FROM shelf WHERE id = 40) FROM shelf WHERE id = {anew}");
+    assert_eq!((now.trim(), rows(&sandbox, &given).trim()), (anew, "t"), "{shelf}");
+    let regained = json!([{ "table": "public.shelf", "fate": "detached", "rows": 2 }]);
+    assert_eq!(run.json_end()["regained"], regained, "{shelf}");
+    execute(&sandbox.target_url(), &format!("UPDATE shelf SET book = was WHERE id = {anew}")).await;
+    assert_eq!(rows(&sandbox, SHELF), before, "{shelf}");
+}
+
+const SHELF: &str = "SELECT * FROM shelf ORDER BY id";
+
+const DELETED: &str = r#"DELETE FROM "Book" WHERE id IN (6, 9, 12)"#;
+
+#[tokio::test]
+async fn a_reference_given_anew_stays_where_a_deletion_emptied_it() {
+    let shelf = r#"CREATE TABLE shelf (id int PRIMARY KEY, was int, book int REFERENCES "Book" ON DELETE SET NULL);
+        INSERT INTO shelf SELECT id, id, id FROM "Book""#;
+    one_of_three_given_anew(shelf, DELETED).await;
+}
+
+#[tokio::test]
+async fn a_reference_given_anew_stays_where_a_deletion_set_the_default() {
+    let shelf = r#"CREATE TABLE shelf (id int PRIMARY KEY, was int, book int DEFAULT 39 REFERENCES "Book" ON DELETE SET DEFAULT);
+        INSERT INTO shelf SELECT id, id, id FROM "Book""#;
+    one_of_three_given_anew(shelf, DELETED).await;
+}
+
+#[tokio::test]
+async fn a_reference_given_anew_stays_where_it_had_followed_its_book() {
+    let change = r#"UPDATE "Book" SET isbn10 = 'new ' || id WHERE id IN (6, 9, 12)"#;
+    for primary_key in ["id", "id, book"] {
+        let shelf = format!(
+            r#"CREATE TABLE shelf (id int, was varchar(10), book varchar(10) REFERENCES "Book" (isbn10) ON UPDATE CASCADE,
+              PRIMARY KEY ({primary_key}));
+            INSERT INTO shelf SELECT id, isbn10, isbn10 FROM "Book""#
+        );
+        one_of_three_given_anew(&shelf, change).await;
+    }
+}
+
+/// It is given the book that the undo changes back, whose old value is another one then.
+#[tokio::test]
+async fn a_reference_given_anew_follows_the_book_that_it_was_given() {
+    let sandbox = synced(40).await;
+    let shelf = r#"CREATE TABLE shelf (id int PRIMARY KEY, book varchar(10) REFERENCES "Book" (isbn10) ON DELETE SET NULL ON UPDATE CASCADE);
+        INSERT INTO shelf SELECT id, isbn10 FROM "Book""#;
+    execute(&sandbox.target_url(), shelf).await;
+    let before = rows(&sandbox, BOOK_ROWS);
+    let change = r#"DELETE FROM "Book" WHERE id IN (6, 9); UPDATE "Book" SET isbn10 = 'new' WHERE id = 12"#;
+    execute(&sandbox.source_admin_url(), change).await;
+    let run = sandbox.run(&["sync", "--yes", "--allow-cascade"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let give = "UPDATE shelf SET book = 'new' WHERE id = (SELECT min(id) FROM shelf WHERE book IS NULL)";
+    execute(&sandbox.target_url(), give).await;
+    let run = sandbox.run(&["undo", "--yes", "--allow-cascade", "--output", "json"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(rows(&sandbox, BOOK_ROWS), before);
+    let shared = "SELECT count(*), count(DISTINCT book), count(book) FROM shelf";
+    assert_eq!(rows(&sandbox, shared), "40\t39\t40\n");
+    let regained = json!([{ "table": "public.shelf", "fate": "detached", "rows": 2 }]);
+    assert_eq!(run.json_end()["regained"], regained);
+}
+
+/// Two references of one row are two decisions; the names are chosen to end a quotation.
+#[tokio::test]
+async fn each_reference_of_a_row_is_decided_by_itself() {
+    let sandbox = synced(40).await;
+    let shelf = r#"CREATE TABLE "$dewey_left$ '%I" (id int PRIMARY KEY, "a' $dewey_left$" int REFERENCES "Book" ON DELETE SET NULL,
+          "b}}" int REFERENCES "Book" ON DELETE SET DEFAULT);
+        INSERT INTO "$dewey_left$ '%I" SELECT id, id, id FROM "Book""#;
+    execute(&sandbox.target_url(), shelf).await;
+    execute(&sandbox.source_admin_url(), DELETED).await;
+    let run = sandbox.run(&["sync", "--yes", "--allow-cascade"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let give = r#"UPDATE "$dewey_left$ '%I" SET "b}}" = 40 WHERE "b}}" IS NULL"#;
+    execute(&sandbox.target_url(), give).await;
+    let run = sandbox.run(&["undo", "--yes"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let both = r#"SELECT count(*) FILTER (WHERE "a' $dewey_left$" = id), count(*) FILTER (WHERE "b}}" = 40) FROM "$dewey_left$ '%I""#;
+    assert_eq!(rows(&sandbox, both), "40\t4\n");
 }

@@ -1,6 +1,8 @@
 //! A development database that version 0.1.0 synced: `ledger_0_1_0.sql` is its dump, with two verified runs, what `undo` would
 //! restore of the second one, and a third one that failed.
 
+use serde_json::json;
+
 use crate::apply::rows;
 use crate::support::inspect::{BOOKS, dump, psql};
 use crate::support::sandbox::Sandbox;
@@ -103,7 +105,7 @@ async fn what_it_replaced_is_undone_unless_it_did_not_know_what_it_met() {
 }
 
 #[tokio::test]
-async fn a_ledger_of_a_newer_version_is_refused_by_every_command_that_writes() {
+async fn a_ledger_of_a_newer_version_is_refused_by_every_command() {
     let sandbox = of_the_last_version().await;
     execute(&sandbox.target_url(), "INSERT INTO dewey_sync.ledger_migration VALUES ('m9999_later', 0)").await;
     let before = rows(&sandbox, STATES);
@@ -113,10 +115,28 @@ async fn a_ledger_of_a_newer_version_is_refused_by_every_command_that_writes() {
         &["undo", "--yes"],
         &["migrate", "up"],
         &["migrate", "down", "--yes"],
+        &["migrate", "status"],
+        &["setup", "--yes"],
+        &["verify"],
+        &["history"],
+        &["history", "1"],
+        &["users"],
+        &["users", "add", "--email", "new@example.org"],
+        &["doctor"],
     ] {
         let run = sandbox.run(call).await;
         assert_eq!(run.code, Some(3), "{call:?}: {run:?}");
-        assert!(run.stderr.contains("a newer version of this tool made it"), "{call:?}: {run:?}");
+        let said = format!("{}{}", run.stdout, run.stderr);
+        assert!(said.contains("a newer version of this tool made it"), "{call:?}: {run:?}");
+        assert!(said.contains("update `dewey-sync`"), "{call:?}: {run:?}");
     }
+    let status = sandbox.run(&["migrate", "status"]).await;
+    assert!(status.stdout.contains("applied   ledger  m9999_later\n"), "{status:?}");
+    let status = sandbox.run(&["migrate", "status", "--output", "json"]).await;
+    let end = status.json_end();
+    assert_eq!((status.code, &end["exit_code"], &end["outcome"]), (Some(3), &json!(3), &json!("refused")));
+    assert!(end["error"]["causes"][0].as_str().unwrap().contains("`m9999_later`"), "{end}");
+    assert!(end["objects"].is_array(), "{end}");
+    assert_eq!(rows(&sandbox, r#"SELECT count(*) FROM "User" WHERE email = 'new@example.org'"#), "0\n");
     assert_eq!(rows(&sandbox, STATES), before);
 }

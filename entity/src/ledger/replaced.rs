@@ -20,6 +20,10 @@ pub struct Model {
     #[sea_orm(column_type = "Text", nullable)]
     pub row: Option<String>,
     pub digest: Option<i64>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub left_row: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub chosen: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -59,6 +59,8 @@ pub struct LedgerMigration {
     pub name: String,
     /// Applied, or else pending.
     pub applied: bool,
+    /// Whether this tool knows it, and no newer one only.
+    pub known: bool,
 }
 
 pub(crate) async fn up(tx: &DatabaseTransaction) -> Result<(), DbErr> {
@@ -102,9 +104,11 @@ pub(crate) async fn migrations<C: ConnectionTrait>(db: &C) -> Result<Vec<LedgerM
     let known = TABLES.iter().map(|table| LedgerMigration {
         name: table.version.to_owned(),
         applied: applied.iter().any(|version| version == table.version),
+        known: true,
     });
     let unknown = applied.iter().filter(|version| !is_known(version));
-    let unknown = unknown.map(|version| LedgerMigration { name: version.clone(), applied: true });
+    let unknown =
+        unknown.map(|version| LedgerMigration { name: version.clone(), applied: true, known: false });
     Ok(known.chain(unknown).collect())
 }
 

@@ -65,6 +65,8 @@ pub(super) struct Applying<'a> {
     pub(super) had_books: bool,
     /// Whether foreign keys delete or change books along with books.
     pub(super) returns_to_books: bool,
+    /// Whether foreign keys change rows of other tables.
+    pub(super) changes_others: bool,
     /// Where the server does not count.
     pub(super) counting: Option<Counting>,
     /// The last source id whose book is inserted already.
@@ -259,8 +261,18 @@ impl Found {
         let Self { had_books, sequence, counting, through, .. } = self;
         let Job { tenure, remap, .. } = job;
         let reach = Reach::of(keys, Writes::Copies(&remap.columns));
-        let returns_to_books = reach.is_some_and(|reach| reach.returns_to_books());
-        Applying { run_id: tenure.run_id, remap, sequence, had_books, returns_to_books, counting, through }
+        let returns_to_books = reach.as_ref().is_some_and(Reach::returns_to_books);
+        let changes_others = reach.as_ref().is_some_and(Reach::changes_others);
+        Applying {
+            run_id: tenure.run_id,
+            remap,
+            sequence,
+            had_books,
+            returns_to_books,
+            changes_others,
+            counting,
+            through,
+        }
     }
 
     /// Books up to `through` are our own. Any of somebody else's make the table unlike the source.

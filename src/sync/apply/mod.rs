@@ -6,6 +6,7 @@
 mod ahead;
 mod fill;
 mod keep;
+mod left;
 mod write;
 
 use std::ops::ControlFlow;

@@ -5,6 +5,7 @@ use sqlx::Row;
 use super::SINCE_LOCKED;
 use super::fill::Applying;
 use super::keep::doomed;
+use super::left::keep_left_sql;
 use crate::book::{
     Column, KEY, OTHER_KEY, OWNER, PRIVATE, TABLE, UPDATED_AT, VISIBILITY, quoted, stored_type,
 };
@@ -55,7 +56,9 @@ pub(super) async fn write(tx: &Tx<'_>, apply: &Applying<'_>) -> Result<Written, 
         format!("{raise}{insert}")
     };
     // A deferred constraint is checked here, not at COMMIT, whose failure would say less.
-    let sql = format!("{writes}; SET CONSTRAINTS ALL IMMEDIATE; {}", read_sql(apply));
+    let left =
+        if apply.had_books && apply.changes_others { keep_left_sql(apply.run_id) } else { String::new() };
+    let sql = format!("{writes}; SET CONSTRAINTS ALL IMMEDIATE; {left}; {}", read_sql(apply));
     let rows = tx.simple(&sql).await?;
     let row = rows.last().ok_or_else(|| Fault::client("no fingerprint"))?;
     let [copied, state] = [0, 2].map(|at| Fingerprint::from_row(row, at));
@@ -77,6 +80,7 @@ pub(in crate::sync) fn rehearsal_sql(run_id: i64, remap: &Remap) -> String {
         sequence: None,
         had_books: true,
         returns_to_books: false,
+        changes_others: false,
         counting: None,
         through: None,
     };

@@ -3,6 +3,7 @@
 //! Invariant: it commits only what has the digest that the whole book table had before that sync. What it would do is
 //! learnt by doing it and rolling back, so that a refusal comes before the question and not after it.
 
+mod attach;
 mod put_back;
 mod restore;
 
@@ -51,10 +52,12 @@ pub struct Undo {
     pub changed: u64,
     /// Books that the sync did not touch.
     pub unchanged: u64,
-    /// Rows that come back with the books, or refer to them again.
+    /// Rows that come back with the books, or refer to them again, as they were counted when it was done.
     pub regained: Vec<Dependents>,
     /// Rows of other tables that the undo itself deletes or changes, as it was measured.
     pub lost: Vec<Dependents>,
+    /// Rows that triggers insert into other tables while the undo writes.
+    pub elsewhere: Vec<Effect>,
     /// What the sync did to other tables that is not put back: the work of triggers.
     pub not_undone: Vec<Effect>,
 }

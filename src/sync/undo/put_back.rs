@@ -1,16 +1,17 @@
 //! The work of an undo inside its transaction: every reason against it looked for, then the change, then the proof.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::postgres::PgRow;
 
+use super::attach::References;
 use super::restore::{KeptTable, inserted, kept_tables, not_as_they_were, restore};
 use super::{Undo, nothing_to_undo};
 use crate::book::TABLE;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::replaced::Generation;
 use crate::postgres::fingerprint::record_digest;
-use crate::postgres::{Effects, Fault, Fingerprint, Tx};
+use crate::postgres::{Effect, Effects, Fault, Fingerprint, Tx};
 use crate::sync::apply::{Agreed, lock_sql};
 use crate::sync::changes::Changes;
 use crate::sync::facts::{from_json, triggers_sql};
@@ -59,11 +60,6 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
     let lock = if written.is_empty() { "SELECT".into() } else { lock_sql(&written) };
     let locked = tx.simple(&format!("{lock}; {}", uncounted::sql(&keys))).await.map_err(looking)?;
     let mut counting = Counting::begun(&locked, &keys).map_err(looking)?;
-    if let Some(counting) = &mut counting {
-        for table in &tables {
-            counting.expect(&table.name, table.deleted, table.detached);
-        }
-    }
     let now = state(tx).await.map_err(looking)?;
     if now != generation.after {
         return Err(refused(if now.rows == generation.after.rows {
@@ -76,13 +72,15 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
         })
         .hint("the next `dewey-sync sync` brings the books of production again"));
     }
-    let undo = count(tx, &generation, &tables, &keys).await.map_err(looking)?;
+    let undo = count(tx, &generation, &keys).await.map_err(looking)?;
     check(&undo.lost, Agreement::ByQuestion)?;
-    let restored = restore(tx, &generation, &tables, &keys).await;
+    let references = References::of(run_id, &tables, &keys);
+    let restored = restore(tx, &generation, &tables, &keys, &references).await;
     restored.map_err(|fault| not_restored(fault, run_id, &keys))?;
     let verifying = |fault: Fault| fault.error("could not verify what was put back");
     let found = state(tx).await.map_err(verifying)?;
-    let (lost, reading): (u64, String) = not_as_they_were(tx, run_id, &tables).await.map_err(verifying)?;
+    let (lost, attached, reading) =
+        not_as_they_were(tx, run_id, &tables, &references).await.map_err(verifying)?;
     if found != generation.before || lost > 0 {
         let cause = format!(
             "books then: {}, now: {}, dependent rows that differ: {lost}",
@@ -92,15 +90,22 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
         return Err(Error::new(Kind::Differs, doing).because(cause).hint(OTHER_WRITER));
     }
     let effects = Effects::from_json(&reading).map_err(|error| verifying(Fault::unreadable(&error)))?;
-    let mut effects = own_work_left_out(effects, &tables, &keys);
-    if let Some(counting) = &counting {
+    let attached: BTreeMap<&str, u64> = references.iter().map(References::table).zip(attached).collect();
+    let mut effects = own_work_left_out(effects, &tables, &attached, &keys);
+    if let Some(counting) = &mut counting {
+        for table in &tables {
+            let attached = attached.get(table.name.as_str()).copied().unwrap_or_default();
+            counting.expect(&table.name, table.deleted, attached);
+        }
         let after = tx.simple(&uncounted::sql(&keys)).await.map_err(verifying)?;
         if let Some(row) = after.last() {
             counting.complete(&mut effects, row).map_err(verifying)?;
         }
     }
     let losses = Losses::of(&effects, undo.removed)?;
-    let undo = Undo { lost: the_more_of(&undo.lost, losses.as_dependents(), &tables), ..undo };
+    let lost = the_more_of(&undo.lost, losses.as_dependents(), &tables);
+    let elsewhere = inserted_elsewhere(&effects);
+    let undo = Undo { lost, regained: regained(&tables, &attached), elsewhere, ..undo };
     let going = Changes { removed: undo.removed, dependents: undo.lost.clone(), ..Changes::default() };
     if !agreed.covers(&going) {
         return Err(refused("more would be lost by now than was agreed to".into())
@@ -131,12 +136,21 @@ fn the_more_of(
     measured
 }
 
-/// A reference that comes back is a change of its row, which this work makes; where it follows a book, up to three.
-fn own_work_left_out(mut effects: Effects, tables: &[KeptTable], keys: &[ForeignKey]) -> Effects {
+/// A row that comes back is an insertion, and a reference that does a change of its row, which this work makes; where it
+/// follows a book, up to three.
+fn own_work_left_out(
+    mut effects: Effects,
+    tables: &[KeptTable],
+    attached: &BTreeMap<&str, u64>,
+    keys: &[ForeignKey],
+) -> Effects {
     for effect in &mut effects.others {
         if let Some(table) = tables.iter().find(|table| table.name == effect.table) {
-            let follows = keys.iter().any(|key| key.table.root == table.name && key.follows_books());
-            let changes = table.detached * if follows { 3 } else { 1 };
+            effect.inserted = effect.inserted.saturating_sub(table.deleted);
+        }
+        if let Some(rows) = attached.get(effect.table.as_str()) {
+            let follows = keys.iter().any(|key| key.table.root == effect.table && key.follows_books());
+            let changes = rows * if follows { 3 } else { 1 };
             effect.updated = effect.updated.saturating_sub(changes);
         }
     }
@@ -164,12 +178,7 @@ async fn state(tx: &Tx<'_>) -> Result<Fingerprint, Fault> {
     rows.first().map_or_else(|| Err(Fault::client("no digest")), |row| Fingerprint::from_row(row, 0))
 }
 
-async fn count(
-    tx: &Tx<'_>,
-    generation: &Generation,
-    tables: &[KeptTable],
-    keys: &[ForeignKey],
-) -> Result<Undo, Fault> {
+async fn count(tx: &Tx<'_>, generation: &Generation, keys: &[ForeignKey]) -> Result<Undo, Fault> {
     let Generation { run_id, before, after, not_undone } = generation;
     let inserted = |alias: &str| inserted(generation, alias);
     let which = Which { deleted: Some(&inserted), changed: &|_, _| "false".into() };
@@ -182,15 +191,28 @@ FROM dewey_sync.replaced WHERE run_id = {run_id}",
     );
     let (listed, restored, changed, lost) = from_json(&tx.simple(&sql).await?)?;
     let removed = if before.rows == 0 { after.rows.unsigned_abs() } else { listed };
-    let regained = tables.iter().filter(|table| table.name != TABLE).flat_map(|table| {
-        let rows = [(Fate::Removed, table.deleted), (Fate::Detached, table.detached)];
-        let rows = rows.into_iter().filter(|(_, rows)| *rows > 0);
-        rows.map(|(fate, rows)| Dependents { table: table.name.clone(), fate, rows })
-    });
     let unchanged = after.rows.unsigned_abs().saturating_sub(removed + changed);
     let not_undone = not_undone.clone().unwrap_or_default();
-    let regained = regained.collect();
-    Ok(Undo { undone: *run_id, removed, restored, changed, unchanged, regained, lost, not_undone })
+    // Known when it is done.
+    let (regained, elsewhere) = (Vec::new(), Vec::new());
+    Ok(Undo { undone: *run_id, removed, restored, changed, unchanged, regained, lost, elsewhere, not_undone })
+}
+
+/// What is no loss, and no work of the undo.
+fn inserted_elsewhere(effects: &Effects) -> Vec<Effect> {
+    let inserted = effects.others.iter().filter(|effect| effect.inserted > 0);
+    let only = |effect: &Effect| Effect { deleted: 0, updated: 0, ..effect.clone() };
+    inserted.map(only).collect()
+}
+
+/// Rows of other tables that are there again, or refer again to what they referred to.
+fn regained(tables: &[KeptTable], attached: &BTreeMap<&str, u64>) -> Vec<Dependents> {
+    let rows = tables.iter().filter(|table| table.name != TABLE).flat_map(|table| {
+        let attached = attached.get(table.name.as_str()).copied().unwrap_or_default();
+        let rows = [(Fate::Removed, table.deleted), (Fate::Detached, attached)];
+        rows.map(|(fate, rows)| Dependents { table: table.name.clone(), fate, rows })
+    });
+    rows.filter(|back| back.rows > 0).collect()
 }
 
 /// What a row that cannot be put back says of the target.

@@ -1,10 +1,9 @@
 //! Puts back what was kept: the inserted books go, the changed ones become what they were, the removed ones come back
 //! with their ids and with what hung on them.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 
+use super::attach::References;
 use crate::book::{Column, KEY, OTHER_KEY, TABLE, quoted};
 use crate::ledger::replaced::{Generation, columns_sql};
 use crate::postgres::effects::measured;
@@ -30,7 +29,7 @@ pub(super) struct KeptTable {
     /// Those of its columns that take a value.
     columns: Option<Vec<String>>,
     /// Those of its primary key.
-    key: Option<Vec<String>>,
+    pub(super) key: Option<Vec<String>>,
 }
 
 /// The tables of which the generation kept rows.
@@ -41,7 +40,7 @@ pub(super) async fn kept_tables(tx: &Tx<'_>, generation: i64) -> Result<Vec<Kept
   'columns', (SELECT json_agg(format('%I', attname) ORDER BY attnum) FROM pg_attribute
     WHERE attrelid = to_regclass(table_name) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''),
   'key', (SELECT json_agg(format('%I', attname)) FROM pg_index JOIN pg_attribute ON attrelid = indrelid
-    AND attnum = ANY (indkey) WHERE indrelid = to_regclass(table_name) AND indisprimary)) ORDER BY table_name), '[]')::text
+    AND attnum = ANY ((indkey::int2[])[0:indnkeyatts - 1]) WHERE indrelid = to_regclass(table_name) AND indisprimary)) ORDER BY table_name), '[]')::text
 FROM (SELECT table_name, columns, count(*) FILTER (WHERE action <> 'detached') AS deleted,
     count(*) FILTER (WHERE action = 'detached') AS detached, bool_and(digest IS NOT NULL) AS is_digested FROM dewey_sync.replaced
   WHERE run_id = {generation} AND row IS NOT NULL GROUP BY table_name, columns) kept",
@@ -76,35 +75,26 @@ pub(super) async fn restore(
     undone: &Generation,
     tables: &[KeptTable],
     keys: &[ForeignKey],
+    references: &[References<'_>],
 ) -> Result<(), Fault> {
     let reach = Reach::of(keys, Writes::Anything);
     let remove = format!("DELETE FROM {TABLE} b WHERE {}", inserted(undone, "b"));
-    let mut statements = if reach.is_some_and(|reach| reach.returns_to_books()) {
+    let mut statements: Vec<String> = references.iter().map(References::choose_sql).collect();
+    if reach.is_some_and(|reach| reach.returns_to_books()) {
         // A book that stays may refer to one that was inserted, until it is changed back; until then that one gives up the keys
         // that another one had.
-        let mut statements = given_up(undone, tables);
+        statements.extend(given_up(undone, tables));
         let [vacate, change] = changed_back(undone.run_id, tables);
         statements.extend(vacate);
         statements.extend(bring_back(undone.run_id, tables));
         statements.extend(change);
         statements.push(remove);
-        statements
     } else {
-        let mut statements = vec![remove];
+        statements.push(remove);
         statements.extend(changed_back(undone.run_id, tables).into_iter().flatten());
         statements.extend(bring_back(undone.run_id, tables));
-        statements
-    };
-    statements.extend(tables.iter().filter(|table| table.name != TABLE && table.detached > 0).map(|table| {
-        let attach = attach(table, tables, keys);
-        let same = table.key.iter().flatten().map(|column| format!("t.{column} = (k.old).{column}"));
-        format!(
-            "UPDATE {} t SET {attach} FROM {} k WHERE {}",
-            table.name,
-            table.rows(undone.run_id, "action = 'detached'"),
-            same.collect::<Vec<_>>().join(" AND "),
-        )
-    }));
+    }
+    statements.extend(references.iter().map(References::put_back_sql));
     statements.push("SET CONSTRAINTS ALL IMMEDIATE".into());
     tx.simple(&statements.join(";\n")).await.map(drop)
 }
@@ -155,29 +145,6 @@ fn bring_back(generation: i64, tables: &[KeptTable]) -> Option<String> {
     (!inserts.is_empty()).then(|| format!("WITH {} SELECT", inserts.join(", ")))
 }
 
-/// The references that were lost or followed, as assignments; one that somebody gave anew since stays.
-fn attach(table: &KeptTable, tables: &[KeptTable], keys: &[ForeignKey]) -> String {
-    let came_back = |key: &&ForeignKey| {
-        key.table.root == table.name
-            && (key.references.is_book || tables.iter().any(|parent| parent.name == key.references.root))
-    };
-    // Several keys may have a column: one that gave it another value decides.
-    let mut replaced: BTreeMap<&str, bool> = BTreeMap::new();
-    for key in keys.iter().filter(came_back) {
-        for column in key.columns.iter().chain(key.set_on_delete.iter().flatten()) {
-            *replaced.entry(column).or_default() |= key.on_delete == 'd' || key.follows_books();
-        }
-    }
-    let assignments = replaced.into_iter().map(|(column, is_replaced)| {
-        if is_replaced {
-            format!("{column} = (k.old).{column}")
-        } else {
-            format!("{column} = coalesce(t.{column}, (k.old).{column})")
-        }
-    });
-    assignments.collect::<Vec<_>>().join(", ")
-}
-
 /// The condition that the sync inserted the book `alias`. It lists none where there were no books before.
 pub(super) fn inserted(Generation { run_id: generation, before, .. }: &Generation, alias: &str) -> String {
     if before.rows == 0 {
@@ -188,13 +155,14 @@ pub(super) fn inserted(Generation { run_id: generation, before, .. }: &Generatio
     )
 }
 
-/// How many rows that were deleted along with books are not there again exactly as they were, and what the whole work did to
-/// every table.
+/// How many rows that were deleted along with books are not there again exactly as they were, how many rows of each of the
+/// `references` have theirs again, and what the whole work did to every table.
 pub(super) async fn not_as_they_were(
     tx: &Tx<'_>,
     generation: i64,
     tables: &[KeptTable],
-) -> Result<(u64, String), Fault> {
+    references: &[References<'_>],
+) -> Result<(u64, Vec<u64>, String), Fault> {
     let dependents = tables.iter().filter(|table| table.name != TABLE && table.deleted > 0);
     let counts = dependents.map(|KeptTable { name, is_digested, .. }| {
         // Older versions kept no digest.
@@ -210,5 +178,10 @@ pub(super) async fn not_as_they_were(
         )
     });
     let sum = std::iter::once("0".to_owned()).chain(counts).collect::<Vec<_>>().join(" + ");
-    from_json(&tx.simple(&format!("SELECT json_build_array({sum}, {})::text", measured())).await?)
+    let attached = references.iter().map(References::counted).collect::<Vec<_>>().join(", ");
+    let sql = format!(
+        "SELECT json_build_array({sum}, ARRAY[{attached}]::bigint[], {measured})::text",
+        measured = measured()
+    );
+    from_json(&tx.simple(&sql).await?)
 }

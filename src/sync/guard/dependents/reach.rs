@@ -176,6 +176,11 @@ impl<'a> Reach<'a> {
             .any(|node| fate == if node.event == Event::Deleted { Fate::Removed } else { Fate::Detached })
     }
 
+    /// Whether columns of other tables' rows may change.
+    pub fn changes_others(&self) -> bool {
+        self.nodes.iter().any(|node| !node.table.is_book && node.event != Event::Deleted)
+    }
+
     /// Every key that hands an event on or forbids one.
     pub fn keys(&self) -> impl Iterator<Item = &'a ForeignKey> {
         let edges = self.edges.iter().map(|edge| edge.key);

@@ -1,0 +1,133 @@
+//! References of rows of other tables, back to what they were before the sync.
+//!
+//! Invariant: only a column that is still as the sync left it is set. That is decided before the undo writes anything, because
+//! its own writes may change the same columns again. What an older version kept tells no such thing: there a reference counts
+//! as given anew if it was emptied and is not empty any more.
+
+use std::collections::BTreeMap;
+
+use super::restore::KeptTable;
+use crate::book::TABLE;
+use crate::postgres::literal;
+use crate::sync::guard::dependents::ForeignKey;
+
+/// The references of one table that a sync took away or changed.
+#[derive(Debug)]
+pub(super) struct References<'a> {
+    table: &'a KeptTable,
+    generation: i64,
+    /// Each with whether the sync may have given it another value, instead of none.
+    columns: BTreeMap<&'a str, bool>,
+}
+
+impl<'a> References<'a> {
+    /// Those of every table whose keys are still there.
+    pub(super) fn of(generation: i64, tables: &'a [KeptTable], keys: &'a [ForeignKey]) -> Vec<Self> {
+        let changed = tables.iter().filter(|table| table.name != TABLE && table.detached > 0);
+        let references = changed.map(|table| {
+            let came_back = |key: &&ForeignKey| {
+                key.table.root == table.name
+                    && (key.references.is_book
+                        || tables.iter().any(|parent| parent.name == key.references.root))
+            };
+            // Several keys may have a column: one that gave it another value decides.
+            let mut columns: BTreeMap<&str, bool> = BTreeMap::new();
+            for key in keys.iter().filter(came_back) {
+                for column in key.columns.iter().chain(key.set_on_delete.iter().flatten()) {
+                    *columns.entry(column).or_default() |= key.on_delete == 'd' || key.follows_books();
+                }
+            }
+            Self { table, generation, columns }
+        });
+        references.filter(|references| !references.columns.is_empty()).collect()
+    }
+
+    pub(super) fn table(&self) -> &'a str {
+        &self.table.name
+    }
+
+    /// A statement that notes the columns which are still as the sync left them.
+    pub(super) fn choose_sql(&self) -> String {
+        let unchanged = self.columns.keys().map(|column| {
+            format!(
+                "CASE WHEN t.{column} IS NOT DISTINCT FROM (k.left_by_sync).{column} THEN {} END",
+                literal(column)
+            )
+        });
+        format!(
+            "UPDATE dewey_sync.replaced r SET chosen = array_remove(ARRAY[{}]::text[], NULL)::text FROM {}
+  WHERE r.replaced_id = k.replaced_id AND k.is_known",
+            unchanged.collect::<Vec<_>>().join(", "),
+            self.rows(),
+        )
+    }
+
+    /// A statement that sets the chosen ones, and those of which nothing is known.
+    pub(super) fn put_back_sql(&self) -> String {
+        let values = self.columns.iter().map(|(column, is_replaced)| {
+            let unknown = if *is_replaced {
+                format!("(k.old).{column}")
+            } else {
+                format!("coalesce(t.{column}, (k.old).{column})")
+            };
+            let value = format!(
+                "CASE WHEN NOT k.is_known THEN {unknown} WHEN {} THEN (k.old).{column} ELSE t.{column} END",
+                is_chosen(column)
+            );
+            (column, value)
+        });
+        let values: Vec<_> = values.collect();
+        let set = values.iter().map(|(column, value)| format!("{column} = {value}"));
+        let changes = values.iter().map(|(column, value)| format!("t.{column} IS DISTINCT FROM {value}"));
+        let Self { table: KeptTable { name, .. }, .. } = self;
+        format!(
+            "UPDATE {name} t SET {} FROM {} WHERE {} AND ({})",
+            set.collect::<Vec<_>>().join(", "),
+            self.kept(),
+            self.is_same_row(),
+            changes.collect::<Vec<_>>().join(" OR "),
+        )
+    }
+
+    /// A scalar expression, when everything is written: how many rows have a reference again.
+    pub(super) fn counted(&self) -> String {
+        let columns = || self.columns.keys();
+        let again = columns()
+            .map(|column| format!("t.{column} IS NOT DISTINCT FROM (k.old).{column}"))
+            .collect::<Vec<_>>();
+        let set = columns().map(|column| {
+            format!("{} AND (k.left_by_sync).{column} IS DISTINCT FROM (k.old).{column}", is_chosen(column))
+        });
+        format!(
+            "(SELECT count(*) FROM {} WHERE CASE WHEN k.is_known THEN {} ELSE {} END)",
+            self.rows(),
+            set.collect::<Vec<_>>().join(" OR "),
+            again.join(" AND "),
+        )
+    }
+
+    /// The kept rows `k`, each with the row `t` that it is now.
+    fn rows(&self) -> String {
+        format!("{} JOIN {} t ON {}", self.kept(), self.table.name, self.is_same_row())
+    }
+
+    /// Not pulled up, or each column would read the row anew.
+    fn kept(&self) -> String {
+        let Self { table: KeptTable { name, .. }, generation, .. } = self;
+        format!(
+            "(SELECT r.replaced_id, r.left_row IS NOT NULL AS is_known, r.row::{name} AS old, r.left_row::{name} AS left_by_sync,
+     r.chosen::text[] AS chosen FROM dewey_sync.replaced r
+   WHERE r.run_id = {generation} AND r.action = 'detached' AND r.table_name = {} OFFSET 0) k",
+            literal(name)
+        )
+    }
+
+    fn is_same_row(&self) -> String {
+        let same = self.table.key.iter().flatten().map(|column| format!("t.{column} = (k.old).{column}"));
+        same.collect::<Vec<_>>().join(" AND ")
+    }
+}
+
+fn is_chosen(column: &str) -> String {
+    format!("{} = ANY (k.chosen)", literal(column))
+}
