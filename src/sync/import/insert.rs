@@ -102,8 +102,8 @@ pub fn staging_text(run_id: i64, books: Vec<TargetBook>) -> String {
     text_of(&DbBackend::Postgres.build(&stage::Entity::insert_many(rows).into_query()))
 }
 
-/// The statement with its values in the text, as literals that mean the same whatever the session is set to. SeaQuery writes
-/// backslashes only into `E''`, where an apostrophe becomes `\'`, which depends on `backslash_quote`.
+/// The statement with its values in the text, as literals that mean the same whatever the session is set to. Backslashes are
+/// only in those that begin with `E'`, but there an apostrophe is `\'`, which depends on `backslash_quote`.
 fn text_of(statement: &Statement) -> String {
     let text = statement.to_string();
     let mut same = String::with_capacity(text.len());
