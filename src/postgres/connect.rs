@@ -16,6 +16,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use super::fault::Fault;
 use super::heartbeat::Limit;
 use super::nodelay::send_at_once;
+use super::quote::literal;
 use super::same_table::check_sql;
 use super::settings::TRANSACTION_TIMEOUT;
 use super::traffic::{Counter, Traffic, row_bytes};
@@ -341,15 +342,4 @@ pub(super) const OUTSIDE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// `text` as an SQL string literal, whatever `standard_conforming_strings` is.
-pub fn literal(text: &str) -> String {
-    let quoted = text.replace('\'', "''");
-    if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', r"\\")) } else { format!("'{quoted}'") }
-}
-
-/// `name` as an SQL identifier.
-pub fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

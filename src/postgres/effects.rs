@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
-use super::connect::literal;
 use super::fault::Fault;
+use super::quote::literal;
 use crate::book::TABLE;
 
 /// What a transaction did to one table and its partitions. Actions are counted: a row that is updated twice counts twice.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use sqlx::Row;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
-use super::connect::{OUTSIDE, Opened, Server, literal};
+use super::connect::{OUTSIDE, Opened, Server};
 use super::fault::{Fault, Origin, Overdue};
+use super::quote::literal;
 
 /// How long the client waits beyond the server's own time-out, whose answer says more.
 const GRACE: Duration = Duration::from_secs(5);

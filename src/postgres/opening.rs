@@ -3,8 +3,9 @@
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::connect::{OWN_SESSION, literal};
+use super::connect::OWN_SESSION;
 use super::heartbeat::Limit;
+use super::quote::literal;
 use super::settings::{begun, settings, tolerating};
 use crate::config::Endpoint;
 

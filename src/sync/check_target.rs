@@ -5,7 +5,7 @@ use super::guard::stake::{Size, Stake};
 use super::guard::target_identity::{Ends, Marking};
 use super::guard::{hidden_rows, kind, rights, same_database, settings, swapped};
 use super::inventory::{MARKED, ledger_version, owners_query, refuse_newer, users_query};
-use super::preflight::{asking, open, open_target};
+use super::opening::{asking, open, open_target};
 use crate::book::{OWNER, TABLE};
 use crate::config::Endpoint;
 use crate::error::Result;

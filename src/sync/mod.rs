@@ -22,6 +22,7 @@ pub mod import;
 pub mod inventory;
 pub mod losses;
 mod misfit;
+mod opening;
 mod owners;
 pub mod plan;
 pub mod preflight;

@@ -13,12 +13,13 @@ use super::guard::stake::{Size, Stake};
 use super::guard::target_identity::{Ends, Marking};
 use super::guard::{encoding, hidden_rows, kind, same_database, schema, settings, swapped, triggers};
 use super::inventory::{SourceBooks, TargetBooks, refuse_newer, source_books_query, target_books_query};
+use super::opening::{asking, open};
 use super::uncounted::NOT_COUNTED;
 use super::unreached::{crowded, unreached};
 use crate::book::{Column, CopiedColumns, TABLE, UPDATED_AT};
-use crate::config::{Endpoint, Mapping, Side};
+use crate::config::Mapping;
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{Fault, Server, Source, SourceTx, Target, Tx};
+use crate::postgres::{Server, Source, SourceTx, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry;
 use sea_orm::IdenStatic;
@@ -256,71 +257,6 @@ pub(super) async fn target_books(
     let query = target_books_query(target, &owner::wanted(wanted, lines), lines);
     let rows = target_tx.last(&query).await.map_err(asking(at_target))?;
     from_json(&rows).map_err(asking(at_target))
-}
-
-type Opened<T> = (T, Facts);
-
-/// A transaction on each side, both open until the caller ends them, and told apart.
-pub(super) async fn open<'s>(
-    source: &'s Source,
-    target: &'s Target,
-) -> Result<(Opened<SourceTx<'s>>, Opened<Tx<'s>>)> {
-    let lock = same_database::lock(rand::random());
-    let (at_source, at_target) =
-        tokio::join!(Box::pin(open_source(source, &lock)), Box::pin(open_target(target, &lock)));
-    let ((source_tx, source_facts), (target_tx, target_facts)) = (at_source?, at_target?);
-    rights::check_identity(source.server().endpoint(), &source_facts)?;
-    rights::check_identity(target.server().endpoint(), &target_facts)?;
-    same_database::check(&source_facts, &target_facts)?;
-    swapped::check_readable(&source_facts)?;
-    Ok(((source_tx, source_facts), (target_tx, target_facts)))
-}
-
-pub(super) async fn open_source<'s>(source: &'s Source, lock: &str) -> Result<Opened<SourceTx<'s>>> {
-    let endpoint = source.server().endpoint();
-    schema::version_of(source.server())?;
-    let mut first = source.look(source.server().quick(), &Facts::query(endpoint, lock)).await;
-    if first.as_ref().is_err_and(rights::hides_identity) {
-        let query = Facts::query_without_identity(endpoint, lock);
-        first = source.look(source.server().quick(), &query).await;
-    }
-    let (tx, rows) = first.map_err(asking(endpoint))?;
-    let facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
-    source.server().expect_book(facts.table.as_ref().map(|table| table.oid));
-    Ok((tx, facts))
-}
-
-pub(super) async fn open_target<'s>(target: &'s Target, lock: &str) -> Result<Opened<Tx<'s>>> {
-    let endpoint = target.server().endpoint();
-    schema::version_of(target.server())?;
-    let mut first = target.look(target.server().quick(), &Facts::query(endpoint, lock)).await;
-    if first.as_ref().is_err_and(rights::hides_identity) {
-        let query = Facts::query_without_identity(endpoint, lock);
-        first = target.look(target.server().quick(), &query).await;
-    }
-    let (tx, rows) = first.map_err(asking(endpoint))?;
-    let facts = Facts::from_rows(&rows).map_err(asking(endpoint))?;
-    target.server().expect_book(facts.table.as_ref().map(|table| table.oid));
-    Ok((tx, facts))
-}
-
-pub(super) fn asking(endpoint: &Endpoint) -> impl Fn(Fault) -> Error + '_ {
-    move |fault| {
-        let doing = format!("could not look at the {}, {endpoint}", endpoint.side);
-        let lacks_right = fault.sqlstate() == Some("42501");
-        let error = Error::new(fault.kind_at_start(), doing).because(fault);
-        match endpoint.side {
-            Side::Source if lacks_right => error.hint(format!(
-                "grant the role `{}` SELECT on `{TABLE}`; the README has the SQL for a role that may only that",
-                endpoint.user
-            )),
-            Side::Target if lacks_right => error.hint(format!(
-                "use the application's own role in {}, which may read and write its tables",
-                endpoint.origin.quoted()
-            )),
-            _ => error,
-        }
-    }
 }
 
 fn notice_rights(source: &Facts, progress: &dyn Progress) {

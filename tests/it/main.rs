@@ -4,6 +4,7 @@
 
 mod apply;
 mod apply_agreed;
+mod apply_kept;
 mod apply_locks;
 mod colour;
 mod columns;

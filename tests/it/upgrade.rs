@@ -129,6 +129,7 @@ async fn a_ledger_of_a_newer_version_is_refused_by_every_command() {
         let said = format!("{}{}", run.stdout, run.stderr);
         assert!(said.contains("a newer version of this tool made it"), "{call:?}: {run:?}");
         assert!(said.contains("update `dewey-sync`"), "{call:?}: {run:?}");
+        assert!(!said.contains("older, "), "{call:?}: {run:?}");
     }
     let status = sandbox.run(&["migrate", "status"]).await;
     assert!(status.stdout.contains("applied   ledger  m9999_later\n"), "{status:?}");

@@ -8,8 +8,8 @@ mod decided;
 
 use std::time::Duration;
 
-use super::connect::{identifier, literal};
 use super::heartbeat::Limit;
+use super::quote::{identifier, literal};
 use crate::config::{Endpoint, Side};
 pub use decided::decided;
 use decided::{how, privileged, rows, search_path};

@@ -4,8 +4,9 @@ use std::fmt::{self, Write as _};
 
 use serde::Deserialize;
 
-use super::super::connect::{OUTSIDE, identifier, literal};
+use super::super::connect::OUTSIDE;
 use super::super::message::name_of_stranger;
+use super::super::quote::{identifier, literal};
 use super::Awaited;
 use crate::config::Endpoint;
 use crate::printable::value;

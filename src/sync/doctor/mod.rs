@@ -15,6 +15,7 @@ use super::guard::stake::Stake;
 use super::guard::target_identity::Marking;
 use super::guard::{dependents, empty_source, encoding, kind, rights, same_database, settings, swapped};
 use super::inventory::{SourceBooks, TargetBooks};
+use super::opening;
 use super::preflight::{self, Sides, Wishes};
 use super::rehearsal::Rehearsal;
 use super::resume::newest_unfinished;
@@ -35,12 +36,12 @@ pub async fn examine(sides: &Sides, wishes: &Wishes, rehearsal: Rehearsal) -> Di
     let target_is_reached = one_side::reached(&mut diagnosis, About::Target, at_target);
     let mut source = None;
     if source_is_reached {
-        let opened = preflight::open_source(&sides.source, &lock).await;
+        let opened = opening::open_source(&sides.source, &lock).await;
         source = diagnosis.taken(About::Source, "catalogs", opened);
     }
     let mut target = None;
     if target_is_reached {
-        let opened = preflight::open_target(&sides.target, &lock).await;
+        let opened = opening::open_target(&sides.target, &lock).await;
         target = diagnosis.taken(About::Target, "catalogs", opened);
     }
     if let Some((_, facts)) = &source {
@@ -203,7 +204,8 @@ impl Pair<'_> {
         }
         let ledger = match (&books.ledger_version, books.ledger_is_old()) {
             (Some(version), Ok(false)) => format!("up to date, {version}"),
-            (Some(version), _) => format!("older, {version}; the next sync brings it up to date"),
+            (Some(version), Err(_)) => format!("of a newer version of this tool, {version}"),
+            (Some(version), Ok(true)) => format!("older, {version}; the next sync brings it up to date"),
             (None, _) => "none yet; the first sync makes it".into(),
         };
         diagnosis.check(About::Target, "ledger", ledger, books.ledger_is_old());

@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod actions;
+
+pub(super) use actions::{DemoArgs, DoctorArgs, MigrateAction, UndoArgs, UsersAction};
+
 use super::entered;
 use crate::retry::Policy;
 use crate::sync::guard::dependents::Agreement;
@@ -295,73 +299,4 @@ pub(super) struct MarkArgs {
     /// Mark the target as a development database, by its database's name or as `NAME@HOST:PORT`; only if it is not production
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     pub(super) mark_development: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum UsersAction {
-    /// Add a user to the target
-    Add {
-        /// E-mail of the new user; must not exist yet
-        #[arg(long, value_name = "EMAIL", value_parser = entered::email)]
-        email: String,
-        /// The id at the application's login service; without it the user cannot log in
-        #[arg(long, value_name = "ID", value_parser = entered::one_line)]
-        clerk_id: Option<String>,
-        /// The name that the application shows
-        #[arg(long, value_name = "NAME", value_parser = entered::one_line)]
-        name: Option<String>,
-        #[command(flatten)]
-        mark: MarkArgs,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum MigrateAction {
-    /// Create the ledger or bring it up to date, and create the application's tables in a schema that has none of them
-    ///
-    /// Where the application is at hand, `prisma migrate deploy` is the better first step: it knows all of the
-    /// application's tables. Objects that are there are adopted and never altered, and nothing is created beside them.
-    Up {
-        #[command(flatten)]
-        mark: MarkArgs,
-    },
-    /// Remove the ledger and the tables that `up` created; never an adopted table
-    Down {
-        /// Skip the confirmation, which lists what goes
-        #[arg(short, long)]
-        yes: bool,
-    },
-    /// Show what is there and who made it
-    Status,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct UndoArgs {
-    #[command(flatten)]
-    pub(super) consent: ConsentArgs,
-    #[command(flatten)]
-    pub(super) patience: PatienceArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct DoctorArgs {
-    /// Also rehearse: write at most 100 books and roll them back, as a sync does. It uses up to 100 ids and runs triggers, with
-    /// their effects outside the database
-    #[arg(long)]
-    pub(super) rehearse: bool,
-    #[command(flatten)]
-    pub(super) owner: OwnerArgs,
-    #[command(flatten)]
-    pub(super) mark: MarkArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct DemoArgs {
-    /// Leave both servers running and show their URLs
-    #[arg(long)]
-    pub(super) keep: bool,
-    /// How many books production has
-    #[arg(long, value_name = "N", default_value_t = 357)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(super) books: u32,
 }
