@@ -107,7 +107,12 @@ pub(super) fn differs(columns: &CopiedColumns) -> String {
 }
 
 fn differs_in(compared: &[Column], alias: &str) -> String {
-    let of_book = compared.iter().map(|c| format!("{alias}.{}::{}", quoted(*c), book::comparable_type(*c)));
+    // To a collation of development's, texts that differ may be equal.
+    let of_book = compared.iter().map(|column| {
+        let compared_as = book::comparable_type(*column);
+        let collation = if compared_as.starts_with("text") { r#" COLLATE "C""# } else { "" };
+        format!("{alias}.{}::{compared_as}{collation}", quoted(*column))
+    });
     let staged = compared.iter().map(|c| format!("s.{}", quoted(*c)));
     let [of_book, staged] = [of_book.collect::<Vec<_>>(), staged.collect()].map(|terms| terms.join(", "));
     format!("({of_book}) IS DISTINCT FROM ({staged})")

@@ -22,6 +22,22 @@ async fn columns_that_only_development_has_keep_their_values() {
     );
 }
 
+/// To development's collation nothing has changed.
+#[tokio::test]
+async fn a_text_that_development_takes_for_equal_is_changed_all_the_same() {
+    let sandbox = synced(5).await;
+    let blind = r#"CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+        ALTER TABLE "Book" ALTER title TYPE text COLLATE blind, ALTER authors TYPE text[] COLLATE blind"#;
+    execute(&sandbox.target_admin_url(), blind).await;
+    let change =
+        r#"UPDATE "Book" SET title = 'A' WHERE id IN (3, 6); UPDATE "Book" SET authors = '{B}' WHERE id = 9"#;
+    for (change, changed) in [(change.to_owned(), 3), (change.replace("'A'", "'a'").replace("{B}", "{b}"), 3)]
+    {
+        execute(&sandbox.source_admin_url(), &change).await;
+        assert_eq!(applies(&sandbox).await, [0, changed, 0, 5 - changed]);
+    }
+}
+
 #[tokio::test]
 async fn a_time_of_change_that_only_development_has_stays_and_new_books_get_the_runs() {
     let sandbox = synced(40).await;

@@ -9,10 +9,10 @@ use tokio::io::AsyncReadExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::mpsc::Sender;
 
+use super::Counters;
 use super::line::{Line, Piece};
 use super::namer::Namer;
 use super::waits::Stamp;
-use super::Counters;
 
 /// The codes in place of a protocol version that are answered by one byte and followed by another start-up.
 const SSL_REQUEST: u32 = 80_877_103;
