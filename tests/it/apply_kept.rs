@@ -22,6 +22,23 @@ async fn columns_that_only_development_has_keep_their_values() {
     );
 }
 
+/// No run that goes on would get further.
+#[tokio::test]
+async fn a_key_of_developments_own_is_to_be_dropped() {
+    let sandbox = synced(5).await;
+    execute(&sandbox.target_admin_url(), r#"CREATE UNIQUE INDEX titles ON "Book" (lower(title))"#).await;
+    let change = r#"UPDATE "Book" SET title = CASE id WHEN 3 THEN 'One' ELSE 'oNE' END WHERE id IN (3, 6)"#;
+    execute(&sandbox.source_admin_url(), change).await;
+    let before = rows(&sandbox, r#"SELECT ctid, xmin, * FROM "Book" ORDER BY id"#);
+    let run = sandbox.run(&["sync", "--yes"]).await;
+    assert_eq!(run.code, Some(3), "{run:?}");
+    assert!(run.stderr.contains(r#"unique constraint "titles""#), "{run:?}");
+    assert!(run.stderr.contains("hint: drop that key") && !run.stderr.contains("--resume"), "{run:?}");
+    assert_eq!(rows(&sandbox, r#"SELECT ctid, xmin, * FROM "Book" ORDER BY id"#), before);
+    execute(&sandbox.target_admin_url(), "DROP INDEX titles").await;
+    assert_eq!(applies(&sandbox).await, [0, 2, 0, 3]);
+}
+
 /// To development's collation nothing has changed.
 #[tokio::test]
 async fn a_text_that_development_takes_for_equal_is_changed_all_the_same() {

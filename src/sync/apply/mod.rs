@@ -180,6 +180,12 @@ fn applying(fault: Fault) -> Error {
             "change the rows that refer to the old ones, or the key's ON DELETE and ON UPDATE actions",
         );
     }
+    // The keys of production's own were looked at in the stage.
+    if fault.sqlstate() == Some("23505") && fault.function.is_none() {
+        return Error::new(Kind::Refused, "a unique key of development's forbids the new books")
+            .because(fault)
+            .hint("drop that key, or give these books of production different values");
+    }
     fault.error("could not apply the staged books")
 }
 
