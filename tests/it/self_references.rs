@@ -54,6 +54,31 @@ async fn a_book_that_a_trigger_sets_free_becomes_productions() {
     assert_eq!(rows(&sandbox, r#"SELECT title FROM "Book" WHERE id = 4"#), "changed\n");
 }
 
+/// The value that a new book gets by default is still that of the book which goes, or of one that stays.
+#[tokio::test]
+async fn a_value_that_only_development_has_is_free_when_its_book_is_gone() {
+    for (holder, deferrable, code) in
+        [("isbn13 = 'own'", "", 0), ("isbn13 = 'own'", "DEFERRABLE", 3), ("id = 4", "", 3)]
+    {
+        let sandbox = synced(20).await;
+        let series = format!(
+            r#"{OWN}; ALTER TABLE "Book" ADD volume_of integer REFERENCES "Book" ON DELETE SET NULL,
+              ADD place integer, ADD UNIQUE (place) {deferrable}; ALTER TABLE "Book" ALTER place SET DEFAULT 7;
+            UPDATE "Book" SET place = 7 WHERE {holder}"#
+        );
+        execute(&sandbox.target_url(), &series).await;
+        execute(&sandbox.source_admin_url(), &copy_of(3, 1000, "x")).await;
+        let before = all(&sandbox, &[]);
+        let run = staged(&sandbox, &["--allow-cascade"]).await;
+        assert_eq!(run.code, Some(code), "{holder} {deferrable}: {run:?}");
+        if code == 0 {
+            assert_eq!(rows(&sandbox, r#"SELECT isbn10 FROM "Book" WHERE place = 7"#), "x\n");
+        } else {
+            assert_eq!(all(&sandbox, &[]), before, "{holder} {deferrable}");
+        }
+    }
+}
+
 /// By way of another table: a book is on a shelf that is named after a book.
 #[tokio::test]
 async fn a_circle_through_another_table_ends_at_the_books() {

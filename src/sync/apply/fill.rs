@@ -65,6 +65,8 @@ pub(super) struct Applying<'a> {
     pub(super) had_books: bool,
     /// Whether foreign keys delete or change books along with books.
     pub(super) returns_to_books: bool,
+    /// Whether an INSERT can leave out what a key forbids, which it cannot where one is deferrable.
+    pub(super) keys_are_immediate: bool,
     /// Whether foreign keys change rows of other tables.
     pub(super) changes_others: bool,
     /// Where the server does not count.
@@ -231,7 +233,8 @@ fn begin_sql(job: &Job<'_>, staged: Option<i64>, keys: &[ForeignKey], writers: W
 {count}
 {lock}{or_fail};
 SELECT set_config('dewey_sync.locked', clock_timestamp()::text, true);
-SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, {sequence}::regclass::text AS sequence; {counts};
+SELECT EXISTS (SELECT FROM {TABLE}) AS had_books, {sequence}::regclass::text AS sequence,
+  NOT EXISTS (SELECT FROM pg_index WHERE indrelid = {BOOK_OID} AND NOT indimmediate) AS keys_are_immediate; {counts};
 {foreign_keys};
 {keep}",
         claim = claim_whole_sql(*tenure),
@@ -252,13 +255,14 @@ struct Found {
     staged: Option<i64>,
     had_books: bool,
     sequence: Option<String>,
+    keys_are_immediate: bool,
     counting: Option<Counting>,
     through: Option<i32>,
 }
 
 impl Found {
     fn applying<'a>(self, job: &'a Job<'_>, keys: &[ForeignKey]) -> Applying<'a> {
-        let Self { had_books, sequence, counting, through, .. } = self;
+        let Self { had_books, sequence, keys_are_immediate, counting, through, .. } = self;
         let Job { tenure, remap, .. } = job;
         let reach = Reach::of(keys, Writes::Copies(&remap.columns));
         let returns_to_books = reach.as_ref().is_some_and(Reach::returns_to_books);
@@ -269,6 +273,7 @@ impl Found {
             sequence,
             had_books,
             returns_to_books,
+            keys_are_immediate,
             changes_others,
             counting,
             through,
@@ -283,6 +288,13 @@ impl Found {
         let books = books.ok_or_else(|| Fault::client("the books were not looked for"))?;
         let had_books = through.is_none() && books.try_get("had_books")?;
         let counting = Counting::begun(rows, keys)?;
-        Ok(Self { staged, had_books, sequence: books.try_get("sequence")?, counting, through })
+        Ok(Self {
+            staged,
+            had_books,
+            sequence: books.try_get("sequence")?,
+            keys_are_immediate: books.try_get("keys_are_immediate")?,
+            counting,
+            through,
+        })
     }
 }

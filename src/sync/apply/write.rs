@@ -39,16 +39,19 @@ pub(super) struct Written {
 /// Removes, changes and inserts, and reads what the book table holds then.
 pub(super) async fn write(tx: &Tx<'_>, apply: &Applying<'_>) -> Result<Written, Fault> {
     let raise = apply.sequence.as_deref().map(raise_sql).unwrap_or_default();
-    let insert = insert_sql(apply);
+    let insert = insert_sql(apply, "");
     let writes = if apply.had_books {
         let delete = format!("DELETE FROM {TABLE} b WHERE {}", doomed(apply.run_id, "b"));
         let [vacate, update] = update_sql(apply);
         if apply.returns_to_books {
             // Books may refer to books: what production says they refer to is there before anything is deleted, and a book
-            // that is deleted along comes again. A value that a new book wants is given up before.
+            // that is deleted along comes again. A value that a new book wants is given up before; where it is of a key that only
+            // development has, the new book comes last.
             let give_up = give_up_sql(apply.run_id);
             let correct = correct_sql(apply);
-            format!("{give_up}; {raise}{insert}; {update}; {delete}; {correct}; {insert}")
+            let early =
+                insert_sql(apply, if apply.keys_are_immediate { "ON CONFLICT DO NOTHING" } else { "" });
+            format!("{give_up}; {raise}{early}; {update}; {delete}; {correct}; {insert}")
         } else {
             format!("{delete}; {vacate}; {update}; {raise}{insert}")
         }
@@ -80,6 +83,7 @@ pub(in crate::sync) fn rehearsal_sql(run_id: i64, remap: &Remap) -> String {
         sequence: None,
         had_books: true,
         returns_to_books: false,
+        keys_are_immediate: false,
         changes_others: false,
         counting: None,
         through: None,
@@ -98,7 +102,7 @@ SELECT setval(sequence, highest) FROM (SELECT {sequence}::regclass AS sequence, 
         name = literal(TABLE),
         sequence = sequence::of_ids(BOOK_OID),
         differs = differs(&remap.columns),
-        insert = insert_sql(&apply),
+        insert = insert_sql(&apply, ""),
         measured = measured(),
     )
 }
@@ -179,8 +183,8 @@ fn assignments(remap: &Remap) -> String {
 }
 
 /// Keeps the ids of the new books in order of the source's. Those of a first fill need no list, because an undo removes
-/// all.
-fn insert_sql(apply: &Applying<'_>) -> String {
+/// all. `on_conflict` is the clause of that name.
+fn insert_sql(apply: &Applying<'_>, on_conflict: &str) -> String {
     let (run_id, key) = (apply.run_id, quoted(KEY));
     if !apply.had_books {
         let left = apply.through.map_or_else(|| "true".into(), |through| format!("s.source_id > {through}"));
@@ -188,7 +192,7 @@ fn insert_sql(apply: &Applying<'_>) -> String {
     }
     format!(
         "WITH new AS ({insert}
-    AND NOT EXISTS (SELECT FROM {TABLE} b WHERE b.{key}::text = s.{key}) ORDER BY s.source_id RETURNING id)
+    AND NOT EXISTS (SELECT FROM {TABLE} b WHERE b.{key}::text = s.{key}) ORDER BY s.source_id {on_conflict} RETURNING id)
   INSERT INTO dewey_sync.replaced (run_id, action, place, table_name, book_id)
   SELECT {run_id}, 'inserted', 0, {name}, id FROM new",
         insert = insert_staged(run_id, apply.remap),
