@@ -42,7 +42,7 @@ impl Source {
 
     /// The same for a guard that looks at the session's settings.
     pub async fn look(&self, limit: Limit, first: &str) -> Result<(SourceTx<'_>, Vec<PgRow>), Fault> {
-        let (tx, rows) = Tx::begin_to_look(&self.0, SNAPSHOT, limit, first).await?;
+        let (tx, rows) = Tx::open(&self.0, SNAPSHOT, limit).await?.tolerant().with(first).await?;
         Ok((SourceTx(tx), rows))
     }
 

@@ -41,7 +41,7 @@ impl Target {
 
     /// The same for a guard that looks at the session's settings.
     pub async fn look(&self, limit: Limit, first: &str) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
-        Tx::begin_to_look(&self.0, SNAPSHOT, limit, first).await
+        Tx::open(&self.0, SNAPSHOT, limit).await?.tolerant().with(first).await
     }
 
     /// The same, but begins together with its first query.
@@ -60,7 +60,7 @@ impl Target {
         limit: impl Into<Limit>,
         first: &str,
     ) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
-        Tx::begin_measured(&self.0, READ_WRITE, limit.into(), first).await
+        Tx::open(&self.0, READ_WRITE, limit.into()).await?.measured().with(first).await
     }
 
     /// Runs `sql` as a whole READ ONLY transaction with one snapshot, in one round trip; its rows.
@@ -89,7 +89,8 @@ impl Target {
     /// the session is set.
     pub async fn try_and_roll_back(&self, limit: impl Into<Limit>, sql: &str) -> Result<Vec<PgRow>, Fault> {
         let sql = format!("{sql}; ROLLBACK");
-        let (tx, rows) = Tx::begin_measured_at_once(&self.0, READ_WRITE, limit.into(), &sql).await?;
+        let tx = Tx::open(&self.0, READ_WRITE, limit.into()).await?.measured();
+        let (tx, rows) = tx.with_at_once(&sql).await?;
         tx.ended();
         Ok(rows)
     }

@@ -57,62 +57,41 @@ impl<'server> Tx<'server> {
         limit: Limit,
         first: &str,
     ) -> Result<(Self, Vec<PgRow>), Fault> {
-        let tx = Self::open(server, mode, limit).await?;
-        let rows = tx.simple(first).await?;
-        Ok((tx, rows))
+        Self::open(server, mode, limit).await?.with(first).await
     }
 
-    /// The same, and its first statement takes the first reading of what it does; see [`effects`](super::effects).
-    pub(super) async fn begin_measured(
-        server: &'server Server,
-        mode: &str,
-        limit: Limit,
-        first: &str,
-    ) -> Result<(Self, Vec<PgRow>), Fault> {
-        let tx = Self::open_with(server, mode, limit, measure).await?;
-        let rows = tx.simple(first).await?;
-        Ok((tx, rows))
+    /// Runs `first`, which the transaction begins together with.
+    pub(super) async fn with(self, first: &str) -> Result<(Self, Vec<PgRow>), Fault> {
+        let rows = self.simple(first).await?;
+        Ok((self, rows))
     }
 
-    /// The same for a text of which no literal depends on how the session is set, backslashes or not: it never begins by itself.
-    pub(super) async fn begin_measured_at_once(
-        server: &'server Server,
-        mode: &str,
-        limit: Limit,
-        first: &str,
-    ) -> Result<(Self, Vec<PgRow>), Fault> {
-        let tx = Self::open_with(server, mode, limit, measure).await?;
-        let rows = tx.send(first).await?;
-        Ok((tx, rows))
+    /// The same for a text of which no literal depends on how the session is set, backslashes or not: nothing begins by itself.
+    pub(super) async fn with_at_once(self, first: &str) -> Result<(Self, Vec<PgRow>), Fault> {
+        let rows = self.send(first).await?;
+        Ok((self, rows))
     }
 
-    /// The same, for a guard that has more to say about settings that only some roles may make; to all other transactions
-    /// they are an error.
-    pub(super) async fn begin_to_look(
-        server: &'server Server,
-        mode: &str,
-        limit: Limit,
-        first: &str,
-    ) -> Result<(Self, Vec<PgRow>), Fault> {
-        let tx = Self::open_with(server, mode, limit, Opening::tolerate).await?;
-        let rows = tx.simple(first).await?;
-        Ok((tx, rows))
+    /// Its first statement takes the first reading of what it does; see [`effects`](super::effects).
+    pub(super) fn measured(self) -> Self {
+        let reading = format!("{} IS NOT NULL AS is_measured", first_reading());
+        self.changed(|opening| opening.answer_also(&reading))
     }
 
-    async fn open_with(
-        server: &'server Server,
-        mode: &str,
-        limit: Limit,
-        change: impl FnOnce(&mut Opening),
-    ) -> Result<Self, Fault> {
-        let mut tx = Self::open(server, mode, limit).await?;
-        if let Some(opening) = tx.opening.get_mut().unwrap_or_else(PoisonError::into_inner) {
+    /// For a guard that has more to say about settings that only some roles may make; to all other transactions they are an
+    /// error.
+    pub(super) fn tolerant(self) -> Self {
+        self.changed(Opening::tolerate)
+    }
+
+    fn changed(mut self, change: impl FnOnce(&mut Opening)) -> Self {
+        if let Some(opening) = self.opening.get_mut().unwrap_or_else(PoisonError::into_inner) {
             change(opening);
         }
-        Ok(tx)
+        self
     }
 
-    /// The same, but begins together with the first request.
+    /// A transaction that begins together with the first request.
     pub(super) async fn open(server: &'server Server, mode: &str, limit: Limit) -> Result<Self, Fault> {
         let Opened { mut connection, name } = server.acquire().await?;
         server.end_abandoned(&mut connection).await?;
@@ -330,8 +309,4 @@ impl<'server> Tx<'server> {
             self.watch.explain_error(error)
         })
     }
-}
-
-fn measure(opening: &mut Opening) {
-    opening.answer_also(&format!("{} IS NOT NULL AS is_measured", first_reading()));
 }

@@ -65,8 +65,8 @@ pub(super) struct Applying<'a> {
     pub(super) had_books: bool,
     /// Whether foreign keys delete or change books along with books.
     pub(super) returns_to_books: bool,
-    /// Whether an INSERT can leave out what a key forbids, which it cannot where one is deferrable.
-    pub(super) keys_are_immediate: bool,
+    /// The clause by which an INSERT leaves out what a key forbids; none where a key is deferrable, because that is an error then.
+    pub(super) leaving_out: &'static str,
     /// Whether foreign keys change rows of other tables.
     pub(super) changes_others: bool,
     /// Where the server does not count.
@@ -273,7 +273,7 @@ impl Found {
             sequence,
             had_books,
             returns_to_books,
-            keys_are_immediate,
+            leaving_out: if keys_are_immediate { "ON CONFLICT DO NOTHING" } else { "" },
             changes_others,
             counting,
             through,

@@ -49,8 +49,7 @@ pub(super) async fn write(tx: &Tx<'_>, apply: &Applying<'_>) -> Result<Written, 
             // development has, the new book comes last.
             let give_up = give_up_sql(apply.run_id);
             let correct = correct_sql(apply);
-            let early =
-                insert_sql(apply, if apply.keys_are_immediate { "ON CONFLICT DO NOTHING" } else { "" });
+            let early = insert_sql(apply, apply.leaving_out);
             format!("{give_up}; {raise}{early}; {update}; {delete}; {correct}; {insert}")
         } else {
             format!("{delete}; {vacate}; {update}; {raise}{insert}")
@@ -83,7 +82,7 @@ pub(in crate::sync) fn rehearsal_sql(run_id: i64, remap: &Remap) -> String {
         sequence: None,
         had_books: true,
         returns_to_books: false,
-        keys_are_immediate: false,
+        leaving_out: "",
         changes_others: false,
         counting: None,
         through: None,
