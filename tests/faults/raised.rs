@@ -79,7 +79,7 @@ pub(crate) fn cases(recording: &Recording) -> Vec<Case> {
             cases.push(raise(kind, Raised { times: once + RETRIES, ..failing }));
             let kind = "error raised that stays";
             // What an undo puts back has to fit the constraints of today: a refusal.
-            let refused = |sqlstate: &str| way.undoes() && sqlstate.starts_with("23");
+            let refused = |sqlstate: &str| rehearsed && sqlstate.starts_with("23");
             let codes = |sqlstate| if refused(sqlstate) { &[3][..] } else { failing.codes };
             let lasting = |sqlstate| Raised { sqlstate, codes: codes(sqlstate), ..failing };
             cases.extend(LASTING.map(|sqlstate| raise(kind, lasting(sqlstate))));
