@@ -112,8 +112,9 @@ pub async fn sample(
     let mut bytes = 0;
     while let Some(book) = books.next().await {
         let book = book?;
-        bytes += bytes_of(&book);
-        if sample.len() < SAMPLE_MAX && bytes < CHUNK_BYTES {
+        let more = bytes_of(&book);
+        if sample.len() < SAMPLE_MAX && (sample.is_empty() || bytes + more < CHUNK_BYTES) {
+            bytes += more;
             sample.push(SourceBook(book));
         }
     }

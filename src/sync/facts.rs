@@ -192,7 +192,7 @@ fn relation(endpoint: &Endpoint, name: &str) -> String {
 }
 
 /// How many ids are left, as a scalar expression; `book` is the alias of a relation with the oid of the book table.
-fn ids_left(book: &str) -> String {
+pub(super) fn ids_left(book: &str) -> String {
     format!(
         "(SELECT (least(seqmax, CASE atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647 END)
      - coalesce(CASE WHEN has_sequence_privilege(seqrelid, 'USAGE, SELECT') AND NOT pg_is_in_recovery()

@@ -12,6 +12,8 @@ const IDS_SHOWN: usize = 10;
 pub(super) struct Tried<'a> {
     pub(super) target: &'a Target,
     pub(super) limit: Limit,
+    /// What to do without a change.
+    pub(super) instead: &'static str,
 }
 
 /// What a rehearsal failed for.
@@ -72,7 +74,8 @@ impl Tried<'_> {
             _ => "change development's constraint or trigger, or these books",
         };
         Error::new(Kind::Refused, doing).because(fault).hint(format!(
-            "{mend}; a sample of {SAMPLE_MAX} books was tried and rolled back, and `--no-rehearsal` leaves that out"
+            "{mend}; a sample of {SAMPLE_MAX} books was tried and rolled back; {}",
+            self.instead
         ))
     }
 

@@ -203,6 +203,7 @@ pub async fn run(
         return Ok(done);
     }
     let plan = frozen.map(|frozen| frozen.plan).unwrap_or_default();
+    let resumed_books = if is_resumed { plan.books } else { 0 };
     let job = Job {
         sides,
         tenure,
@@ -213,7 +214,8 @@ pub async fn run(
         text: Text::default(),
         keys: found.target.foreign_keys.as_deref().unwrap_or_default(),
         agreement: request.wishes.agreement,
-        old_books: found.target_books.books,
+        // What an earlier life of the run has deleted counts as well.
+        old_books: found.target_books.books.max(resumed_books),
         empty_source: request.wishes.empty_source,
         tuning: request.tuning,
         cancel,
@@ -260,16 +262,16 @@ async fn rehearse_and_write(
         sampled => sampled,
     };
     let sample = sample.transpose().map_err(unchanged)?;
-    let mut books = Vec::new();
+    let mut books = None;
     match sample {
-        Some(sample) if strategy == Strategy::Batched => books = sample.into_books().await,
+        Some(sample) if strategy == Strategy::Batched => books = Some(sample.into_books().await),
         Some(sample) => Box::pin(rehearse(job, sample)).await.map_err(unchanged)?,
         None => {}
     }
     match strategy {
         Strategy::Staged => Box::pin(staged::run(job, consent)).await,
         Strategy::Atomic => Box::pin(atomic::run(job, consent)).await,
-        Strategy::Batched => Box::pin(batched::run(job, consent, &books)).await,
+        Strategy::Batched => Box::pin(batched::run(job, consent, books.as_deref())).await,
     }
 }
 

@@ -170,7 +170,7 @@ async fn decide(sides: &Sides, request: &Request, found: Preflight, ask: &dyn As
         let at_target = sides.target.server().endpoint();
         let books = found.source_books.books;
         let rehearsed = if request.rehearsal == Rehearsal::Wanted { books.min(SAMPLE_MAX as u64) } else { 0 };
-        ids::check_room(at_target, &found.target, books, rehearsed).map_err(unchanged)?;
+        ids::check_room(at_target, found.target.ids_left, books, rehearsed).map_err(unchanged)?;
     }
     Ok(Prepared { found, owners, strategy, engine, resumed, equal: None })
 }

@@ -159,7 +159,8 @@ impl Stage<'_> {
             return Ok(Rehearsed::Undecided(text));
         }
         let fits = async |books: &[SourceBook]| Ok(self.attempt(run_id, remap, books).await?.is_ok());
-        let tried = Tried { target: self.target, limit: self.limit };
+        let instead = "`--no-rehearsal` leaves that out";
+        let tried = Tried { target: self.target, limit: self.limit, instead };
         Err(tried.refused(fault, sample, rehearsing, fits).await)
     }
 

@@ -121,6 +121,8 @@ const TRIGGERS: [Trigger; 7] = [
 impl Trigger {
     fn codes(&self, way: Way) -> &'static [i32] {
         match (way.work, self.when) {
+            // A new book meets the key of one that stays.
+            (Work::Sync, "BEFORE DELETE") if way.strategy != "atomic" => &[3],
             // Nothing is deleted from an empty table.
             (Work::FirstFill, "BEFORE DELETE") => &[0],
             // Rows that come back may find the keys of books that stay, or no book to refer to.

@@ -125,3 +125,67 @@ async fn a_no_leaves_the_books_as_they_are() {
     assert_eq!(rows(&sandbox, r#"SELECT * FROM "Book" ORDER BY id"#), before);
     assert_eq!(rows(&sandbox, "SELECT books FROM counter"), "0\n");
 }
+
+/// While the question waits.
+#[tokio::test]
+async fn a_production_that_has_lost_its_books_empties_nothing() {
+    let sandbox = changed().await;
+    let before = rows(&sandbox, r#"SELECT * FROM "Book" ORDER BY id"#);
+    let mut terminal = Terminal::start(&sandbox, &batched(&[]));
+    terminal.until(QUESTION).await;
+    execute(&sandbox.source_admin_url(), r#"TRUNCATE "Book" CASCADE"#).await;
+    terminal.answer("y\n").await;
+    let (status, said) = terminal.end().await;
+    assert_eq!(status.code(), Some(3), "{said}");
+    assert!(said.contains("the source has no books"), "{said}");
+    assert_eq!(rows(&sandbox, r#"SELECT * FROM "Book" ORDER BY id"#), before);
+}
+
+/// The first book of the sample is longer than all of it may be.
+#[tokio::test]
+async fn a_long_book_is_tried_as_well() {
+    let sandbox = changed().await;
+    let long = r#"UPDATE "Book" SET image = repeat('x', 9000000) WHERE id = (SELECT min(id) FROM "Book")"#;
+    execute(&sandbox.source_admin_url(), long).await;
+    let check = r#"ALTER TABLE "Book" ADD CONSTRAINT no_english CHECK (language <> 'en') NOT VALID"#;
+    execute(&sandbox.target_url(), check).await;
+    let before = rows(&sandbox, r#"SELECT * FROM "Book" ORDER BY id"#);
+    let run = sandbox.run(&batched(&["--yes"])).await;
+    assert_eq!(run.code, Some(3), "{run:?}");
+    assert!(run.stderr.contains("no_english"), "{run:?}");
+    assert_eq!(rows(&sandbox, r#"SELECT * FROM "Book" ORDER BY id"#), before);
+}
+
+/// Its trigger refers to the book before that is there.
+#[tokio::test]
+async fn a_deferred_key_is_checked_when_the_batch_is_there() {
+    let sandbox = changed().await;
+    let audit = r#"CREATE TABLE audit (book integer REFERENCES "Book" ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED);
+        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+          $$ BEGIN INSERT INTO public.audit VALUES (NEW.id); RETURN NEW; END $$;
+        CREATE TRIGGER note BEFORE INSERT ON "Book" FOR EACH ROW EXECUTE FUNCTION note()"#;
+    execute(&sandbox.target_url(), audit).await;
+    let run = sandbox.run(&batched(&["--yes"])).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(rows(&sandbox, "SELECT count(*) FROM audit"), "20\n");
+}
+
+/// Each question takes as many ids as the sample has books.
+#[tokio::test]
+async fn the_last_trial_leaves_an_id_for_every_book() {
+    let sandbox = synced(20).await;
+    execute(&sandbox.source_admin_url(), r#"UPDATE "Book" SET title = title || '!'"#).await;
+    execute(&sandbox.target_url(), TRIGGERS).await;
+    let near = r#"SELECT setval('"Book_id_seq"', 100); ALTER SEQUENCE "Book_id_seq" MAXVALUE 150"#;
+    execute(&sandbox.target_admin_url(), near).await;
+    let before = rows(&sandbox, r#"SELECT * FROM "Book" ORDER BY id"#);
+    let mut terminal = Terminal::start(&sandbox, &batched(&[]));
+    for _ in 0..2 {
+        terminal.until(QUESTION).await;
+        terminal.answer("y\n").await;
+    }
+    let (status, said) = terminal.end().await;
+    assert_eq!(status.code(), Some(3), "{said}");
+    assert!(said.contains("gives out 10 more"), "{said}");
+    assert_eq!(rows(&sandbox, r#"SELECT * FROM "Book" ORDER BY id"#), before);
+}

@@ -210,3 +210,25 @@ async fn each_reference_of_a_row_is_decided_by_itself() {
     let both = r#"SELECT count(*) FILTER (WHERE "a' $dewey_left$" = id), count(*) FILTER (WHERE "b}}" = 40) FROM "$dewey_left$ '%I""#;
     assert_eq!(rows(&sandbox, both), "40\t4\n");
 }
+
+/// A key of a type whose operators the search path does not have, and a child's row that has the same key.
+#[tokio::test]
+async fn a_row_is_found_again_by_a_key_of_any_type_and_its_children_are_not_it() {
+    let sandbox = synced(10).await;
+    let note = r#"CREATE SCHEMA ext; CREATE EXTENSION ltree SCHEMA ext; GRANT USAGE ON SCHEMA ext TO public;
+        CREATE TABLE note (id ext.ltree PRIMARY KEY, book integer REFERENCES "Book" ON DELETE SET NULL);
+        CREATE TABLE child () INHERITS (note); GRANT ALL ON note, child TO public;
+        INSERT INTO note SELECT 'a', id FROM "Book" WHERE id = 2; INSERT INTO child VALUES ('a', 777)"#;
+    execute(&sandbox.target_admin_url(), note).await;
+    let all = || rows(&sandbox, "SELECT tableoid::regclass, id::text, book FROM note ORDER BY 1, 2");
+    let before = all();
+    let isbn13 = rows(&sandbox, r#"SELECT isbn13 FROM "Book" WHERE id = 2"#);
+    let gone = format!(r#"DELETE FROM "Book" WHERE isbn13 = '{}'"#, isbn13.trim());
+    execute(&sandbox.source_admin_url(), &gone).await;
+    let sync = sandbox.run(&["sync", "--yes", "--allow-cascade"]).await;
+    assert_eq!(sync.code, Some(0), "{sync:?}");
+    assert_ne!(all(), before);
+    let undo = sandbox.run(&["undo", "--yes"]).await;
+    assert_eq!(undo.code, Some(0), "{undo:?}");
+    assert_eq!(all(), before);
+}

@@ -12,6 +12,6 @@ alter table dewey_sync.replaced add column if not exists digest bigint,
     add column if not exists left_row text, add column if not exists chosen text;
 alter table dewey_sync.generation add column if not exists not_undone jsonb",
     drop: "
-alter table dewey_sync.replaced drop column digest, drop column left_row, drop column chosen;
-alter table dewey_sync.generation drop column not_undone",
+alter table dewey_sync.replaced drop column if exists digest, drop column if exists left_row, drop column if exists chosen;
+alter table dewey_sync.generation drop column if exists not_undone",
 };

@@ -180,11 +180,11 @@ fn applying(fault: Fault) -> Error {
             "change the rows that refer to the old ones, or the key's ON DELETE and ON UPDATE actions",
         );
     }
-    // The keys of production's own were looked at in the stage.
+    // In the stage no two books have the same value of a key that production has as well.
     if fault.sqlstate() == Some("23505") && fault.function.is_none() {
-        return Error::new(Kind::Refused, "a unique key of development's forbids the new books")
-            .because(fault)
-            .hint("drop that key, or give these books of production different values");
+        return Error::new(Kind::Refused, "a unique key forbids the new books").because(fault).hint(
+            "if only development has that key, drop it; if production has it too, look for triggers on the target's `\"Book\"`",
+        );
     }
     fault.error("could not apply the staged books")
 }

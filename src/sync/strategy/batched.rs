@@ -1,24 +1,27 @@
 //! `batched`, the old *Enhanced*: the deletion in one transaction, then a transaction a batch. Other batches go on when
 //! one fails, and a last look at one snapshot of the source copies again what changed meanwhile.
 
+use sqlx::Row;
+
 use super::batches::{To, announce_left, committed, copy_all, not_completed};
 use super::reconcile::reconcile;
 use super::staged::{MORE_MEASURED, ROUNDS_MAX, more_each_time};
 use super::trial::{BEFORE, try_batch};
 use super::{Copied, Job, Verified};
-use crate::book::SourceBook;
-use crate::error::Result;
+use crate::book::{SourceBook, TABLE};
+use crate::error::{Error, Kind, Result};
 use crate::ledger::FORGET_GENERATION;
 use crate::ledger::checkpoint::{self, Checkpoint, Destination};
 use crate::ledger::run::Claim;
-use crate::postgres::Fault;
 use crate::postgres::effects::{Bounds, Losing, guard};
+use crate::postgres::{Fault, Fingerprint};
 use crate::progress::{Event, Phase, Progress};
-use crate::retry::{Class, classify_error};
+use crate::retry::{Class, classify_error, retry};
 use crate::sync::apply::{Agreed, Leading};
 use crate::sync::changes::Changes;
 use crate::sync::commit::{Attempted, Failed, Sent, commit};
 use crate::sync::consent::Consent;
+use crate::sync::guard::schema::ids;
 use crate::sync::import::{delete_all, is_duplicate_key};
 use crate::sync::losses::{self, Losses, Measured};
 use crate::sync::plan::Plan;
@@ -30,13 +33,17 @@ const UNKNOWN: &str = "`\"Book\"` is either unchanged or empty: the answer to CO
 /// The deletion, as a batch of its own.
 const DELETION: Checkpoint = Checkpoint { batch: 0, round: 0, after_id: None, through_id: None, rows: 0 };
 
-/// Runs the job, if the books of `sample` fit as a batch; of none, that is not tried.
+/// Runs the job, if the books of `sample` fit as a batch; without one, that is not tried.
 ///
 /// # Errors
 /// [`Kind::NotCompleted`](crate::error::Kind::NotCompleted) when batches failed for good,
 /// [`Kind::Differs`](crate::error::Kind::Differs) when the sides are not equal in the end; the state then says what the
 /// target holds.
-pub async fn run(job: &Job<'_>, consent: &Consent<'_, '_>, sample: &[SourceBook]) -> Result<Verified> {
+pub async fn run(
+    job: &Job<'_>,
+    consent: &Consent<'_, '_>,
+    sample: Option<&[SourceBook]>,
+) -> Result<Verified> {
     let plan = job.plan();
 
     let (books, bounds) = delete_as_agreed(job, consent, sample).await?;
@@ -101,12 +108,22 @@ const IN_BATCHES: &str = "rolled back: a sample of the new books deleted or chan
 async fn delete_as_agreed(
     job: &Job<'_>,
     consent: &Consent<'_, '_>,
-    sample: &[SourceBook],
+    sample: Option<&[SourceBook]>,
 ) -> Result<(u64, Bounds)> {
     let mut agreed = consent.beforehand();
     let mut bounds = job.bounds();
     let mut losing = Losing::default();
-    for _ in 0..ROUNDS_MAX {
+    for round in 0..ROUNDS_MAX {
+        // A sample is read after the first question.
+        if round > 0 || sample.is_none_or(<[_]>::is_empty) {
+            check_production(job).await.map_err(|error| error.state(UNCHANGED))?;
+        }
+        if sample.is_some_and(<[_]>::is_empty) && job.plan.books > 0 {
+            return Err(Error::new(Kind::Refused, "could not try whether a batch fits")
+                .because("no book of production could be read for a sample")
+                .hint("`--strategy staged` keeps the old books whatever comes")
+                .state(UNCHANGED));
+        }
         job.progress.event(&Event::Phase { phase: Phase::Deleting });
         let deleted = commit(
             job.tuning.retry,
@@ -144,12 +161,28 @@ async fn delete_as_agreed(
     Err(more_each_time().state(UNCHANGED))
 }
 
+/// While a question waited, production may have lost its books.
+async fn check_production(job: &Job<'_>) -> Result<()> {
+    let look = format!("SELECT count(*) FROM (SELECT FROM {TABLE} LIMIT 1) b");
+    let counted = retry(job.tuning.retry, "the look at production", job.cancel, job.progress, async |_| {
+        let source = job.sides.source.open(job.tuning.whole_table()).await.map_err(looking)?;
+        let rows = source.last(&look).await.map_err(looking)?;
+        rows.first().map(|row| row.try_get(0)).transpose().map_err(|error| looking(error.into()))
+    });
+    let rows: i64 = counted.await?.unwrap_or_default();
+    job.check_source(Fingerprint { rows, digest: 0 })
+}
+
+fn looking(fault: Fault) -> Error {
+    fault.error("could not look at production's books once more")
+}
+
 /// Batch 0, but for its COMMIT.
 async fn delete<'a>(
     job: &Job<'a>,
     agreed: &Agreed,
     bounds: &Bounds,
-    sample: &[SourceBook],
+    sample: Option<&[SourceBook]>,
     sent: &mut Sent<Deletion>,
 ) -> Result<Attempted<'a, Deletion>> {
     let deleting = |fault: Fault| fault.error("could not remove the old books");
@@ -181,12 +214,13 @@ async fn delete<'a>(
         target.rollback().await;
         return Ok(Attempted::Not(Deletion::More(changes)));
     }
-    if !sample.is_empty() {
+    if let Some(sample) = sample.filter(|sample| !sample.is_empty()) {
         let trial = try_batch(job, &target, sample, counting.as_ref(), &effects).await?;
         if !bounds.allow(trial.losses.effects()) {
             target.rollback().await;
             return Ok(Attempted::Not(Deletion::MoreInBatches(trial.losses)));
         }
+        ids::check_room(job.sides.target.server().endpoint(), trial.ids_left, job.plan.books, 0)?;
         reading = trial.reading;
     }
     let measured = losses.measured(&effects, &[]);

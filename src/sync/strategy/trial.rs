@@ -12,6 +12,7 @@ use crate::postgres::effects::measured;
 use crate::postgres::{Effects, Fault, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Class, classify, fault_of};
+use crate::sync::facts::{BOOK_OID, ids_left};
 use crate::sync::import::{Chunk, Transfer};
 use crate::sync::losses::{self, Losses};
 use crate::sync::misfit::Tried;
@@ -23,13 +24,15 @@ pub(super) struct Trial {
     pub(super) losses: Losses,
     /// The server's reading afterwards; what was taken back stays counted.
     pub(super) reading: String,
+    /// How many ids the sequence gives out by then, where it has an end.
+    pub(super) ids_left: Option<i64>,
 }
 
-/// What precedes a trial; deferred constraints have acted until then, or they would act once more.
-pub(super) const BEFORE: &str = "SAVEPOINT dewey_sync_trial";
+/// What precedes a trial; deferred constraints have acted until then, or they would act once more. In a batch they act last.
+pub(super) const BEFORE: &str = "SAVEPOINT dewey_sync_trial; SET CONSTRAINTS ALL DEFERRED";
 
 /// What ends it.
-const TAKE_BACK: &str = "ROLLBACK TO SAVEPOINT dewey_sync_trial";
+const TAKE_BACK: &str = "ROLLBACK TO SAVEPOINT dewey_sync_trial; SET CONSTRAINTS ALL DEFERRED";
 
 /// Inserts `sample` as a batch is, and takes it back. `before` is what the transaction did until [`BEFORE`].
 ///
@@ -44,13 +47,14 @@ pub(super) async fn try_batch(
 ) -> Result<Trial> {
     job.progress.event(&Event::Phase { phase: Phase::Rehearsing });
     let fault = match attempt(job, target, sample, counting).await? {
-        Ok((effects, reading)) => {
-            return Ok(Trial { losses: Losses::of(&effects.since(before), 0)?, reading });
+        Ok((effects, reading, ids_left)) => {
+            return Ok(Trial { losses: Losses::of(&effects.since(before), 0)?, reading, ids_left });
         }
         Err(fault) => fault,
     };
     let fits = async |books: &[SourceBook]| Ok(attempt(job, target, books, counting).await?.is_ok());
-    let tried = Tried { target: &job.sides.target, limit: job.tuning.batch_timeout.into() };
+    let instead = "`--strategy staged` keeps the old books whatever comes";
+    let tried = Tried { target: &job.sides.target, limit: job.tuning.batch_timeout.into(), instead };
     Err(tried.refused(fault, sample, trying, fits).await)
 }
 
@@ -60,10 +64,14 @@ async fn attempt(
     target: &Tx<'_>,
     books: &[SourceBook],
     counting: Option<&Counting>,
-) -> Result<Result<(Effects, String), Fault>> {
+) -> Result<Result<(Effects, String, Option<i64>), Fault>> {
     let exported = stream::iter([Ok(Chunk::Books(books.to_vec()))]).boxed_local().peekable();
-    let sql =
-        format!("{}; {TAKE_BACK}; SELECT {} AS reading", losses::reading_sql(target, counting), measured());
+    let sql = format!(
+        "{}; {TAKE_BACK}; SELECT {} AS reading, {} AS ids_left FROM (SELECT {BOOK_OID} AS oid) book",
+        losses::reading_sql(target, counting),
+        measured(),
+        ids_left("book"),
+    );
     let written = async {
         let transfer = Transfer { is_single: true, ..job.transfer(Destination::Book) };
         let imported = transfer.import(target, exported).await;
@@ -72,10 +80,11 @@ async fn attempt(
     };
     match written.await {
         Ok(mut rows) => {
-            let after = rows.pop().map(|row| row.try_get("reading")).transpose();
-            let after = after.map_err(|error| trying(error.into()))?.unwrap_or_default();
+            let after = rows.pop().ok_or_else(|| trying(Fault::client("a trial was not measured")))?;
+            let reading = after.try_get("reading").map_err(|error| trying(error.into()))?;
+            let ids_left = after.try_get("ids_left").map_err(|error| trying(error.into()))?;
             let (effects, _) = losses::read(&rows, counting).map_err(trying)?;
-            Ok(Ok((effects, after)))
+            Ok(Ok((effects, reading, ids_left)))
         }
         Err(Ok(fault)) if classify(&fault) == Class::Permanent => {
             target.simple(TAKE_BACK).await.map_err(trying)?;

@@ -50,7 +50,8 @@ impl<'a> References<'a> {
     pub(super) fn choose_sql(&self) -> String {
         let unchanged = self.columns.keys().map(|column| {
             format!(
-                "CASE WHEN t.{column} IS NOT DISTINCT FROM (k.left_by_sync).{column} THEN {} END",
+                "CASE WHEN {} THEN {} END",
+                same(&format!("t.{column}"), &format!("(k.left_by_sync).{column}")),
                 literal(column)
             )
         });
@@ -78,10 +79,11 @@ impl<'a> References<'a> {
         });
         let values: Vec<_> = values.collect();
         let set = values.iter().map(|(column, value)| format!("{column} = {value}"));
-        let changes = values.iter().map(|(column, value)| format!("t.{column} IS DISTINCT FROM {value}"));
-        let Self { table: KeptTable { name, .. }, .. } = self;
+        let changes =
+            values.iter().map(|(column, value)| format!("NOT {}", same(&format!("t.{column}"), value)));
+        let Self { table: KeptTable { name, own_rows, .. }, .. } = self;
         format!(
-            "UPDATE {name} t SET {} FROM {} WHERE {} AND ({})",
+            "UPDATE {own_rows}{name} t SET {} FROM {} WHERE {} AND ({})",
             set.collect::<Vec<_>>().join(", "),
             self.kept(),
             self.is_same_row(),
@@ -93,10 +95,11 @@ impl<'a> References<'a> {
     pub(super) fn counted(&self) -> String {
         let columns = || self.columns.keys();
         let again = columns()
-            .map(|column| format!("t.{column} IS NOT DISTINCT FROM (k.old).{column}"))
+            .map(|column| same(&format!("t.{column}"), &format!("(k.old).{column}")))
             .collect::<Vec<_>>();
         let set = columns().map(|column| {
-            format!("{} AND (k.left_by_sync).{column} IS DISTINCT FROM (k.old).{column}", is_chosen(column))
+            let unchanged = same(&format!("(k.left_by_sync).{column}"), &format!("(k.old).{column}"));
+            format!("{} AND NOT {unchanged}", is_chosen(column))
         });
         format!(
             "(SELECT count(*) FROM {} WHERE CASE WHEN k.is_known THEN {} ELSE {} END)",
@@ -108,7 +111,8 @@ impl<'a> References<'a> {
 
     /// The kept rows `k`, each with the row `t` that it is now.
     fn rows(&self) -> String {
-        format!("{} JOIN {} t ON {}", self.kept(), self.table.name, self.is_same_row())
+        let KeptTable { name, own_rows, .. } = self.table;
+        format!("{} JOIN {own_rows}{name} t ON {}", self.kept(), self.is_same_row())
     }
 
     /// Not pulled up, or each column would read the row anew.
@@ -123,9 +127,16 @@ impl<'a> References<'a> {
     }
 
     fn is_same_row(&self) -> String {
-        let same = self.table.key.iter().flatten().map(|column| format!("t.{column} = (k.old).{column}"));
-        same.collect::<Vec<_>>().join(" AND ")
+        let keys = self.table.key.iter().flatten();
+        let keys = keys.map(|column| same(&format!("t.{column}"), &format!("(k.old).{column}")));
+        keys.collect::<Vec<_>>().join(" AND ")
     }
+}
+
+/// The condition that two values are stored alike. The operators of their type may be in a schema that the search path does not
+/// have.
+fn same(one: &str, other: &str) -> String {
+    format!("(ROW({one})::record OPERATOR(pg_catalog.*=) ROW({other})::record)")
 }
 
 fn is_chosen(column: &str) -> String {

@@ -30,6 +30,8 @@ pub(super) struct KeptTable {
     columns: Option<Vec<String>>,
     /// Those of its primary key.
     pub(super) key: Option<Vec<String>>,
+    /// `ONLY`, where rows of its children are none of its own.
+    pub(super) own_rows: String,
 }
 
 /// The tables of which the generation kept rows.
@@ -37,6 +39,7 @@ pub(super) async fn kept_tables(tx: &Tx<'_>, generation: i64) -> Result<Vec<Kept
     let sql = format!(
         "SELECT coalesce(json_agg(json_build_object('name', table_name, 'deleted', deleted, 'detached', detached,
   'same', columns IS NOT DISTINCT FROM {columns}, 'is_digested', is_digested,
+  'own_rows', coalesce((SELECT CASE relkind WHEN 'p' THEN '' ELSE 'ONLY ' END FROM pg_class WHERE oid = to_regclass(table_name)), ''),
   'columns', (SELECT json_agg(format('%I', attname) ORDER BY attnum) FROM pg_attribute
     WHERE attrelid = to_regclass(table_name) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''),
   'key', (SELECT json_agg(format('%I', attname)) FROM pg_index JOIN pg_attribute ON attrelid = indrelid
@@ -164,7 +167,7 @@ pub(super) async fn not_as_they_were(
     references: &[References<'_>],
 ) -> Result<(u64, Vec<u64>, String), Fault> {
     let dependents = tables.iter().filter(|table| table.name != TABLE && table.deleted > 0);
-    let counts = dependents.map(|KeptTable { name, is_digested, .. }| {
+    let counts = dependents.map(|KeptTable { name, is_digested, own_rows, .. }| {
         // Older versions kept no digest.
         let [kept, found] = if *is_digested {
             ["digest".to_owned(), record_digest("t.*")]
@@ -173,7 +176,7 @@ pub(super) async fn not_as_they_were(
         };
         format!(
             "(SELECT count(*) FROM (SELECT {kept} FROM dewey_sync.replaced WHERE run_id = {generation} \
-             AND action = 'deleted' AND table_name = {} EXCEPT ALL SELECT {found} FROM {name} t) lost)",
+             AND action = 'deleted' AND table_name = {} EXCEPT ALL SELECT {found} FROM {own_rows}{name} t) lost)",
             literal(name)
         )
     });

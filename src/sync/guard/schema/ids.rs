@@ -7,7 +7,6 @@ use super::SideFacts;
 use crate::book::{Column, TABLE};
 use crate::config::{Endpoint, Side};
 use crate::error::{Error, Kind, Result};
-use crate::sync::facts::Facts;
 
 /// The types of ids.
 const INTEGERS: [&str; 3] = ["smallint", "integer", "bigint"];
@@ -44,12 +43,12 @@ pub(in crate::sync) fn check(SideFacts { endpoint, facts }: SideFacts<'_>) -> Re
 /// [`Kind::Refused`] when its sequence would come to its end.
 pub(in crate::sync) fn check_room(
     endpoint: &Endpoint,
-    target: &Facts,
+    ids_left: Option<i64>,
     books: u64,
     rehearsed: u64,
 ) -> Result<()> {
     let id = Column::Id.as_str();
-    match target.ids_left.map(|left| u64::try_from(left).unwrap_or_default()) {
+    match ids_left.map(|left| u64::try_from(left).unwrap_or_default()) {
         Some(left) if left < books + rehearsed => Err(refused(endpoint)
             .because(format!(
                 "the sequence of the target's `{id}` gives out {left} more, for {books} books and {rehearsed} of a rehearsal"
