@@ -85,8 +85,8 @@ impl Sample<'_> {
 /// Writes the sample of a run that is about to begin, and rolls back.
 ///
 /// # Errors
-/// [`Kind::Refused`] with the ids of books that cannot be written, or with what writing them does to other tables, where that is
-/// not agreed to.
+/// [`Kind::Refused`](crate::error::Kind::Refused) with the ids of books that cannot be written, or with what writing them does
+/// to other tables, where that is not agreed to.
 pub(super) async fn rehearse(job: &Job<'_>, Sample { books, snapshot }: Sample<'_>) -> Result<()> {
     job.progress.event(&Event::Phase { phase: Phase::Rehearsing });
     let stage =

@@ -36,8 +36,8 @@ const DELETION: Checkpoint = Checkpoint { batch: 0, round: 0, after_id: None, th
 /// Runs the job, if the books of `sample` fit as a batch; without one, that is not tried.
 ///
 /// # Errors
-/// [`Kind::NotCompleted`](crate::error::Kind::NotCompleted) when batches failed for good,
-/// [`Kind::Differs`](crate::error::Kind::Differs) when the sides are not equal in the end; the state then says what the
+/// [`Kind::NotCompleted`] when batches failed for good,
+/// [`Kind::Differs`] when the sides are not equal in the end; the state then says what the
 /// target holds.
 pub async fn run(
     job: &Job<'_>,
