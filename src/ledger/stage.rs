@@ -1,4 +1,4 @@
-//! The end of what was staged.
+//! Empties the stage.
 
 /// A statement that empties the stage as part of an apply, unless somebody has a lock on it, such as a dump of the
 /// database: for that one neither the apply nor whoever waits for the books has to wait.

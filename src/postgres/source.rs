@@ -20,7 +20,7 @@ use super::tx::{SNAPSHOT, Tx};
 pub struct Source(Server);
 
 impl Source {
-    /// Takes the side over.
+    /// Wraps a server.
     pub fn new(server: Server) -> Self {
         Self(server)
     }

@@ -20,7 +20,7 @@ use crate::error::{Error, Kind};
 pub struct Target(Server);
 
 impl Target {
-    /// Takes the side over.
+    /// Wraps a server.
     pub fn new(server: Server) -> Self {
         Self(server)
     }

@@ -20,7 +20,7 @@ pub use class::{Class, classify, classify_error, fault_of};
 /// How often and how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
-    /// Attempts after the first one.
+    /// Retries after a transient error.
     pub retries_max: u32,
     /// The mean of the first delay; each next one is twice as long.
     pub delay_first: Duration,

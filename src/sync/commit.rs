@@ -41,7 +41,7 @@ pub(super) struct Failed {
 }
 
 /// Runs `attempt` until what it did is committed. A signal ends it until a COMMIT is sent; from then on the answer
-/// decides. `before` is for a commit that none of these attempts knows of.
+/// decides. `before` is called when an earlier process has already committed this work.
 pub(super) async fn commit<'server, T: Clone>(
     policy: Policy,
     what: &str,

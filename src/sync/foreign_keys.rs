@@ -29,11 +29,11 @@ pub(super) fn are_same(some: &[ForeignKey], others: &[ForeignKey]) -> bool {
     some.len() == others.len() && some.iter().all(|key| others.contains(key))
 }
 
-/// What a query came to that was written for some foreign keys.
+/// Result of a query that was built from a list of foreign keys.
 pub(super) enum Asked<T> {
-    /// They are as they were thought to be.
+    /// The list was current.
     Answered(T),
-    /// They are these.
+    /// The keys had changed to these.
     Outdated(Vec<ForeignKey>),
 }
 

@@ -127,7 +127,7 @@ async fn tell_what_staged_keeps(
     Ok(())
 }
 
-/// Looks and decides, for who will not write.
+/// Preflight and decisions for a dry run.
 pub(super) async fn look(
     sides: &Sides,
     request: &Request,

@@ -7,8 +7,15 @@ use std::process::Command;
 use dewey_sync::error::Kind;
 
 /// Every README, below the root.
-const ALL: [&str; 4] =
-    ["README.md", "src/config/README.md", "tests/bench/README.md", "tests/faults/README.md"];
+const ALL: [&str; 7] = [
+    "README.md",
+    "src/config/README.md",
+    "src/ledger/README.md",
+    "src/sync/guard/README.md",
+    "src/sync/strategy/README.md",
+    "tests/bench/README.md",
+    "tests/faults/README.md",
+];
 
 fn read(page: &Path) -> String {
     std::fs::read_to_string(page).unwrap_or_else(|error| panic!("{}: {error}", page.display()))

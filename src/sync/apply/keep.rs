@@ -23,7 +23,7 @@ pub(super) struct Kept {
 }
 
 /// Statements that keep them, count by what was kept, and take the digest of all books. One pass over both tables finds what is
-/// deleted and what changes; nothing is looked at unless `staged` holds, a condition on no table.
+/// deleted and what changes; nothing is scanned unless the constant condition `staged` is true.
 pub(super) fn sql(run_id: i64, remap: &Remap, staged: &str, reach: Option<&Reach<'_>>) -> String {
     let columns = &remap.columns;
     let deleted = |alias: &str| doomed(run_id, alias);

@@ -72,7 +72,7 @@ impl Strategy {
 pub struct Tuning {
     /// Rows of a batch at most.
     pub batch_size: u32,
-    /// Batches at the same time.
+    /// Batches copied in parallel.
     pub jobs: usize,
     /// How often a failed attempt is repeated.
     pub retry: Policy,

@@ -68,7 +68,7 @@ pub enum Agreement {
     ByQuestion,
     /// By `--allow-cascade`.
     ByFlag,
-    /// Not at all: `--yes` answers the question, but disarms no guard.
+    /// Not at all: `--yes` answers the question, but bypasses no guard.
     Unasked,
 }
 
