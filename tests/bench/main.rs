@@ -62,7 +62,7 @@ struct Arguments {
     /// Runs of each contestant
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    /// Writes the tables into both READMEs, and the plot beside this program
+    /// Writes the tables into the README beside this program, and the plot
     #[arg(long)]
     write_readme: bool,
     /// What `cargo bench` adds
@@ -158,7 +158,7 @@ async fn main() -> Anyhow<()> {
     }
     println!("{}", report.summary());
     if arguments.write_readme {
-        report.write_readmes()?;
+        report.write_readme()?;
         plot::write(&report)?;
     }
     Ok(())

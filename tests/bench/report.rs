@@ -1,4 +1,4 @@
-//! What the READMEs show: who took how long, what it cost, and what a slow line makes of it.
+//! What the README beside this program shows: who took how long, what it cost, and what a slow line makes of it.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -12,21 +12,9 @@ use crate::slow_line::{OnLines, ROUND_TRIPS};
 /// In fewer books the start is most of what each costs.
 const MANY_BOOKS: u32 = 10_000;
 
-/// Where a README's tables are.
+/// Where its tables are.
 const BEGIN: &str = "<!-- bench: written by `just bench --write-readme` -->";
 const END: &str = "<!-- /bench -->";
-
-/// The sizes of the short table.
-const SIZES_SHOWN: [u32; 3] = [357, 10_000, 1_000_000];
-
-/// The contestants of the short table.
-const SHOWN: [&str; 5] = [
-    "`COPY` pipe of two `psql`",
-    "`pg_dump` to `psql`, `UPDATE`",
-    "**`staged`**",
-    "**`staged`**, nothing changed",
-    "**`batched`, `copy`**",
-];
 
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -83,19 +71,18 @@ impl Size {
 impl Report {
     /// All that is not said of one size alone.
     pub(crate) fn summary(&self) -> String {
-        let all = self.by_size(|_| true, |_| true) + &self.said();
+        let all = self.by_size() + &self.said();
         let parts = [all, self.growth(), self.on_lines(), self.lists()];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
     }
 
-    fn by_size(&self, is_shown: impl Fn(&Contestant) -> bool, is_size: impl Fn(u32) -> bool) -> String {
-        let sizes: Vec<&Size> = self.sizes.iter().filter(|size| is_size(size.books)).collect();
+    fn by_size(&self) -> String {
         let columns = |cell: &dyn Fn(&Size) -> String| -> String {
-            sizes.iter().map(|size| format!(" {} |", cell(size))).collect::<Vec<_>>().concat()
+            self.sizes.iter().map(|size| format!(" {} |", cell(size))).collect::<Vec<_>>().concat()
         };
         let mut table = format!("| books |{}\n|---|", columns(&|size| thousands(size.books)));
-        table += &"--:|".repeat(sizes.len());
-        for contestant in self.contestants.iter().filter(|contestant| is_shown(contestant)) {
+        table += &"--:|".repeat(self.sizes.len());
+        for contestant in &self.contestants {
             let cell = |size: &Size| match size.of(contestant) {
                 Some(one) => format!("{} ({:.2})", seconds(Some(one.time())), size.ratio(one)),
                 None => contestant.absence().to_owned(),
@@ -180,27 +167,18 @@ impl Report {
         shown.filter_map(list).collect::<Vec<_>>().join("\n\n")
     }
 
-    /// Puts everything between the two comments of the README beside this program, and a short table into the other one.
-    pub(crate) fn write_readmes(&self) -> Anyhow<()> {
+    /// Puts everything between the two comments of the README beside this program.
+    pub(crate) fn write_readme(&self) -> Anyhow<()> {
         let tables = self.sizes.iter().map(Size::table).collect::<Vec<_>>().join("\n\n");
         let tables = folded("Fastest and slowest run, computing time and memory", &tables);
-        write_between(
-            "tests/bench/README.md",
-            &format!("{}\n\n{}\n\n{tables}", self.conditions, self.summary()),
-        )?;
-        let is_shown = |contestant: &Contestant| SHOWN.contains(&contestant.name);
-        let short = self.by_size(is_shown, |books| SIZES_SHOWN.contains(&books));
-        write_between("README.md", &format!("{}\n\n{short}", self.conditions))
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/README.md");
+        let readme = std::fs::read_to_string(&path)?;
+        let (before, rest) = readme.split_once(BEGIN).ok_or("the README has no place for the tables")?;
+        let (_, after) = rest.split_once(END).ok_or("the README's tables have no end")?;
+        let text = format!("{}\n\n{}\n\n{tables}", self.conditions, self.summary());
+        std::fs::write(path, format!("{before}{BEGIN}\n{text}\n{END}{after}"))?;
+        Ok(())
     }
-}
-
-fn write_between(path: &str, text: &str) -> Anyhow<()> {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    let readme = std::fs::read_to_string(&path)?;
-    let (before, rest) = readme.split_once(BEGIN).ok_or("the README has no place for the tables")?;
-    let (_, after) = rest.split_once(END).ok_or("the README's tables have no end")?;
-    std::fs::write(path, format!("{before}{BEGIN}\n{text}\n{END}{after}"))?;
-    Ok(())
 }
 
 fn folded(title: &str, text: &str) -> String {
