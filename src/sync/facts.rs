@@ -12,7 +12,7 @@ use super::guard::settings::Unsettled;
 use super::guard::triggers::{self, Trigger};
 use super::sequence;
 use crate::book::{Column, TABLE};
-use crate::config::Endpoint;
+use crate::config::{Endpoint, Side};
 use crate::postgres::settings::unsettled;
 use crate::postgres::{Fault, Identity, literal};
 use sea_orm::IdenStatic;
@@ -51,9 +51,9 @@ pub struct Facts {
     pub role: String,
     /// The tables some of whose rows a policy could hide from the role.
     pub policed: Option<Vec<Policed>>,
-    /// How many ids the sequence behind the book table's can give out, where it can tell and comes to an end.
+    /// Of the target: how many ids the sequence behind the book table's can give out, where it can tell and comes to an end.
     pub ids_left: Option<i64>,
-    /// Rights that the role lacks.
+    /// Rights that the role lacks; of the source only that on the schema.
     pub rights: Option<Vec<Lacking>>,
     /// Whether there is a table of users.
     pub users: bool,
@@ -65,11 +65,11 @@ pub struct Facts {
     pub address: Option<String>,
     /// Whether the advisory lock of the same-database guard was free.
     pub lock_was_free: bool,
-    /// Every foreign key of the database.
+    /// Of the target: every foreign key of the database.
     pub foreign_keys: Option<Vec<ForeignKey>>,
     /// Whether the server counts what a transaction does.
     pub track_counts: bool,
-    /// What else runs when books are changed or deleted.
+    /// Of the target: what else runs when books are changed or deleted.
     pub triggers: Option<Vec<Trigger>>,
     /// The settings that are otherwise than they have to be, and that the role may not set.
     pub settings: Option<Vec<Unsettled>>,
@@ -105,6 +105,10 @@ impl Facts {
     }
 
     fn query_with(endpoint: &Endpoint, lock: &str, system_identifier: &str) -> String {
+        // Planning this query is most of what its answer costs. So what only concerns writing is not asked of the source, and
+        // `OFFSET 0` keeps what stands in FROM from being planned again wherever it is used.
+        let writes = endpoint.side == Side::Target;
+        let if_written = |asked: String| if writes { asked } else { "NULL".to_owned() };
         format!(
             "SELECT json_build_object(
  'version', current_setting('server_version'),
@@ -113,9 +117,9 @@ impl Facts {
  'in_recovery', pg_is_in_recovery(),
  'tls', (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()),
  'identity', json_build_object(
-   'system_identifier', coalesce({system_identifier}, ''),
+   'system_identifier', coalesce(book.cluster, ''),
    'database_oid', (SELECT oid::bigint FROM pg_database WHERE datname = current_database())),
- 'identity_readable', {system_identifier} IS NOT NULL,
+ 'identity_readable', book.cluster IS NOT NULL,
  'ledger', ledger.oid IS NOT NULL,
  'ledger_readable', coalesce(has_schema_privilege(ledger.relnamespace, 'USAGE')
    AND has_table_privilege(ledger.oid, 'SELECT'), false),
@@ -130,13 +134,13 @@ impl Facts {
  'can_write', has_table_privilege(book.oid, 'DELETE, TRUNCATE') OR has_any_column_privilege(book.oid, 'INSERT, UPDATE'),
  'role', format('%I', current_user),
  'policed', (SELECT json_agg(json_build_object('table', format('%I.%I', n.nspname, relname),
-     'holds', CASE c.oid WHEN book.oid THEN 'books' WHEN {user} THEN 'users' ELSE 'others' END)
+     'holds', CASE c.oid WHEN book.oid THEN 'books' WHEN book.users THEN 'users' ELSE 'others' END)
      ORDER BY n.nspname, relname)
    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relrowsecurity AND row_security_active(c.oid)),
  'rights', {rights},
  'ids_left', {ids_left},
- 'users', {user} IS NOT NULL,
- 'users_readable', EXISTS (SELECT FROM pg_class c WHERE c.oid = {user} AND relkind IN ('r', 'p')
+ 'users', book.users IS NOT NULL,
+ 'users_readable', EXISTS (SELECT FROM pg_class c WHERE c.oid = book.users AND relkind IN ('r', 'p')
    AND has_table_privilege(c.oid, 'SELECT')),
  'now', to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),
  'address', host(inet_server_addr()),
@@ -146,17 +150,19 @@ impl Facts {
  'triggers', {triggers},
  'settings', {settings}
  )::text
-FROM (SELECT named.oid, coalesce(relkind NOT IN ('r', 'p'), false) AS is_view
-  FROM (SELECT {book} AS oid) named LEFT JOIN pg_class USING (oid)) book LEFT JOIN (SELECT c.oid, c.relnamespace FROM pg_class c
+FROM (SELECT named.*, coalesce(relkind NOT IN ('r', 'p'), false) AS is_view, {sequence} AS ids
+  FROM (SELECT {book} AS oid, {user} AS users, {system_identifier} AS cluster OFFSET 0) named LEFT JOIN pg_class USING (oid)
+  OFFSET 0) book LEFT JOIN (SELECT c.oid, c.relnamespace FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'dewey_sync' AND c.relname = 'identity') ledger ON true",
             book = relation(endpoint, TABLE),
             user = relation(endpoint, crate::book::OWNER_TABLE),
             table = kind::query("book.oid"),
             settings = unsettled(endpoint.side),
-            foreign_keys = foreign_keys(),
-            triggers = triggers::query(BOOK_OID),
-            rights = rights::query("book"),
-            ids_left = ids_left("book"),
+            foreign_keys = if_written(foreign_keys()),
+            triggers = if_written(triggers::query(BOOK_OID)),
+            rights = if writes { rights::query("book") } else { rights::query_of_schema() },
+            ids_left = if_written(ids_left("book.oid", "book.ids")),
+            sequence = if_written(sequence::of_ids("named.oid")),
         )
     }
 
@@ -191,16 +197,16 @@ fn relation(endpoint: &Endpoint, name: &str) -> String {
     )
 }
 
-/// How many ids are left, as a scalar expression; `book` is the alias of a relation with the oid of the book table.
-pub(super) fn ids_left(book: &str) -> String {
+/// How many ids are left, as a scalar expression; `book` and `sequence` are expressions for the oids of the book table and of the
+/// sequence of its ids.
+pub(super) fn ids_left(book: &str, sequence: &str) -> String {
     format!(
         "(SELECT (least(seqmax, CASE atttypid WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647 END)
      - coalesce(CASE WHEN has_sequence_privilege(seqrelid, 'USAGE, SELECT') AND NOT pg_is_in_recovery()
          THEN pg_sequence_last_value(seqrelid) END,
          seqstart - seqincrement)) / seqincrement
    FROM pg_attribute JOIN pg_sequence ON seqrelid = {sequence}
-   WHERE attrelid = {book}.oid AND attname = '{id}' AND seqincrement > 0 AND NOT seqcycle)",
-        sequence = sequence::of_ids(&format!("{book}.oid")),
+   WHERE attrelid = {book} AND attname = '{id}' AND seqincrement > 0 AND NOT seqcycle)",
         id = Column::Id.as_str(),
     )
 }

@@ -13,7 +13,6 @@ use crate::config::Endpoint;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Fault, literal};
 use crate::sync::facts::Facts;
-use crate::sync::sequence;
 
 /// Rights on one object that the role does not have.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -72,13 +71,23 @@ pub enum Needs {
     Writing,
 }
 
+/// The schema of the URL, an expression.
+const SCHEMA: &str = "(parse_ident(current_setting('search_path'), false))[1]";
+
+/// Of [`query`] what finding the tables needs.
+pub(in crate::sync) fn query_of_schema() -> String {
+    format!(
+        "(SELECT json_agg(json_build_object('of', 'schema', 'object', format('%I', nspname), 'rights', ARRAY['USAGE']))
+  FROM pg_namespace n WHERE nspname = {SCHEMA} AND NOT has_schema_privilege(n.oid, 'USAGE'))"
+    )
+}
+
 /// The rights that the role lacks, as a scalar expression: a JSON array of [`Lacking`], or NULL. `book` is the alias of a
-/// relation with the oid of the book table.
+/// relation with the oid of the book table and `ids`, that of the sequence of its ids.
 pub(in crate::sync) fn query(book: &str) -> String {
     let copied = Column::iter().filter(|column| role(*column) != Role::Id);
     let copied: Vec<String> = copied.map(|column| literal(column.as_str())).collect();
     let tables: Vec<String> = dewey_sync_migration::ledger_tables().map(literal).collect();
-    let schema = "(parse_ident(current_setting('search_path'), false))[1]";
     let table = |oid: &str, right: &str| format!("has_table_privilege({oid}, '{right}')");
     // The server may ask before it looks at the kind, and then fails for what is no sequence.
     let of_sequence = |right: &str| {
@@ -90,7 +99,7 @@ pub(in crate::sync) fn query(book: &str) -> String {
         "(SELECT json_agg(json_build_object('of', of, 'object', object, 'schema', schema, 'rights', rights) ORDER BY place, object)
   FROM (SELECT 1 AS place, 'database' AS of, format('%I', current_database()) AS object, {create_schema} AS rights,
       NULL AS schema WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'dewey_sync')
-  UNION ALL SELECT 2, 'schema', format('%I', nspname), {use_schema}, NULL FROM pg_namespace n WHERE nspname = {schema}
+  UNION ALL SELECT 2, 'schema', format('%I', nspname), {use_schema}, NULL FROM pg_namespace n WHERE nspname = {SCHEMA}
   UNION ALL SELECT 3, 'ledger_schema', 'dewey_sync', {ledger_schema}, NULL FROM pg_namespace n WHERE nspname = 'dewey_sync'
   UNION ALL SELECT 4, 'ledger', {named}, {ledger}, NULL FROM {relations}
     WHERE nspname = 'dewey_sync' AND relname IN ({tables}) AND relkind = 'r'
@@ -103,7 +112,7 @@ pub(in crate::sync) fn query(book: &str) -> String {
   UNION ALL SELECT 7, 'books', {named}, {books}, NULL FROM {relations} WHERE c.oid = {book}.oid
   UNION ALL SELECT 8, 'users', {named}, {users}, NULL FROM {relations} WHERE c.oid = to_regclass('{OWNER_TABLE}')
   UNION ALL SELECT 9, 'sequence', {named}, {sequence}, NULL FROM (
-      SELECT {of_ids} AS oid, true AS is_raised
+      SELECT {book}.ids AS oid, true AS is_raised
       UNION ALL SELECT d.refobjid, false FROM pg_attrdef f JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass
           AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass WHERE f.adrelid = {book}.oid) used
     JOIN {relations} ON c.oid = used.oid AND c.relkind = 'S' GROUP BY c.oid, c.relname, c.relkind, n.nspname
@@ -164,7 +173,6 @@ pub(in crate::sync) fn query(book: &str) -> String {
             (LOCK, table("c.oid", "UPDATE, DELETE, TRUNCATE")),
         ]),
         tables = tables.join(", "),
-        of_ids = sequence::of_ids(&format!("{book}.oid")),
     )
 }
 

@@ -16,6 +16,7 @@ use crate::sync::facts::{BOOK_OID, ids_left};
 use crate::sync::import::{Chunk, Transfer};
 use crate::sync::losses::{self, Losses};
 use crate::sync::misfit::Tried;
+use crate::sync::sequence;
 use crate::sync::uncounted::Counting;
 
 /// What a batch did before it was taken back.
@@ -67,10 +68,10 @@ async fn attempt(
 ) -> Result<Result<(Effects, String, Option<i64>), Fault>> {
     let exported = stream::iter([Ok(Chunk::Books(books.to_vec()))]).boxed_local().peekable();
     let sql = format!(
-        "{}; {TAKE_BACK}; SELECT {} AS reading, {} AS ids_left FROM (SELECT {BOOK_OID} AS oid) book",
+        "{}; {TAKE_BACK}; SELECT {} AS reading, {} AS ids_left",
         losses::reading_sql(target, counting),
         measured(),
-        ids_left("book"),
+        ids_left(BOOK_OID, &sequence::of_ids(BOOK_OID)),
     );
     let written = async {
         let transfer = Transfer { is_single: true, ..job.transfer(Destination::Book) };
