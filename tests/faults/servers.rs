@@ -9,8 +9,8 @@ use dewey_sync::demo::server::Server;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
 
-use crate::expected::State;
 use crate::support::servers::{DEVELOPER, READER, execute, in_memory, start_source, start_target};
+use crate::templates::Held;
 
 /// Three batches of [`BATCH_SIZE`].
 pub(crate) const BOOKS: u32 = 60;
@@ -50,8 +50,8 @@ impl Which {
 pub(crate) struct Pair {
     source: Mutex<Server>,
     target: Mutex<Server>,
-    /// What an undo has to restore.
-    pub(crate) old_books: State,
+    /// What the databases hold that the cases copy.
+    pub(crate) held: Held,
 }
 
 impl Pair {
@@ -64,9 +64,8 @@ impl Pair {
                 (source.join().unwrap().unwrap(), target)
             })
         });
-        let mut pair =
-            Self { source: Mutex::new(source), target: Mutex::new(target), old_books: State::default() };
-        pair.old_books = pair.make_templates().await;
+        let mut pair = Self { source: Mutex::new(source), target: Mutex::new(target), held: Held::default() };
+        pair.held = pair.make_templates().await;
         pair
     }
 

@@ -1,14 +1,15 @@
 //! The databases that the cases copy: production's books, and for each work what development holds before it.
 
+use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 use dewey_sync::demo::books::{self, SCHEMA};
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::expected::{COPIED, State};
+use crate::expected::{COPIED, State, relations};
 use crate::servers::{BATCH_SIZE, BOOKS, MARKER, PASSWORD, Pair, Which, connect};
-use crate::support::servers::{DEVELOPER, DEVELOPER_EMAIL, READER, execute};
+use crate::support::servers::{DEVELOPER, DEVELOPER_EMAIL, READER, execute, set_password};
 use crate::way::{Way, Work};
 
 const SOURCE: &str = "books";
@@ -16,6 +17,34 @@ const OLD_BOOKS: &str = "old_books";
 const NO_BOOKS: &str = "no_books";
 /// By the engine that synced it.
 const SYNCED: [(&str, &str); 2] = [("insert", "synced_by_insert"), ("copy", "synced_by_copy")];
+
+/// What the templates hold, and with them each copy that nothing has changed yet.
+#[derive(Default)]
+pub(crate) struct Held {
+    /// Production's books, with the target's owner.
+    pub(crate) production: State,
+    /// By the template's name.
+    targets: BTreeMap<&'static str, Target>,
+}
+
+/// What one of the targets' templates holds.
+pub(crate) struct Target {
+    pub(crate) state: State,
+    /// Its tables and other relations.
+    pub(crate) relations: Vec<String>,
+}
+
+impl Held {
+    /// Development before the work.
+    pub(crate) fn before(&self, way: Way) -> &Target {
+        &self.targets[of(way)]
+    }
+
+    /// What an undo has to restore.
+    pub(crate) fn old_books(&self) -> &State {
+        &self.targets[OLD_BOOKS].state
+    }
+}
 
 fn of(way: Way) -> &'static str {
     match way.work {
@@ -51,14 +80,13 @@ impl Pair {
         execute(&self.url(Which::Target, database), mark).await;
     }
 
-    /// Makes the templates, and returns what an undo has to restore.
-    pub(crate) async fn make_templates(&self) -> State {
+    /// Makes the templates.
+    pub(crate) async fn make_templates(&self) -> Held {
         for (which, role) in [(Which::Source, READER), (Which::Target, DEVELOPER)] {
-            let admin = self.url(which, "postgres");
-            execute(&admin, &format!("ALTER ROLE {role} PASSWORD '{PASSWORD}'")).await;
+            set_password(&self.server(which), role, PASSWORD);
         }
         self.make_source().await;
-        let old_books = self.make_old_books().await;
+        self.make_old_books().await;
         self.copy_of_target(OLD_BOOKS, NO_BOOKS).await;
         let empty = r#"TRUNCATE "Book" RESTART IDENTITY CASCADE"#;
         execute(&self.url(Which::Target, NO_BOOKS), empty).await;
@@ -69,6 +97,7 @@ impl Pair {
             self.run(name, &[&sync[..], &["--engine", engine]].concat());
             execute(&self.url(Which::Target, name), LOGGED).await;
         }
+        let held = self.held().await;
         // A copy needs a template that nobody uses.
         for (which, template) in
             [(Which::Source, SOURCE), (Which::Target, OLD_BOOKS), (Which::Target, NO_BOOKS)]
@@ -78,7 +107,21 @@ impl Pair {
             let close = format!("ALTER DATABASE {template} ALLOW_CONNECTIONS false");
             execute(&self.url(which, "postgres"), &close).await;
         }
-        old_books
+        held
+    }
+
+    async fn held(&self) -> Held {
+        let mut held = Held::default();
+        let mut source = connect(&self.url(Which::Source, SOURCE)).await;
+        held.production = State::of_source(&mut source).await;
+        source.close().await.unwrap();
+        for name in [OLD_BOOKS, NO_BOOKS].into_iter().chain(SYNCED.map(|(_, name)| name)) {
+            let mut target = connect(&self.url(Which::Target, name)).await;
+            let state = State::of_target(&mut target).await;
+            held.targets.insert(name, Target { state, relations: relations(&mut target).await });
+            target.close().await.unwrap();
+        }
+        held
     }
 
     async fn make_source(&self) {
@@ -96,7 +139,7 @@ impl Pair {
     }
 
     /// An older state of the source's books, with what hangs on them and the tool's ledger.
-    async fn make_old_books(&self) -> State {
+    async fn make_old_books(&self) {
         let admin = self.url(Which::Target, "postgres");
         execute(&admin, &format!("CREATE DATABASE {OLD_BOOKS} OWNER {DEVELOPER}")).await;
         let mut target = connect(&self.url_of_tool(Which::Target, OLD_BOOKS)).await;
@@ -109,10 +152,8 @@ impl Pair {
         copy_books(&mut source, &mut target).await;
         source.close().await.unwrap();
         sqlx::raw_sql(include_str!("old_books.sql")).execute(&mut target).await.unwrap();
-        let state = State::of_target(&mut target).await;
         target.close().await.unwrap();
         self.run(OLD_BOOKS, &["migrate", "up", "--mark-development", OLD_BOOKS]);
-        state
     }
 
     /// Runs the tool on a target's template.

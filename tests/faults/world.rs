@@ -4,12 +4,11 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sqlx::Connection;
 use tokio::process::Command;
 
-use crate::expected::{State, relations};
+use crate::expected::State;
 use crate::proxy::{Action, Place, Proxy};
-use crate::servers::{BATCH_SIZE, Pair, Which, connect};
+use crate::servers::{BATCH_SIZE, Pair, Which};
 use crate::tool::{Ran, Tool};
 use crate::way::Way;
 
@@ -93,14 +92,10 @@ pub(crate) struct Changes {
 impl World {
     pub(crate) async fn new(pair: Arc<Pair>, way: Way, source: String, target: String) -> Self {
         pair.copy_target(way, &target).await;
-        let mut connection = connect(&pair.url(Which::Target, &target)).await;
-        let old = State::of_target(&mut connection).await;
-        let relations = relations(&mut connection).await;
-        connection.close().await.unwrap();
-        let mut connection = connect(&pair.url(Which::Source, &source)).await;
-        let production = State::of_source(&mut connection).await;
-        connection.close().await.unwrap();
-        let new = if way.undoes() { pair.old_books.clone() } else { production.clone() };
+        let before = pair.held.before(way);
+        let (old, relations) = (before.state.clone(), before.relations.clone());
+        let production = pair.held.production.clone();
+        let new = if way.undoes() { pair.held.old_books().clone() } else { production.clone() };
         Self {
             pair,
             way,

@@ -266,7 +266,7 @@ async fn history_lists_the_runs_newest_first_and_shows_one() {
 }
 
 async fn sandbox(books: u32) -> Sandbox {
-    let sandbox = Sandbox::with_books(books).await;
+    let sandbox = Sandbox::with_long_text(books).await;
     execute(&sandbox.target_admin_url(), &format!(r#"UPDATE "User" SET id = {DEVELOPER_ID}"#)).await;
     sandbox
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::support::proxy::Proxy;
 use crate::support::proxy::line::Line;
 use crate::support::proxy::waits::Waits;
-use crate::support::sandbox::{Sandbox, WAYS};
+use crate::support::sandbox::{BOOKS, Sandbox, WAYS};
 use crate::support::say;
 use crate::support::servers::{SERVERS, connect, execute};
 
@@ -115,7 +115,7 @@ async fn waits_of_a_sync(sandbox: &Sandbox) -> Arc<Waits> {
 async fn the_trace_counts_what_the_line_carries() {
     /// TCP, start-up and twice SCRAM.
     const CONNECTING: u64 = 4;
-    let sandbox = Sandbox::new().await;
+    let sandbox = Sandbox::with_long_text(BOOKS).await;
     assert_eq!(sandbox.run(&["migrate", "up"]).await.code, Some(0));
     let mut source = connect(&sandbox.source_url()).await;
     let bytes = r#"SELECT sum(octet_length(record_send(b)))::float8 FROM "Book" b"#;

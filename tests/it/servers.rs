@@ -11,9 +11,9 @@ use dewey_sync::demo::server::Server;
 use sqlx::{Connection, Row};
 
 use crate::support::deadline::Deadline;
-use crate::support::inspect::{BOOKS, dump, no_session_left, psql, sessions, statements, tuples};
+use crate::support::inspect::{self, dump, no_session_left, psql, sessions, statements, tuples};
 use crate::support::proxy::Proxy;
-use crate::support::sandbox::{Run, Sandbox};
+use crate::support::sandbox::{BOOKS, Run, Sandbox};
 use crate::support::say;
 use crate::support::servers::{SERVERS, connect, execute, options};
 
@@ -99,7 +99,7 @@ fn the_two_servers_have_other_defaults_and_are_dumped_alike() {
 
 #[tokio::test]
 async fn the_generated_books_hold_every_awkward_value() {
-    let sandbox = Sandbox::new().await;
+    let sandbox = Sandbox::with_long_text(BOOKS).await;
     let mut connection = connect(&sandbox.source_url()).await;
     for awkward in [
         r#"title LIKE '%''%"%`%'"#,
@@ -168,13 +168,13 @@ async fn the_generated_isbns_are_valid_and_the_bulk_is_of_the_usual_size() {
 
 #[tokio::test]
 async fn the_first_books_of_two_fills_are_equal() {
-    let (few, many) = tokio::join!(Sandbox::with_books(40), Sandbox::new());
+    let (few, many) = tokio::join!(Sandbox::with_long_text(40), Sandbox::with_long_text(BOOKS));
     let few = dump(&few.source_url(), r#"SELECT * FROM "Book" ORDER BY id"#);
     let many = dump(&many.source_url(), r#"SELECT * FROM "Book" WHERE id <= 120 ORDER BY id"#);
     assert!(few.len() > 1 << 20);
     assert!(few == many);
     let empty = Sandbox::with_books(1).await;
-    assert_eq!(dump(&empty.target_url(), BOOKS), b"");
+    assert_eq!(dump(&empty.target_url(), inspect::BOOKS), b"");
 }
 
 #[tokio::test]

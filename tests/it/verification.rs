@@ -254,7 +254,7 @@ async fn verify_of_several_users_and_no_run_wants_to_know_the_owner() {
 
 /// The target has two users, and no unique key of books.
 async fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::with_books(40).await;
+    let sandbox = Sandbox::with_long_text(40).await;
     let setup = format!(
         r#"
         INSERT INTO "User" (id, "clerkId", email, "updatedAt") VALUES ({OTHER_USER}, 'x', 'x@example.org', now());

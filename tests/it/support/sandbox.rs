@@ -12,7 +12,7 @@ use tokio::process::Command;
 use super::servers::{DEVELOPER, READER, SERVERS, as_role};
 
 /// As many as fit one default batch, with all the awkward ones.
-const BOOKS: u32 = 357;
+pub(crate) const BOOKS: u32 = 357;
 
 /// Every strategy with every engine.
 pub(crate) const WAYS: [(&str, &str); 6] = [
@@ -56,9 +56,18 @@ impl Sandbox {
     }
 
     pub(crate) async fn with_books(books: u32) -> Self {
+        Self::make(books, false).await
+    }
+
+    /// With a text of a megabyte among the books.
+    pub(crate) async fn with_long_text(books: u32) -> Self {
+        Self::make(books, true).await
+    }
+
+    async fn make(books: u32, whole: bool) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let database = format!("sandbox_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        tokio::join!(SERVERS.create_source(&database, books), SERVERS.create_target(&database));
+        tokio::join!(SERVERS.create_source(&database, books, whole), SERVERS.create_target(&database));
         let sandbox = Self { database, directory: tempfile::tempdir().unwrap() };
         sandbox.set_urls(&sandbox.source_url(), &sandbox.target_url());
         sandbox

@@ -40,8 +40,8 @@ pub(crate) static SERVERS: LazyLock<Servers> = LazyLock::new(|| {
 pub(crate) struct Servers {
     pub(crate) source: Server,
     pub(crate) target: Server,
-    /// The numbers of books for which there is a database to copy: copying is faster than generating.
-    books: Mutex<BTreeSet<u32>>,
+    /// The databases with books that there are to copy: copying is faster than generating.
+    books: Mutex<BTreeSet<String>>,
     /// Set when there is a database with a user to copy.
     with_user: OnceCell<()>,
     /// The databases to drop.
@@ -49,20 +49,27 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Makes a source database with `books` generated books.
-    pub(crate) async fn create_source(&self, name: &str, books: u32) {
-        let template = format!("books_{books}");
+    /// Makes a source database with `books` generated books. The one with a text of a megabyte has that only where `whole` says so:
+    /// it is most of what a sync of a few hundred books costs.
+    pub(crate) async fn create_source(&self, name: &str, books: u32, whole: bool) {
+        let template = format!("books_{books}{}", if whole { "_whole" } else { "" });
         let mut templates = self.books.lock().await;
-        if !templates.contains(&books) {
+        if !templates.contains(&template) {
             execute(&self.source.url("postgres"), &format!("CREATE DATABASE {template}")).await;
             let mut connection = connect(&self.source.url(&template)).await;
             sqlx::raw_sql(SCHEMA).execute(&mut connection).await.unwrap();
             books::fill(&mut connection, books).await.unwrap();
+            if !whole {
+                sqlx::raw_sql(r#"UPDATE "Book" SET synopsis = left(synopsis, 20000)"#)
+                    .execute(&mut connection)
+                    .await
+                    .unwrap();
+            }
             let grant = format!(r#"GRANT SELECT ON "Book" TO {READER}"#);
             sqlx::raw_sql(AssertSqlSafe(grant)).execute(&mut connection).await.unwrap();
-            sqlx::raw_sql(r#"VACUUM ANALYZE "Book""#).execute(&mut connection).await.unwrap();
+            sqlx::raw_sql(r#"VACUUM (FULL, ANALYZE) "Book""#).execute(&mut connection).await.unwrap();
             connection.close().await.unwrap();
-            templates.insert(books);
+            templates.insert(template.clone());
         }
         drop(templates);
         execute(&self.source.url("postgres"), &format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
@@ -201,7 +208,8 @@ pub(crate) fn create_role(server: &Server, role: &str) {
     set_password(server, role, role);
 }
 
-fn set_password(server: &Server, role: &str, password: &str) {
+/// Gives a role a password that costs little to check.
+pub(crate) fn set_password(server: &Server, role: &str, password: &str) {
     let functions = include_str!("quick_passwords.sql");
     let set = format!("EXECUTE format('ALTER ROLE {role} PASSWORD %L', pg_temp.verifier('{password}'))");
     psql(&server.url("postgres"), &format!("{functions}; DO $$ BEGIN {set}; END $$"));
