@@ -13,8 +13,8 @@ use crate::support::running::{Running, is_batch, until_it_waits_for_lock, until_
 use crate::support::sandbox::Sandbox;
 use crate::support::servers::{connect, execute};
 
-const BOOKS_MANY: u32 = 10_000;
-const BATCH_SIZE: &str = "500";
+const BOOKS_MANY: u32 = 2_000;
+const BATCH_SIZE: &str = "100";
 const BATCHES: u64 = 20;
 
 /// Signals come after fewer batches than this.

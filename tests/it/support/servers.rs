@@ -37,6 +37,9 @@ pub(crate) static SERVERS: LazyLock<Servers> = LazyLock::new(|| {
     })
 });
 
+/// Takes all but a piece of the long text from generated books.
+pub(crate) const SHORTER: &str = r#"UPDATE "Book" SET synopsis = left(synopsis, 20000)"#;
+
 pub(crate) struct Servers {
     pub(crate) source: Server,
     pub(crate) target: Server,
@@ -60,10 +63,7 @@ impl Servers {
             sqlx::raw_sql(SCHEMA).execute(&mut connection).await.unwrap();
             books::fill(&mut connection, books).await.unwrap();
             if !whole {
-                sqlx::raw_sql(r#"UPDATE "Book" SET synopsis = left(synopsis, 20000)"#)
-                    .execute(&mut connection)
-                    .await
-                    .unwrap();
+                sqlx::raw_sql(SHORTER).execute(&mut connection).await.unwrap();
             }
             let grant = format!(r#"GRANT SELECT ON "Book" TO {READER}"#);
             sqlx::raw_sql(AssertSqlSafe(grant)).execute(&mut connection).await.unwrap();

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::support::inspect::{BOOKS, dump};
 use crate::support::sandbox::{Run, run_in};
-use crate::support::servers::{DEVELOPER_EMAIL, as_role, connect, create_role, execute};
+use crate::support::servers::{DEVELOPER_EMAIL, SHORTER, as_role, connect, create_role, execute};
 
 const BOOKS_COUNT: u32 = 60;
 
@@ -32,6 +32,7 @@ impl<'a> Pair<'a> {
             let mut connection = connect(&owner).await;
             if books > 0 {
                 books::fill(&mut connection, books).await.unwrap();
+                sqlx::raw_sql(SHORTER).execute(&mut connection).await.unwrap();
             } else {
                 add_developer(&mut connection, DEVELOPER_EMAIL).await.unwrap();
             }
