@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use dewey_sync_entity::book::Column;
 use sea_orm::{IdenStatic, Iterable};
 
-use super::{Column, comparable_type, quoted, read_type};
+use super::{comparable_type, quoted, read_type};
 
 /// The columns that travel between two schemas, in the entity's order: what every row's digest covers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,12 +6,12 @@ use super::args::DoctorArgs;
 use super::output::{print_all, print_json};
 use super::session::Session;
 use crate::config::Endpoint;
+use crate::dependents::Agreement;
+use crate::doctor::{About, Diagnosis, Finding, Grade, examine};
 use crate::error::Result;
-use crate::sync::doctor::{About, Diagnosis, Finding, Grade, examine};
-use crate::sync::guard::dependents::Agreement;
-use crate::sync::guard::empty_source::EmptySource;
-use crate::sync::preflight::{Sides, Wishes};
-use crate::sync::rehearsal::Rehearsal;
+use crate::preflight::guard::empty_source::EmptySource;
+use crate::preflight::{Sides, Wishes};
+use crate::sync::request::Rehearsal;
 
 pub(super) async fn run(session: &Session, args: &DoctorArgs) -> Result<()> {
     let sides = session.sides(&args.owner, None)?;

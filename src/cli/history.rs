@@ -9,9 +9,9 @@ use super::output::{grouped, print, print_all, print_json};
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Fault, Target, Tx};
+use crate::preflight::reach;
+use crate::preflight::survey::made_by_newer;
 use crate::printable::{cut, padded};
-use crate::sync::inventory::made_by_newer;
-use crate::sync::preflight::reach;
 
 /// Older runs are shown by their number.
 const RUNS_SHOWN: u64 = 20;

@@ -7,6 +7,7 @@ mod entered;
 mod history;
 mod log;
 mod migrate;
+pub mod naming;
 mod output;
 mod panic;
 mod prompt;

@@ -6,18 +6,17 @@ use async_trait::async_trait;
 
 use super::output::{Screen, Stream, ask, grouped, plural, say, say_all};
 use crate::config::Endpoint;
+use crate::dependents::{describe, losses};
 use crate::error::{Error, Kind, Result};
+use crate::preflight::catalog::Facts;
+use crate::preflight::guard::owner::{Owner, Owners, User};
+use crate::preflight::guard::stake::{Size, Stake};
+use crate::preflight::guard::target_identity::Ends;
+use crate::preflight::guard::triggers;
+use crate::preflight::{Preflight, Sides};
 use crate::printable::{columns, padded, value};
-use crate::sync::Ask;
+use crate::sync::ask::{Ask, Unfinished};
 use crate::sync::changes::Changes;
-use crate::sync::facts::Facts;
-use crate::sync::guard::dependents::{describe, losses};
-use crate::sync::guard::owner::{Owner, Owners, User};
-use crate::sync::guard::stake::{Size, Stake};
-use crate::sync::guard::target_identity::Ends;
-use crate::sync::guard::triggers;
-use crate::sync::preflight::{Preflight, Sides};
-use crate::sync::resume::Unfinished;
 
 /// How many times an answer may be none of those offered.
 const TRIES: usize = 3;

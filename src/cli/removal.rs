@@ -4,7 +4,7 @@ use dewey_sync_migration::{Doomed, Object, Removal};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 use serde_json::json;
 
-use super::migrate::{LOCK_WAIT, Naming, checked, failed, list, named, objects_json};
+use super::naming::{LOCK_WAIT, Naming, checked, failed, list, named, objects_json};
 use super::output::{ask, plural, print, print_json};
 use super::prompt::{is_yes, on_terminal, read_line};
 use super::session::Session;
@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ledger::contents::{self, Contents, Undoable};
 use crate::ledger::lock::Lock;
 use crate::postgres::{Fault, Target, identifier};
-use crate::sync::guard::target_identity::Marking;
+use crate::preflight::guard::target_identity::Marking;
 
 /// The state when nothing was dropped.
 const NOTHING_REMOVED: &str = "nothing was removed";

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::args::{Global, OwnerArgs};
+use super::args::Global;
+use super::args::shared::OwnerArgs;
 use super::output::{Screen, print_json};
 use super::signals::Interruption;
 use crate::config::{self, Endpoint, Environment, Locations};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Listener, Server, Source, Target, Waiting};
+use crate::preflight::Sides;
 use crate::printable::value;
 use crate::progress::{Event, Progress};
-use crate::sync::preflight::Sides;
 
 pub(super) struct Session {
     pub(super) global: Global,

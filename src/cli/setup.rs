@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::args::SyncArgs;
-use super::migrate::Naming;
+use super::naming::Naming;
 use super::output::{print, print_json};
 use super::session::Session;
 use super::{migrate, sync, users};

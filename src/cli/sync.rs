@@ -10,21 +10,19 @@ use super::prompt::{Prompt, changed, owned, replaced};
 use super::report::Report;
 use super::session::Session;
 use super::traced::Traced;
+use crate::dependents::{Dependents, describe, losses as lost};
 use crate::error::Result;
+use crate::preflight::guard::target_identity::Marking;
+use crate::preflight::guard::triggers;
+use crate::preflight::{Preflight, Sides, Wishes};
 use crate::printable::cut;
 use crate::sync::changes::Changes;
-use crate::sync::compare::Compared;
-use crate::sync::guard::dependents::{Dependents, describe, losses as lost};
-use crate::sync::guard::target_identity::Marking;
-use crate::sync::guard::triggers;
-use crate::sync::import::Engine;
-use crate::sync::losses;
-use crate::sync::preflight::{Preflight, Sides, Wishes};
-use crate::sync::rehearsal::Rehearsal;
-use crate::sync::report::{Summary, Tally};
-use crate::sync::resume::Resume;
-use crate::sync::strategy::{Strategy, Verified};
-use crate::sync::{self, Begun, MODE, Prepared, Request, Synced, UNCHANGED};
+use crate::sync::outcome::{Begun, MODE, Synced, UNCHANGED, Verified};
+use crate::sync::request::{Rehearsal, Request, Resume, Strategy};
+use crate::sync::tally::{Summary, Tally};
+use crate::sync::verify::before::Compared;
+use crate::sync::{self, Prepared, losses};
+use crate::transfer::engine::Engine;
 
 /// A title stands alone on a line of 80 columns.
 const TITLE_COLUMNS: usize = 78;
@@ -89,7 +87,7 @@ async fn preview(
     cancel: &tokio_util::sync::CancellationToken,
     tally: &Tally<'_>,
 ) -> Result<Done> {
-    let looked = sync::preview(sides, request, prompt, cancel, tally);
+    let looked = sync::preview::preview(sides, request, prompt, cancel, tally);
     let (prepared, compared) = Box::pin(looked).await?;
     if prepared.found.marking == Marking::MustBeTyped && prompt.yes {
         return Err(sides.ends().unmarked(&prepared.found.stake(), None).state(UNCHANGED));

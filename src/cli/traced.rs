@@ -8,8 +8,8 @@ use indicatif::HumanBytes;
 use super::output::plural;
 use crate::config::Side;
 use crate::postgres::Traffic;
+use crate::preflight::Sides;
 use crate::progress::{Event, Phase, Progress};
-use crate::sync::preflight::Sides;
 
 /// Passes events on, and logs what went to and fro since the last phase began. What is done at the same time belongs to
 /// the phase that was announced last.

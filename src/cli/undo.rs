@@ -6,21 +6,22 @@ use dewey_sync_migration::{LEDGER_VERSION, ledger_statements};
 use serde_json::json;
 
 use super::args::UndoArgs;
-use super::migrate::{Naming, checked, named};
+use super::naming::{Naming, checked, named};
 use super::output::{ask, error_json, grouped, plural, print};
 use super::prompt::{is_yes, on_terminal, read_line};
 use super::session::Session;
+use crate::dependents::{Agreement, check, describe, losses as lost};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::Target;
-use crate::sync::UNCHANGED;
-use crate::sync::apply::Agreed;
-use crate::sync::check_target::CheckedTarget;
-use crate::sync::guard::dependents::{Agreement, check, describe, losses as lost};
-use crate::sync::guard::target_identity::Marking;
-use crate::sync::guard::{kind, rights};
+use crate::preflight::guard::target_identity::Marking;
+use crate::preflight::guard::{kind, rights};
+use crate::preflight::target_only::CheckedTarget;
+use crate::sync::changes::Agreed;
 use crate::sync::losses;
-use crate::sync::report::Tally;
-use crate::sync::undo::{self, Request, Undo, nothing_to_undo};
+use crate::sync::outcome::UNCHANGED;
+use crate::sync::tally::Tally;
+use crate::sync::undo::undone::{Undo, nothing_to_undo};
+use crate::sync::undo::{self, Request};
 
 pub(super) async fn run(session: &Session, args: &UndoArgs) -> Result<()> {
     let started = Instant::now();

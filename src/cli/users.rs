@@ -6,15 +6,15 @@ use sea_orm::{EntityTrait, NotSet, QueryOrder, QuerySelect, Set};
 use serde_json::json;
 
 use super::args::UsersAction;
-use super::migrate::{Naming, guarded};
+use super::naming::{Naming, guarded};
 use super::output::{print, print_json};
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Fault, Target};
+use crate::preflight::guard::owner::User;
+use crate::preflight::reach;
+use crate::preflight::survey::made_by_newer;
 use crate::printable::value;
-use crate::sync::guard::owner::User;
-use crate::sync::inventory::made_by_newer;
-use crate::sync::preflight::reach;
 
 pub(super) async fn run(session: &Session, action: Option<UsersAction>) -> Result<()> {
     let target = session.target()?;

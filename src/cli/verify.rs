@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::args::OwnerArgs;
+use super::args::shared::OwnerArgs;
 use super::output::{grouped, print};
 use super::session::Session;
 use crate::book::{OwnerMap, TargetUserId};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Fault, Limit};
+use crate::preflight::guard::owner::{self, Found, Wanted};
+use crate::preflight::guard::rights::Needs;
+use crate::preflight::{self, Looked, Sides, Spare};
 use crate::progress::{Event, Phase, Progress};
-use crate::sync::guard::owner::{self, Found, Wanted};
-use crate::sync::guard::rights::Needs;
-use crate::sync::preflight::{self, Looked, Sides, Spare};
 use crate::sync::verify::{Difference, Pair};
 
 /// A million books take tens of seconds on a healthy server.

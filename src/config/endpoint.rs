@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::parameters::{Parameters, Tls};
 use super::url::{self, DEFAULT_PORT, Parts};
-use super::{Origin, Side};
+use super::{Origin, Side, host};
 use crate::printable::{Printable, value};
 
 /// Supabase's port of the pooler that gives out a server connection a transaction.
@@ -71,7 +71,7 @@ impl Endpoint {
 
     /// Whether the server is on this machine, or seems so: a tunnel does, too.
     pub fn is_local(&self) -> bool {
-        url::is_local(&self.host)
+        host::is_local(&self.host)
     }
 
     /// Whether the URL shows that a pooler answers, which keeps no session and takes no start-up option.
@@ -150,8 +150,10 @@ mod tests {
     use std::fs;
     use std::process::Command;
 
-    use super::super::{Environment, Locations, target};
+    use super::super::Environment;
+    use super::super::target;
     use super::*;
+    use crate::config::Locations;
 
     fn endpoint(url: &str) -> Endpoint {
         let environment: Environment = [("DEWEY_TARGET_DATABASE_URL", url)].into_iter().collect();

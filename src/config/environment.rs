@@ -57,8 +57,9 @@ impl fmt::Debug for Environment {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Locations, target};
+    use super::super::target;
     use super::*;
+    use crate::config::Locations;
 
     fn check(url: &str, name: &str, causes: &[&str]) {
         let environment = [("DEWEY_TARGET_DATABASE_URL", url), (name, "x")].into_iter().collect();

@@ -3,25 +3,13 @@
 //! Invariants: a side never takes what was meant for the other one, nothing but the URL says where to
 //! connect, and a secret leaves this module only inside the options of a connection.
 
-use std::fmt::{self, Display};
-use std::path::{Path, PathBuf};
-
-use serde::Serialize;
-
-pub use endpoint::Endpoint;
-pub use environment::Environment;
-pub use mapping::{Mapping, mapping, owner_lines};
-pub use origin::Origin;
-
-use crate::error::{Error, Kind, Result};
-use env_file::EnvFile;
-use origin::Place;
-use problem::{Problem, SHAPE};
-
 mod color;
+pub mod decided;
 mod endpoint;
 mod env_file;
 mod environment;
+pub mod host;
+pub mod locations;
 pub mod mapping;
 mod options;
 mod origin;
@@ -29,74 +17,24 @@ mod parameters;
 mod problem;
 #[cfg(test)]
 mod secrets;
+pub mod side;
 mod url;
 
-/// The application's own key; in the environment it is the target's, as in CI.
-const APPLICATION_KEY: &str = "DEWEY_DB_DATABASE_URL";
+use std::path::Path;
+
+use crate::error::{Error, Kind, Result};
+pub use endpoint::Endpoint;
+use env_file::EnvFile;
+pub use environment::Environment;
+pub use locations::Locations;
+pub use mapping::{Mapping, mapping, owner_lines};
+pub use origin::Origin;
+use origin::{APPLICATION_KEY, Place};
+use problem::{Problem, SHAPE};
+pub use side::Side;
 
 /// Where the application keeps the direct URL when [`APPLICATION_KEY`] goes through Prisma's HTTP proxy.
 const DIRECT_KEYS: [&str; 3] = ["DEWEY_DB_DIRECT_URL", "DIRECT_URL", "DIRECT_DATABASE_URL"];
-
-/// One of the two databases of a sync.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Side {
-    /// Production; only read.
-    Source,
-    /// Development; written.
-    Target,
-}
-
-impl Side {
-    const fn key(self) -> &'static str {
-        match self {
-            Self::Source => "DEWEY_SOURCE_DATABASE_URL",
-            Self::Target => "DEWEY_TARGET_DATABASE_URL",
-        }
-    }
-
-    const fn file_name(self) -> &'static str {
-        match self {
-            Self::Source => ".env.production",
-            Self::Target => ".env",
-        }
-    }
-}
-
-impl Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Source => "source",
-            Self::Target => "target",
-        })
-    }
-}
-
-/// Where the env files are.
-#[derive(Debug, Clone, Default)]
-pub struct Locations {
-    /// The directory of `.env.production` and `.env`; empty is the current one.
-    pub dir: PathBuf,
-    /// Read instead of `.env.production`; relative to the current directory, not to `dir`.
-    pub source_env: Option<PathBuf>,
-    /// Read instead of `.env`; relative to the current directory, not to `dir`.
-    pub target_env: Option<PathBuf>,
-}
-
-impl Locations {
-    fn env_file(&self, side: Side) -> PathBuf {
-        let given = match side {
-            Side::Source => &self.source_env,
-            Side::Target => &self.target_env,
-        };
-        given.clone().unwrap_or_else(|| self.beside_env_files(side.file_name()))
-    }
-
-    fn beside_env_files(&self, name: &str) -> PathBuf {
-        let path = self.dir.join(name);
-        path.strip_prefix(".").map(Path::to_path_buf).unwrap_or(path)
-    }
-}
 
 /// The source: `DEWEY_SOURCE_DATABASE_URL` of the environment, else `.env.production`.
 ///

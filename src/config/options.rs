@@ -3,8 +3,8 @@
 //!
 //! Invariant: as in [`problem`](super::problem), nothing of the text is shown but names from lists of ours.
 
+use super::decided;
 use super::problem::Problem;
-use crate::postgres::settings;
 
 /// The words of `options`, as PostgreSQL cuts them; those of the search path taken out.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -114,7 +114,7 @@ fn one_schema(path: &str) -> Result<String, Problem> {
 
 /// Whether a setting may be sent: what it asks for is what every transaction has, or nothing that changes a meaning.
 fn contradicts_nothing(name: &str, value: &str) -> Result<(), Problem> {
-    let Some((name, decided)) = settings::decided(name) else { return Ok(()) };
+    let Some((name, decided)) = decided::decided(name) else { return Ok(()) };
     let parts = |text: &str| -> Vec<String> { text.split(',').map(plain).collect() };
     let decided = parts(decided);
     if parts(value).iter().all(|part| decided.contains(part)) {

@@ -3,8 +3,6 @@
 use std::fmt::{self, Display};
 use std::path::PathBuf;
 
-use super::APPLICATION_KEY;
-
 /// Where a URL came from, without the URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
@@ -39,3 +37,6 @@ impl Display for Origin {
         f.write_str(&self.text(""))
     }
 }
+
+/// The application's own key; in the environment it is the target's, as in CI.
+pub(crate) const APPLICATION_KEY: &str = "DEWEY_DB_DATABASE_URL";

@@ -8,9 +8,9 @@ use ::url::form_urlencoded;
 use secrecy::SecretString;
 use sqlx::postgres::PgSslMode;
 
+use super::host::is_local;
 use super::options::{self, Options};
 use super::problem::Problem;
-use super::url::is_local;
 
 /// Known, and without a meaning here: pools, clients of other languages, what we set ourselves.
 const WITHOUT_MEANING: [&str; 11] = [

@@ -95,13 +95,6 @@ pub(super) fn parse(url: &str) -> Result<Parts, Problem> {
     Ok(Parts { user, password: password.map(SecretString::from), host, port, database, parameters, tls })
 }
 
-/// On this machine: `localhost`, a loopback address or a socket.
-pub(super) fn is_local(host: &str) -> bool {
-    host.starts_with('/')
-        || host.trim_end_matches('.') == "localhost"
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
-}
-
 /// One of Prisma's own databases, `db.prisma.io` or beneath it.
 fn is_prismas(host: &str) -> bool {
     let before = host.trim_end_matches('.').strip_suffix(PRISMAS_HOST);

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use super::server::Server;
-
 /// Short for any socket path (PostgreSQL's limit is 107 bytes), unlike the `TMPDIR` of macOS.
 const PARENT_DIRECTORY: &str = "/tmp";
 
@@ -24,13 +22,13 @@ const SETTINGS: [(&str, &str); 7] = [
 pub struct ServerOptions {
     pub(super) binaries: PathBuf,
     pub(super) parent: PathBuf,
-    making: Making,
+    pub(super) making: Making,
     settings: Vec<(String, String)>,
 }
 
 /// Where the data comes from.
 #[derive(Debug, Clone)]
-enum Making {
+pub(super) enum Making {
     /// It is new; the options of `initdb`.
     Initdb(Vec<String>),
     /// It is that of a running server; the options of `pg_basebackup`, and the password that comes with the data.
@@ -57,28 +55,6 @@ impl ServerOptions {
     pub fn initdb(mut self, option: &str) -> Self {
         if let Making::Initdb(options) = &mut self.making {
             options.push(option.to_owned());
-        }
-        self
-    }
-
-    /// Makes it a physical copy of `original`, with its settings and passwords, that goes its own way from then on.
-    #[must_use]
-    pub fn copy_of(mut self, original: &Server) -> Self {
-        // Its socket trusts whoever may enter its directory.
-        let socket =
-            [format!("--host={}", original.directory().display()), format!("--port={}", original.port())];
-        let options = ["--username=postgres", "--checkpoint=fast", "--no-sync"].map(str::to_owned);
-        let options = socket.into_iter().chain(options).collect();
-        self.making = Making::Basebackup(options, original.password().to_owned());
-        self
-    }
-
-    /// Makes it a hot standby of `primary`, as [`copy_of`](Self::copy_of) with the log that follows.
-    #[must_use]
-    pub fn standby_of(mut self, primary: &Server) -> Self {
-        self = self.copy_of(primary);
-        if let Making::Basebackup(options, _) = &mut self.making {
-            options.push("--write-recovery-conf".to_owned());
         }
         self
     }

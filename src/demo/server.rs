@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use super::options::Making;
 pub use super::options::ServerOptions;
 use crate::error::{Error, Kind, Result};
 
@@ -39,6 +40,30 @@ pub struct Kept {
     pub pid: u32,
     /// Data, log and socket; gone once the server has ended.
     pub directory: PathBuf,
+}
+
+impl ServerOptions {
+    /// Makes it a physical copy of `original`, with its settings and passwords, that goes its own way from then on.
+    #[must_use]
+    pub fn copy_of(mut self, original: &Server) -> Self {
+        // Its socket trusts whoever may enter its directory.
+        let socket =
+            [format!("--host={}", original.directory().display()), format!("--port={}", original.port())];
+        let options = ["--username=postgres", "--checkpoint=fast", "--no-sync"].map(str::to_owned);
+        let options = socket.into_iter().chain(options).collect();
+        self.making = Making::Basebackup(options, original.password().to_owned());
+        self
+    }
+
+    /// Makes it a hot standby of `primary`, as [`copy_of`](Self::copy_of) with the log that follows.
+    #[must_use]
+    pub fn standby_of(mut self, primary: &Server) -> Self {
+        self = self.copy_of(primary);
+        if let Making::Basebackup(options, _) = &mut self.making {
+            options.push("--write-recovery-conf".to_owned());
+        }
+        self
+    }
 }
 
 impl Server {

@@ -13,15 +13,16 @@ use futures_util::future::join_all;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
+use super::Limit;
+use super::awaited::{Listener, Told};
 use super::fault::Fault;
-use super::heartbeat::Limit;
+use super::limit::OUTSIDE;
 use super::nodelay::send_at_once;
-use super::quote::literal;
 use super::same_table::check_sql;
 use super::settings::TRANSACTION_TIMEOUT;
 use super::traffic::{Counter, Traffic, row_bytes};
-use super::waiting::{Listener, Told};
 use crate::config::{Endpoint, Side};
+use crate::quote::literal;
 
 /// How long a connection attempt may take when nobody says so.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -334,11 +335,6 @@ impl Server {
         }
     }
 }
-
-/// Begins a transaction outside of a [`Tx`](super::Tx), whatever the role's settings are. Sessions are seen and ended by the
-/// role that logged in, for which another one may act.
-pub(super) const OUTSIDE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL statement_timeout = 0; \
-    SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL ROLE NONE";
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -8,70 +8,13 @@ use std::time::Duration;
 use sqlx::Row;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
-use super::connect::{OUTSIDE, Opened, Server};
+use super::Limit;
+use super::connect::{Opened, Server};
 use super::fault::{Fault, Origin, Overdue};
-use super::quote::literal;
-
-/// How long the client waits beyond the server's own time-out, whose answer says more.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// For a lock that an application's open transaction holds; waiting for it is tried again.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A side may be idle while the other one works on a few statements.
-const IDLE_FACTOR: u32 = 4;
-
-/// A side may be idle while the other one works on a whole table.
-const IDLE_MIN: Duration = Duration::from_hours(1);
-
-/// What a transaction grants each of its statements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
-    /// This long, by the server's clock.
-    Statement(Duration),
-    /// As long as it takes, while the server is not silent for this long.
-    Heartbeat(Duration),
-}
-
-impl From<Duration> for Limit {
-    fn from(statement: Duration) -> Self {
-        Self::Statement(statement)
-    }
-}
+use super::limit::{GRACE, OUTSIDE};
+use crate::quote::literal;
 
 impl Limit {
-    /// A statement that has the server grant it from then on.
-    pub fn sql(self) -> String {
-        format!("SET LOCAL statement_timeout = {}", self.statement_timeout().as_millis())
-    }
-
-    /// A statement that has it wait from then on for a lock as long as it would without another one.
-    pub fn lock_sql(self) -> String {
-        format!("SET LOCAL lock_timeout = {}", self.lock_timeout().as_millis())
-    }
-
-    /// The server's `statement_timeout`; zero is none.
-    pub(super) fn statement_timeout(self) -> Duration {
-        match self {
-            Self::Statement(statement) => statement,
-            Self::Heartbeat(_) => Duration::ZERO,
-        }
-    }
-
-    /// The server's `lock_timeout`.
-    pub(super) fn lock_timeout(self) -> Duration {
-        let (Self::Statement(limit) | Self::Heartbeat(limit)) = self;
-        limit.min(LOCK_TIMEOUT)
-    }
-
-    /// The server's `idle_in_transaction_session_timeout`.
-    pub(super) fn idle_timeout(self) -> Duration {
-        match self {
-            Self::Statement(statement) => statement * IDLE_FACTOR,
-            Self::Heartbeat(silence) => (silence * IDLE_FACTOR).max(IDLE_MIN),
-        }
-    }
-
     /// What `answer` brings, which the session `name` of `server` works on.
     pub(super) async fn wait<T>(
         self,
@@ -140,17 +83,6 @@ fn answers(fault: &Fault) -> bool {
         && matches!(&fault.origin, Origin::Server { sqlstate, fatal } if !fatal || sqlstate == "53300")
 }
 
-/// A session whose request was lost on the way there, or whose answer was on the way back, waits for its client. One that
-/// has committed and waits for a standby has nothing left to do, and would wait for ever for one that is not there. One that
-/// is not found has ended, unless a balancer connected us to another standby.
-fn is_at_work(name: &str) -> String {
-    format!(
-        "{OUTSIDE}; SELECT coalesce(bool_or(state NOT LIKE 'idle%' AND wait_event IS DISTINCT FROM 'SyncRep'), \
-           pg_is_in_recovery()) FROM pg_stat_activity WHERE application_name = {}; COMMIT",
-        literal(name)
-    )
-}
-
 async fn ping(server: &Server, question: &str, patience: Duration) -> Result<bool, Fault> {
     // A connection that nobody used for a while may be dead without a word, a new one is not.
     if let Some(idle) = server.take_idle() {
@@ -168,10 +100,23 @@ async fn ask(server: &Server, mut opened: Opened, question: &str) -> Result<bool
     Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default())
 }
 
+/// A session whose request was lost on the way there, or whose answer was on the way back, waits for its client. One that
+/// has committed and waits for a standby has nothing left to do, and would wait for ever for one that is not there. One that
+/// is not found has ended, unless a balancer connected us to another standby.
+pub(crate) fn is_at_work(name: &str) -> String {
+    format!(
+        "{OUTSIDE}; SELECT coalesce(bool_or(state NOT LIKE 'idle%' AND wait_event IS DISTINCT FROM 'SyncRep'), \
+           pg_is_in_recovery()) FROM pg_stat_activity WHERE application_name = {}; COMMIT",
+        literal(name)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{self, Environment, Locations};
+    use crate::config;
+    use crate::config::Environment;
+    use crate::config::Locations;
 
     /// Nothing listens there.
     fn nowhere() -> Server {

@@ -1,17 +1,20 @@
 //! The two servers: a [`Source`] that can only be read, a [`Target`] that is written through [`Tx`], and what goes
 //! wrong with either as a [`Fault`].
 
+pub mod awaited;
 mod connect;
+pub mod effect;
 pub mod effects;
 mod fault;
 pub mod fingerprint;
 mod heartbeat;
 mod identity;
+pub mod limit;
 mod message;
 mod nodelay;
 mod opening;
-mod quote;
 mod room;
+pub(crate) mod rows;
 mod same_table;
 pub mod settings;
 mod source;
@@ -20,16 +23,16 @@ mod traffic;
 mod tx;
 mod waiting;
 
+pub use crate::quote::{identifier, literal};
+pub use awaited::{Listener, Waiting};
 pub use connect::Server;
-pub use effects::{Effect, Effects};
+pub use effect::{Effect, Effects};
 pub use fault::{Fault, Origin};
 pub use fingerprint::Fingerprint;
-pub use heartbeat::Limit;
 pub use identity::Identity;
+pub use limit::Limit;
 pub(crate) use message::name_of_stranger;
-pub use quote::{identifier, literal};
 pub use source::{Source, SourceTx};
 pub use target::Target;
 pub use traffic::Traffic;
 pub use tx::Tx;
-pub use waiting::{Listener, Waiting};

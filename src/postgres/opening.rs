@@ -3,11 +3,11 @@
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
+use super::Limit;
 use super::connect::OWN_SESSION;
-use super::heartbeat::Limit;
-use super::quote::literal;
 use super::settings::{begun, settings, tolerating};
 use crate::config::Endpoint;
+use crate::quote::literal;
 
 /// Comes before the statements that follow.
 const NEXT: &str = "; ";

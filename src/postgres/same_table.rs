@@ -4,9 +4,9 @@
 //! between two of its transactions, on either side. Whatever a transaction has read or written under that name it holds a lock
 //! on, so that the name cannot change any more: what it means in the end is what it meant.
 
-use super::quote::literal;
 use crate::book::TABLE;
 use crate::config::Endpoint;
+use crate::quote::literal;
 
 /// In the server's error.
 const REPLACED: &str = "dewey_sync.another_table";

@@ -10,9 +10,9 @@ use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Select, Statement};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
+use super::Limit;
 use super::connect::Server;
 use super::fault::Fault;
-use super::heartbeat::Limit;
 use super::tx::{SNAPSHOT, Tx};
 
 /// The server that books are read from.

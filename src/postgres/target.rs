@@ -7,9 +7,10 @@ use sea_orm::{
 };
 use sqlx::postgres::{PgPoolOptions, PgRow};
 
+use super::Limit;
 use super::connect::Server;
 use super::fault::Fault;
-use super::heartbeat::{Limit, while_answering};
+use super::heartbeat::while_answering;
 use super::settings::of_migration;
 use super::tx::{SNAPSHOT, Tx};
 use super::waiting::Watch;

@@ -138,6 +138,18 @@ fn is_starting(fault: &Fault) -> bool {
     matches!(fault.sqlstate(), Some("57P03" | "53300")) || fault.is_of_absent_server()
 }
 
+/// Stops waiting for `work` when the first signal comes; what it had begun is rolled back. `what` was interrupted then.
+pub(crate) async fn unless_cancelled<T>(
+    cancel: &CancellationToken,
+    what: &str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::select! {
+        done = work => done,
+        () = cancel.cancelled() => Err(interrupted(what)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;

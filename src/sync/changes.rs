@@ -2,13 +2,12 @@
 
 use sea_orm::IdenStatic;
 use serde::{Deserialize, Serialize};
-use sqlx::Row;
-use sqlx::postgres::PgRow;
 
-use super::guard::dependents::{Dependents, ForeignKey, Reach, Which, Writes};
-use crate::book::{self, Column, CopiedColumns, KEY, OTHER_KEY, OWNER, PRIVATE, TABLE, VISIBILITY, quoted};
-use crate::error::{Error, Kind, Result};
-use crate::postgres::{Fault, Tx, literal};
+use crate::book::{self, Column, CopiedColumns, KEY, OWNER, PRIVATE, TABLE, VISIBILITY, quoted};
+use crate::dependents::{Dependents, Fate, ForeignKey, Reach, Which, Writes};
+use crate::error::Result;
+use crate::postgres::Tx;
+use crate::postgres::rows::named_json;
 
 /// Books by what an apply does with them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,53 +117,61 @@ fn differs_in(compared: &[Column], alias: &str) -> String {
     format!("({of_book}) IS DISTINCT FROM ({staged})")
 }
 
-/// A query for what keeps books of the stage from being in a table with unique keys together; its row has the column
-/// `duplicates`, with at most ten groups of source ids. Few keys come twice, so that only theirs are sorted.
-pub(super) fn duplicates_sql(run_id: i64) -> String {
-    let groups = |column: Column, forbidden: &str| {
-        format!(
-            "SELECT string_agg(source_id::text, ', ' ORDER BY source_id) || ' ({name})' FROM dewey_sync.stage
-   WHERE run_id = {run_id} AND {forbidden} AND {column} IN (SELECT {column} FROM dewey_sync.stage WHERE run_id = {run_id}
-     GROUP BY {column} HAVING count(*) > 1) GROUP BY {column}",
-            name = sea_orm::IdenStatic::as_str(&column),
-            column = quoted(column),
-        )
-    };
-    format!(
-        "SELECT coalesce(json_agg(ids), '[]')::text AS duplicates FROM ({}
-  UNION ALL {} LIMIT 10) AS equal (ids)",
-        groups(KEY, "true"),
-        groups(OTHER_KEY, &is_unique_now(OTHER_KEY))
-    )
+/// What was agreed to, at most.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Agreed {
+    /// Books that go; `None` is any number.
+    pub removed: Option<u64>,
+    /// Rows that go along or lose their reference; `None` is any number.
+    pub dependents: Option<Vec<Dependents>>,
 }
 
-/// The condition that the book table forbids equal values of `column`; where nothing does, as in a table that is partitioned by
-/// another column, they are copied as production has them.
-fn is_unique_now(column: Column) -> String {
-    format!(
-        "EXISTS (SELECT FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0] \
-         WHERE indrelid = to_regclass({}) AND attname = {} AND indnkeyatts = 1 AND indisunique AND indisvalid AND indpred IS NULL)",
-        literal(TABLE),
-        literal(sea_orm::IdenStatic::as_str(&column)),
-    )
-}
-
-/// Stops when [`duplicates_sql`] found some.
-///
-/// # Errors
-/// [`Kind::NotCompleted`]; the hint names the books.
-pub(super) fn refuse_duplicates(groups: &[String]) -> Result<()> {
-    if groups.is_empty() {
-        return Ok(());
+impl Agreed {
+    /// Whether nothing would go that was not agreed to.
+    pub fn covers(&self, changes: &Changes) -> bool {
+        let removed = self.removed.is_none_or(|most| changes.removed <= most);
+        let dependents = self.dependents.as_ref().is_none_or(|agreed| {
+            changes.dependents.iter().filter(|found| found.fate != Fate::Blocking).all(|found| {
+                let same = |most: &&Dependents| most.table == found.table && most.fate == found.fate;
+                found.rows <= agreed.iter().find(same).map_or(0, |most| most.rows)
+            })
+        });
+        removed && dependents
     }
-    Err(Error::new(Kind::NotCompleted, "could not apply the staged books")
-        .because("a value that is unique in the target comes more than once")
-        .hint(format!("these source books have a unique value in common: {}", groups.join("; "))))
 }
 
-/// Reads the JSON text in the column `name`, which one row of a query of several statements has.
-pub(super) fn named_json<T: for<'de> Deserialize<'de>>(rows: &[PgRow], name: &str) -> Result<T, Fault> {
-    let text = rows.iter().find_map(|row| row.try_get::<String, _>(name).ok());
-    let text = text.ok_or_else(|| Fault::client("a question about the stage was not answered"))?;
-    serde_json::from_str(&text).map_err(|error| Fault::unreadable(&error))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dependents(table: &str, fate: Fate, rows: u64) -> Dependents {
+        Dependents { table: table.into(), fate, rows }
+    }
+
+    #[test]
+    fn agreed_is_what_was_announced_and_less() {
+        let changes = |removed, dependents| Changes { removed, dependents, ..Changes::default() };
+        // A table may lose rows through one key and references through another.
+        let most = vec![
+            dependents("entry", Fate::Removed, 3),
+            dependents("list", Fate::Removed, 3),
+            dependents("list", Fate::Detached, 5),
+        ];
+        let agreed = Agreed { removed: Some(2), dependents: Some(most) };
+        for (removed, found, covered) in [
+            (2, vec![dependents("entry", Fate::Removed, 3)], true),
+            (0, vec![], true),
+            (3, vec![], false),
+            (2, vec![dependents("entry", Fate::Removed, 4)], false),
+            (2, vec![dependents("entry", Fate::Detached, 1)], false),
+            (2, vec![dependents("note", Fate::Removed, 1)], false),
+            (2, vec![dependents("note", Fate::Removed, 0)], true),
+            (2, vec![dependents("list", Fate::Removed, 4)], false),
+            (2, vec![dependents("list", Fate::Detached, 4)], true),
+        ] {
+            assert_eq!(agreed.covers(&changes(removed, found.clone())), covered, "{removed} {found:?}");
+        }
+        let any = Agreed::default();
+        assert!(any.covers(&changes(9, vec![dependents("note", Fate::Removed, 9)])));
+    }
 }

@@ -5,8 +5,8 @@
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::guard::dependents::{Dependents, Fate};
-use super::uncounted::{Counting, query_of};
+use crate::dependents::uncounted::{Counting, query_of};
+use crate::dependents::{Dependents, Fate};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::effects::measured;
 use crate::postgres::{Effect, Effects, Fault, Tx};

@@ -1,9 +1,9 @@
 //! Which books of a sample do not fit into the target, and why: what a rehearsal that failed says.
 
-use super::export::SAMPLE_MAX;
 use crate::book::{SourceBook, TABLE};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Fault, Limit, Target, literal};
+use crate::transfer::export::SAMPLE_MAX;
 
 /// How many source ids a refusal names.
 const IDS_SHOWN: usize = 10;

@@ -5,145 +5,52 @@
 //! ```
 //!
 //! [`run()`] is that sentence. A strategy decides where the transactions end and finishes with a
-//! [`Verified`], which nothing else can make; only `staged` has something to apply.
+//! [`Verified`](outcome::Verified), which nothing else can make; only `staged` has something to apply.
 
 pub mod apply;
+pub mod ask;
+pub mod book_table;
 pub mod changes;
-pub mod check_target;
-mod commit;
-pub mod compare;
-mod consent;
-pub mod doctor;
-pub mod export;
-pub mod facts;
-mod foreign_keys;
-pub mod guard;
-pub mod import;
-pub mod inventory;
+pub mod decide;
+pub mod exactly_once;
 pub mod losses;
 mod misfit;
-mod opening;
+pub mod outcome;
 mod owners;
-pub mod plan;
-pub mod preflight;
-mod prepare;
+pub mod prepared;
+pub mod preview;
 mod register;
 pub mod rehearsal;
-pub mod remap;
-pub mod report;
+pub mod request;
 pub mod resume;
-mod sequence;
+pub mod run;
 pub mod strategy;
-pub mod uncounted;
+pub mod tally;
 pub mod undo;
-mod unreached;
 pub mod verify;
 
-use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::ledger::lock::Lock;
-use crate::progress::{Event, Progress};
-use crate::retry::{interrupted, retry};
-use changes::Changes;
-use compare::Compared;
-use consent::Consent;
-use guard::owner::{Owner, Owners, User};
-use guard::target_identity::Marking;
-use import::{Engine, Text};
-use preflight::{Preflight, Sides, Spare, Wishes};
-pub use prepare::Prepared;
-use prepare::{look, prepare};
+use crate::preflight::Sides;
+use crate::preflight::guard::target_identity::Marking;
+use crate::retry::{retry, unless_cancelled};
+use crate::transfer::import::Text;
+use crate::transfer::remap::Remap;
+use ask::{Ask, Consent};
+use decide::prepare;
+use outcome::{
+    Begun, SYNC, Synced, UP_TO_THE_OTHER, again_if_interrupted, nothing_to_do, unchanged,
+    unchanged_if_interrupted,
+};
+pub use prepared::Prepared;
 use register::{begin, record};
-use rehearsal::{Rehearsal, Sample, rehearse, sample_of_run};
-use remap::Remap;
-use report::Tally;
-use resume::{Resume, Unfinished};
-use strategy::{Job, Strategy, Tuning, Verified, atomic, batched, staged};
-
-/// What it is called when it is retried or interrupted.
-const SYNC: &str = "the sync";
-
-/// The state when nothing was committed.
-pub const UNCHANGED: &str = "`\"Book\"` is unchanged";
-
-/// The state when another run took over.
-const UP_TO_THE_OTHER: &str = "what `\"Book\"` holds is up to the other run";
-
-/// The only mode of this version: every row travels.
-pub const MODE: &str = "full";
-
-/// The questions that only a person can answer. No transaction is open while one waits.
-#[async_trait]
-pub trait Ask: Sync {
-    /// Told what was found and who was chosen, before the question whether to go on.
-    fn show(&self, found: &Preflight, owners: &Owners);
-
-    /// Whether a question waits for a person, and is not answered by a flag or refused.
-    fn waits(&self) -> bool;
-
-    /// Stops where a question would find nobody to answer it.
-    fn answerable(&self) -> Result<()>;
-
-    /// Whether to go on with a run that did not come to its end.
-    async fn resume(&self, unfinished: &Unfinished) -> Result<bool>;
-
-    /// Which of `users` shall own the books; `preselected` is among them.
-    async fn choose_owner(&self, users: &[User], preselected: Option<i32>) -> Result<Owner>;
-
-    /// Whether the target really is a development database: its name has to be typed.
-    async fn mark(&self, found: &Preflight) -> Result<()>;
-
-    /// Whether to replace every book.
-    async fn confirm(&self, found: &Preflight, owners: &Owners) -> Result<()>;
-
-    /// Whether to make these changes, which are staged and verified.
-    async fn confirm_changes(&self, found: &Preflight, owners: &Owners, changes: &Changes) -> Result<()>;
-}
-
-/// One sync, as the call orders it.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// For the guards.
-    pub wishes: Wishes,
-    /// Where transactions end; `None` is that of the run that is resumed, else [`Strategy::default`].
-    pub strategy: Option<Strategy>,
-    /// How books are written; `None` as above.
-    pub engine: Option<Engine>,
-    /// Whether to go on with an unfinished run.
-    pub resume: Resume,
-    /// Whether a sample is written first and rolled back.
-    pub rehearsal: Rehearsal,
-    /// Numbers.
-    pub tuning: Tuning,
-    /// Who runs this: the operating system's user.
-    pub os_user: String,
-    /// On which machine.
-    pub host: String,
-}
-
-/// A sync that succeeded.
-#[derive(Debug, Clone)]
-pub struct Synced {
-    /// Who owns the books now.
-    pub owners: Owners,
-    /// The proof.
-    pub verified: Verified,
-    /// Both sides were equal before.
-    pub nothing_to_do: bool,
-}
-
-/// A run that has its row in the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Begun {
-    /// The row.
-    pub run_id: i64,
-    /// Where its transactions end.
-    pub strategy: Strategy,
-    /// How it writes books.
-    pub engine: Engine,
-}
+use rehearsal::sample_of_run;
+use request::{Rehearsal, Request, Strategy};
+use run::Job;
+use strategy::rehearse_and_write;
+use tally::Tally;
 
 /// Fills the target with the books of the source. `begun` is set as soon as there is a row in the ledger.
 pub async fn run(
@@ -240,92 +147,4 @@ pub async fn run(
     sides.target.leave(done.as_ref().err()).await;
     let verified = done.map_err(again_if_interrupted)?;
     Ok(Synced { owners: owners.clone(), verified, nothing_to_do: false })
-}
-
-/// What a strategy does, its rehearsal included. `sampled` is for a run that begins; `None` leaves the rehearsal out.
-async fn rehearse_and_write(
-    job: &Job<'_>,
-    strategy: Strategy,
-    consent: &Consent<'_, '_>,
-    request: &Request,
-    sampled: Option<Result<Sample<'_>>>,
-) -> Result<Verified> {
-    let sample = match sampled {
-        // A resumed run that was refused before has deleted nothing.
-        None if strategy == Strategy::Batched
-            && request.rehearsal == Rehearsal::Wanted
-            && batched::has_not_begun(job).await? =>
-        {
-            let sampling = sample_of_run(job.sides, &job.remap, request, job.cancel, job.progress);
-            Some(Box::pin(sampling).await)
-        }
-        sampled => sampled,
-    };
-    let sample = sample.transpose().map_err(unchanged)?;
-    let mut books = None;
-    match sample {
-        Some(sample) if strategy == Strategy::Batched => books = Some(sample.into_books().await),
-        Some(sample) => Box::pin(rehearse(job, sample)).await.map_err(unchanged)?,
-        None => {}
-    }
-    match strategy {
-        Strategy::Staged => Box::pin(staged::run(job, consent)).await,
-        Strategy::Atomic => Box::pin(atomic::run(job, consent)).await,
-        Strategy::Batched => Box::pin(batched::run(job, consent, books.as_deref())).await,
-    }
-}
-
-/// Looks at everything that [`run()`] would look at, and writes nothing.
-pub async fn preview(
-    sides: &Sides,
-    request: &Request,
-    ask: &dyn Ask,
-    cancel: &CancellationToken,
-    progress: &Tally<'_>,
-) -> Result<(Prepared, Compared)> {
-    let previewed = async {
-        preflight::connect(sides, Spare::Unwanted, progress).await?;
-        let prepared = look(sides, request, ask, progress).await?;
-        let compared = compare::compare(sides, &prepared, &request.tuning, progress).await;
-        let compared = compared.map_err(unchanged)?;
-        if let Compared::Different { dependents, .. } = &compared {
-            let all = &prepared.found.target_books.dependents;
-            let doomed = if prepared.strategy.removes_all() { all } else { dependents };
-            guard::dependents::check(doomed, request.wishes.agreement).map_err(unchanged)?;
-        }
-        Ok((prepared, compared))
-    };
-    Box::pin(unless_cancelled(cancel, SYNC, previewed)).await.map_err(unchanged_if_interrupted)
-}
-
-fn nothing_to_do(owners: &Owners, verified: &Verified, progress: &Tally<'_>) -> Synced {
-    let print = verified.fingerprint();
-    progress.event(&Event::Unchanged { rows: print.rows, digest: print.digest_hex() });
-    Synced { owners: owners.clone(), verified: verified.clone(), nothing_to_do: true }
-}
-
-/// Stops waiting for `work` when the first signal comes; what it had begun is rolled back. `what` was interrupted then.
-async fn unless_cancelled<T>(
-    cancel: &CancellationToken,
-    what: &str,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    tokio::select! {
-        done = work => done,
-        () = cancel.cancelled() => Err(interrupted(what)),
-    }
-}
-
-/// A signal is the one failure that comes as well before the target was reached, and says nothing of it.
-fn unchanged_if_interrupted(error: Error) -> Error {
-    if error.kind == Kind::Interrupted { again_if_interrupted(unchanged(error)) } else { error }
-}
-
-/// What is left to do where there is nothing to resume.
-fn again_if_interrupted(error: Error) -> Error {
-    if error.kind == Kind::Interrupted { error.hint("run `dewey-sync sync` again") } else { error }
-}
-
-fn unchanged(error: Error) -> Error {
-    error.state(UNCHANGED)
 }

@@ -2,16 +2,17 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::guard::owner::Owner;
-use super::guard::target_identity::Marking;
-use super::plan::Frozen;
-use super::preflight::{Preflight, Sides};
-use super::report::Tally;
-use super::strategy::Verified;
-use super::{MODE, Prepared, Request, UP_TO_THE_OTHER};
+use super::Prepared;
+use super::outcome::{MODE, UP_TO_THE_OTHER, Verified};
+use super::request::Request;
+use super::tally::Tally;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::run::{self, NewRun, RunEnd, Tenure};
+use crate::plan::Frozen;
 use crate::postgres::{Fault, Target};
+use crate::preflight::guard::owner::Owner;
+use crate::preflight::guard::target_identity::Marking;
+use crate::preflight::{Preflight, Sides};
 use crate::retry::{Policy, retry};
 
 /// The ledger brought up to date, the target marked, the run's row written, every other run ended.

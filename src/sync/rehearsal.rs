@@ -6,41 +6,33 @@
 use tokio_util::sync::CancellationToken;
 
 use super::apply::rehearsal_sql;
-use super::export;
-use super::guard::dependents::Agreement;
-use super::import::staging_text;
 use super::losses::{self, Losses};
 use super::misfit::Tried;
-use super::preflight::Sides;
-use super::remap::Remap;
-use super::strategy::Job;
-use super::{Request, SYNC, unless_cancelled};
+use super::outcome::SYNC;
+use super::request::Request;
+use super::run::Job;
 use crate::book::SourceBook;
+use crate::dependents::Agreement;
 use crate::error::{Error, Result};
 use crate::postgres::{Effects, Fault, Limit, Origin, SourceTx, Target};
+use crate::preflight::Sides;
 use crate::progress::{Event, Phase, Progress};
-use crate::retry::{Class, classify, retry};
+use crate::retry::{Class, classify, retry, unless_cancelled};
+use crate::transfer::export;
+use crate::transfer::import::staging_text;
+use crate::transfer::remap::Remap;
 
 /// A lock is not waited for longer: the apply may get it, and the rehearsal must not keep the application waiting.
 const LOCK_TIMEOUT: &str = "2s";
 
-/// Whether a sync writes a sample first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rehearsal {
-    /// It does.
-    Wanted,
-    /// `--no-rehearsal`.
-    LeftOut,
-}
-
 /// Books that a rehearsal tries, and the snapshot that they were read in, which ends while they are tried.
-pub(super) struct Sample<'a> {
+pub(crate) struct Sample<'a> {
     books: Vec<SourceBook>,
     snapshot: SourceTx<'a>,
 }
 
 /// Reads the sample.
-pub(super) async fn sample<'a>(
+pub(crate) async fn sample<'a>(
     sides: &'a Sides,
     remap: &Remap,
     limit: impl Into<Limit>,
@@ -59,7 +51,7 @@ pub(super) async fn sample<'a>(
 }
 
 /// The same for a run, tried again like any other reading.
-pub(super) async fn sample_of_run<'a>(
+pub(crate) async fn sample_of_run<'a>(
     sides: &'a Sides,
     remap: &Remap,
     request: &Request,
@@ -76,7 +68,7 @@ pub(super) async fn sample_of_run<'a>(
 
 impl Sample<'_> {
     /// The books, when the snapshot is ended.
-    pub(super) async fn into_books(self) -> Vec<SourceBook> {
+    pub(crate) async fn into_books(self) -> Vec<SourceBook> {
         end(self.snapshot).await;
         self.books
     }
@@ -87,7 +79,7 @@ impl Sample<'_> {
 /// # Errors
 /// [`Kind::Refused`](crate::error::Kind::Refused) with the ids of books that cannot be written, or with what writing them does
 /// to other tables, where that is not agreed to.
-pub(super) async fn rehearse(job: &Job<'_>, Sample { books, snapshot }: Sample<'_>) -> Result<()> {
+pub(crate) async fn rehearse(job: &Job<'_>, Sample { books, snapshot }: Sample<'_>) -> Result<()> {
     job.progress.event(&Event::Phase { phase: Phase::Rehearsing });
     let stage =
         Stage { target: &job.sides.target, limit: job.tuning.batch_timeout.into(), before: String::new() };
@@ -113,7 +105,7 @@ async fn end(snapshot: SourceTx<'_>) {
 }
 
 /// What a rehearsal found.
-pub(super) enum Rehearsed {
+pub(crate) enum Rehearsed {
     /// The sample fits.
     Written {
         /// How many of its books were inserted or changed.
@@ -126,16 +118,16 @@ pub(super) enum Rehearsed {
 }
 
 /// Where a sample is staged for the time of a transaction.
-pub(super) struct Stage<'a> {
-    pub(super) target: &'a Target,
-    pub(super) limit: Limit,
+pub(crate) struct Stage<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) limit: Limit,
     /// Statements that make the ledger where there is none.
-    pub(super) before: String,
+    pub(crate) before: String,
 }
 
 impl Stage<'_> {
     /// Tries the whole sample; where it does not fit, finds the books for which that is so.
-    pub(super) async fn rehearse(
+    pub(crate) async fn rehearse(
         &self,
         run_id: i64,
         remap: &Remap,

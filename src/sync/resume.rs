@@ -4,46 +4,15 @@ use dewey_sync_entity::ledger::run;
 use dewey_sync_entity::user;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::guard::owner::{Owner, User, Wanted};
-use super::import::Engine;
-use super::plan::Frozen;
-use super::preflight::{Preflight, Sides};
-use super::strategy::Strategy;
-use super::{Ask, Request};
+use super::ask::{Ask, Unfinished};
+use super::request::{Request, Resume, Strategy};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::run::{RESUMABLE, compatible};
 use crate::postgres::Fault;
+use crate::preflight::guard::owner::{Owner, User, Wanted};
+use crate::preflight::{Preflight, Sides};
 use crate::printable::{VALUE_COLUMNS, columns, cut, value};
-
-/// Whether the call goes on with an unfinished run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resume {
-    /// A new run; on a terminal, the newest unfinished one is offered.
-    Offer,
-    /// The newest unfinished run.
-    Newest,
-    /// This run.
-    Run(i64),
-}
-
-/// A run that did not come to its end.
-#[derive(Debug, Clone)]
-pub struct Unfinished {
-    /// The row of the ledger.
-    pub run_id: i64,
-    /// Where its transactions end.
-    pub strategy: Strategy,
-    /// How it wrote books.
-    pub engine: Engine,
-    /// When it began, RFC 3339.
-    pub started_at: String,
-    /// How it stopped.
-    pub state: String,
-    /// Whom it gives the books to that the owner map says nothing about.
-    pub others: Option<Owner>,
-    /// Its plan; `None` when it had none yet, or needs none.
-    pub frozen: Option<Frozen>,
-}
+use crate::transfer::engine::Engine;
 
 /// The ledger's migration from which on its runs have all columns of today.
 const READABLE: &str = "m0009_run_session";
@@ -92,7 +61,7 @@ pub(super) async fn find(
 }
 
 /// The newest run that did not come to its end.
-pub(super) async fn newest_unfinished(sides: &Sides) -> Result<Option<run::Model>> {
+pub(crate) async fn newest_unfinished(sides: &Sides) -> Result<Option<run::Model>> {
     Ok(read(sides, Resume::Newest).await?.map(|(run, _)| run))
 }
 

@@ -11,7 +11,7 @@ const ALL: [&str; 7] = [
     "README.md",
     "src/config/README.md",
     "src/ledger/README.md",
-    "src/sync/guard/README.md",
+    "src/preflight/guard/README.md",
     "src/sync/strategy/README.md",
     "tests/bench/README.md",
     "tests/faults/README.md",

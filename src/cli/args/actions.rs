@@ -1,11 +1,12 @@
 //! The arguments of the smaller commands.
 
-use super::super::entered;
-use super::{ConsentArgs, MarkArgs, OwnerArgs, PatienceArgs};
 use clap::{Args, Subcommand};
 
+use super::shared::{ConsentArgs, MarkArgs, OwnerArgs, PatienceArgs};
+use crate::cli::entered;
+
 #[derive(Debug, Subcommand)]
-pub(in crate::cli) enum UsersAction {
+pub(crate) enum UsersAction {
     /// Add a user to the target
     Add {
         /// E-mail of the new user; must not exist yet
@@ -23,7 +24,7 @@ pub(in crate::cli) enum UsersAction {
 }
 
 #[derive(Debug, Subcommand)]
-pub(in crate::cli) enum MigrateAction {
+pub(crate) enum MigrateAction {
     /// Create the ledger or bring it up to date, and create the application's tables in a schema that has none of them
     ///
     /// Where the application is at hand, `prisma migrate deploy` is the better first step: it knows all of the
@@ -43,32 +44,32 @@ pub(in crate::cli) enum MigrateAction {
 }
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct UndoArgs {
+pub(crate) struct UndoArgs {
     #[command(flatten)]
-    pub(in crate::cli) consent: ConsentArgs,
+    pub(crate) consent: ConsentArgs,
     #[command(flatten)]
-    pub(in crate::cli) patience: PatienceArgs,
+    pub(crate) patience: PatienceArgs,
 }
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     /// Also rehearse: write at most 100 books and roll them back, as a sync does. It uses up to 100 ids and runs triggers, with
     /// their effects outside the database
     #[arg(long)]
-    pub(in crate::cli) rehearse: bool,
+    pub(crate) rehearse: bool,
     #[command(flatten)]
-    pub(in crate::cli) owner: OwnerArgs,
+    pub(crate) owner: OwnerArgs,
     #[command(flatten)]
-    pub(in crate::cli) mark: MarkArgs,
+    pub(crate) mark: MarkArgs,
 }
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Leave both servers running and show their URLs
     #[arg(long)]
-    pub(in crate::cli) keep: bool,
+    pub(crate) keep: bool,
     /// How many books production has
     #[arg(long, value_name = "N", default_value_t = 357)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(in crate::cli) books: u32,
+    pub(crate) books: u32,
 }

@@ -1,22 +1,19 @@
 //! The command line as `--help` shows it.
 
+mod actions;
+pub(super) mod shared;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-mod actions;
-
-pub(super) use actions::{DemoArgs, DoctorArgs, MigrateAction, UndoArgs, UsersAction};
-
 use super::entered;
-use crate::retry::Policy;
-use crate::sync::guard::dependents::Agreement;
-use crate::sync::guard::empty_source::EmptySource;
-use crate::sync::guard::owner::Wanted;
-use crate::sync::import::Engine;
-use crate::sync::resume::Resume;
-use crate::sync::strategy::{Strategy, Tuning};
+use crate::preflight::guard::empty_source::EmptySource;
+use crate::sync::request::{Resume, Strategy, Tuning};
+use crate::transfer::engine::Engine;
+pub(super) use actions::{DemoArgs, DoctorArgs, MigrateAction, UndoArgs, UsersAction};
+use shared::{ConsentArgs, MarkArgs, OwnerArgs, PatienceArgs, duration};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 verified, or nothing to do; 1 internal error; 2 usage, configuration, credentials, no such database, \
@@ -131,50 +128,6 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Clone, Args)]
-pub(super) struct OwnerArgs {
-    /// The target's user who owns the books (see `users`)
-    #[arg(long, value_name = "N", conflicts_with = "user_email", allow_negative_numbers = true)]
-    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
-    pub(super) user_id: Option<i32>,
-    /// The owner's e-mail
-    #[arg(long, value_name = "EMAIL")]
-    pub(super) user_email: Option<String>,
-    /// Read who owns whose books from this file instead of `[owners]` in `dewey-sync.toml`
-    #[arg(long, value_name = "FILE", hide_short_help = true)]
-    pub(super) owner_map: Option<PathBuf>,
-}
-
-impl OwnerArgs {
-    pub(super) fn wanted(&self) -> Wanted {
-        match (self.user_id, &self.user_email) {
-            (Some(id), _) => Wanted::Id(id),
-            (None, Some(email)) => Wanted::Email(email.clone()),
-            (None, None) => Wanted::Any,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Args)]
-pub(super) struct ConsentArgs {
-    /// Skip the confirmation; safety checks still apply
-    #[arg(short, long)]
-    pub(super) yes: bool,
-    /// With `--yes`: also delete or change rows of other tables, as foreign keys and triggers do with deleted or changed books
-    #[arg(long, hide_short_help = true)]
-    pub(super) allow_cascade: bool,
-}
-
-impl ConsentArgs {
-    pub(super) fn agreement(&self) -> Agreement {
-        match (self.allow_cascade, self.yes) {
-            (true, _) => Agreement::ByFlag,
-            (false, false) => Agreement::ByQuestion,
-            (false, true) => Agreement::Unasked,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Args)]
 pub(super) struct SyncArgs {
     /// Check and count everything; write nothing anywhere
     #[arg(long)]
@@ -228,44 +181,12 @@ pub(super) struct TuningArgs {
     pub(super) mark: MarkArgs,
 }
 
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Tuning")]
-pub(super) struct PatienceArgs {
-    /// Retries after a transient error
-    #[arg(long, value_name = "N", default_value_t = 3, hide_short_help = true)]
-    pub(super) max_retries: u32,
-    /// The first delay before a retry; each next one is twice as long
-    #[arg(long, value_name = "D", default_value = "1s", hide_short_help = true)]
-    #[arg(value_parser = |text: &str| duration(text, Duration::ZERO))]
-    pub(super) retry_delay: Duration,
-    /// Time limit per statement of a batch; longer statements fail when the server is silent for this long
-    #[arg(long, value_name = "D", default_value = "30s", hide_short_help = true)]
-    #[arg(value_parser = |text: &str| duration(text, Duration::from_millis(100)))]
-    pub(super) batch_timeout: Duration,
-    /// How long to wait for another run on the target to end
-    #[arg(long, value_name = "D", default_value = "3s", hide_short_help = true)]
-    #[arg(value_parser = |text: &str| duration(text, Duration::ZERO))]
-    pub(super) lock_wait: Duration,
-}
-
-/// Longer waits than this are mistakes, and the server's settings have limits.
-const DURATION_MAX: Duration = Duration::from_hours(1);
-
 fn resume(text: &str) -> Result<Resume, String> {
     match text.parse() {
         _ if text == "newest" => Ok(Resume::Newest),
         Ok(run_id) if run_id > 0 => Ok(Resume::Run(run_id)),
         _ => Err("not the number of a run".into()),
     }
-}
-
-fn duration(text: &str, min: Duration) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if (min..=DURATION_MAX).contains(&duration) {
-        return Ok(duration);
-    }
-    let [min, max] = [min, DURATION_MAX].map(humantime::format_duration);
-    Err(format!("not between {min} and {max}"))
 }
 
 impl SyncArgs {
@@ -279,24 +200,4 @@ impl TuningArgs {
         let batch_size = self.batch_size.unwrap_or_else(|| engine.unwrap_or_default().batch_size());
         Tuning { batch_size, jobs: usize::from(self.jobs), ..self.patience.tuning() }
     }
-}
-
-impl PatienceArgs {
-    /// For work without batches.
-    pub(super) fn tuning(&self) -> Tuning {
-        Tuning {
-            batch_size: 1,
-            jobs: 1,
-            retry: Policy { retries_max: self.max_retries, delay_first: self.retry_delay },
-            batch_timeout: self.batch_timeout,
-            lock_wait: self.lock_wait,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Args)]
-pub(super) struct MarkArgs {
-    /// Mark the target as a development database, by its database's name or as `NAME@HOST:PORT`; only if it is not production
-    #[arg(long, value_name = "NAME", hide_short_help = true)]
-    pub(super) mark_development: Option<String>,
 }

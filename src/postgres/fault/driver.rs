@@ -3,11 +3,13 @@
 use sea_orm::{DbErr, RuntimeErr};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-use super::super::effects::{Effects, TOO_MUCH};
-use super::super::message::{CLOSED, NO_ANSWER, UNSENDABLE, function_of, text_of, text_of_io, text_of_tls};
-use super::super::same_table::says_replaced;
-use super::super::settings::unlike;
 use super::{Fault, Origin, Overdue};
+use crate::postgres::effect::{Effects, TOO_MUCH};
+use crate::postgres::message::{
+    CLOSED, NO_ANSWER, UNSENDABLE, function_of, text_of, text_of_io, text_of_tls,
+};
+use crate::postgres::same_table::says_replaced;
+use crate::postgres::settings::unlike;
 
 impl Fault {
     fn of_server(error: &PgDatabaseError) -> Self {

@@ -4,9 +4,9 @@
 
 mod driver;
 
-use super::effects::Effects;
+use super::awaited::Awaited;
+use super::effect::Effects;
 use super::message::text_of_json;
-use super::waiting::Awaited;
 use crate::error::{Error, Kind};
 
 /// The origin of a fault, as far as the classifier in `retry` wants to know.

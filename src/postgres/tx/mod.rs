@@ -15,10 +15,10 @@ use sea_orm::ConnectionTrait;
 use sqlx::postgres::{PgConnection, PgRow};
 use tokio::sync::Mutex;
 
+use super::Limit;
 use super::connect::{Opened, Server, Working};
 use super::effects::first_reading;
 use super::fault::{Fault, Origin};
-use super::heartbeat::Limit;
 use super::opening::Opening;
 use super::waiting::Watch;
 

@@ -13,8 +13,8 @@ use sqlx::postgres::{PgQueryResult, PgRow, Postgres};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection, Either, Executor};
 
-use super::super::traffic::{row_bytes, values_bytes};
 use super::Tx;
+use crate::postgres::traffic::{row_bytes, values_bytes};
 
 /// Parsing is waited for before anything is executed, unless the statement is known.
 const PREPARED_ROUND_TRIPS: u64 = 2;

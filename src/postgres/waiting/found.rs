@@ -4,12 +4,12 @@ use std::fmt::{self, Write as _};
 
 use serde::Deserialize;
 
-use super::super::connect::OUTSIDE;
-use super::super::message::name_of_stranger;
-use super::super::quote::{identifier, literal};
-use super::Awaited;
 use crate::config::Endpoint;
+use crate::postgres::awaited::Awaited;
+use crate::postgres::limit::OUTSIDE;
+use crate::postgres::message::name_of_stranger;
 use crate::printable::value;
+use crate::quote::{identifier, literal};
 
 /// A session is waited for that waits for another one, and so on.
 const DEPTH: u32 = 4;
@@ -197,7 +197,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::{self, Environment, Locations};
+    use crate::config;
+    use crate::config::Environment;
+    use crate::config::Locations;
 
     fn session(waiter: i32, pid: i32, application: &str) -> serde_json::Value {
         json!({

@@ -5,99 +5,23 @@
 
 mod found;
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use sqlx::{Connection, Row};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
+use super::awaited::{Awaited, locked};
 use super::connect::{Opened, Server};
 use super::fault::Fault;
-use crate::config::Side;
 use found::{Found, question};
 
 /// An answer is late from then on, and whoever is waited for is told.
 const LATE: Duration = Duration::from_secs(5);
 
-/// What still waits for the same is told again.
-const AGAIN: Duration = Duration::from_mins(1);
-
 /// For the question and a connection to ask it on. A pooler without one to spare would have it wait in a queue.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// Who is told that something waits.
-#[derive(Clone)]
-pub struct Listener(Arc<dyn Fn(&Waiting) + Send + Sync>);
-
-impl Listener {
-    /// Calls `told`, which must not block for long.
-    pub fn new(told: impl Fn(&Waiting) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(told))
-    }
-}
-
-impl fmt::Debug for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Listener")
-    }
-}
-
-/// A request that waits longer than most.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
-    /// At which server.
-    pub side: Side,
-    /// Until now.
-    pub waited: Duration,
-    /// For what, and who has it.
-    pub awaited: String,
-}
-
-/// What is known of all that waits at one server.
-#[derive(Debug, Default)]
-pub(super) struct Told {
-    listener: Option<Listener>,
-    /// For whom was waited when it was told last, and when that was.
-    named: Mutex<BTreeMap<String, Instant>>,
-    /// One question at a time, so that it takes at most one connection more.
-    turn: tokio::sync::Mutex<()>,
-}
-
-impl Told {
-    pub(super) fn to(listener: Listener) -> Self {
-        Self { listener: Some(listener), ..Self::default() }
-    }
-
-    fn tell(&self, side: Side, waited: Duration, Awaited { text, whom }: &Awaited) {
-        if let Some(Listener(told)) = &self.listener
-            && self.is_news(whom)
-        {
-            told(&Waiting { side, waited, awaited: text.clone() });
-        }
-    }
-
-    /// Several requests may wait for the same session, one after the other or at the same time.
-    fn is_news(&self, whom: &str) -> bool {
-        let mut named = locked(&self.named);
-        let is_news = named.get(whom).is_none_or(|told| told.elapsed() >= AGAIN);
-        if is_news {
-            named.insert(whom.to_owned(), Instant::now());
-        }
-        is_news
-    }
-}
-
-/// What was waited for, as the cause of a fault.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("it waited for {text}")]
-pub(super) struct Awaited {
-    text: String,
-    /// Only the names.
-    whom: String,
-}
 
 /// What the requests of one session wait for, as far as it is known.
 #[derive(Debug, Default)]
@@ -189,24 +113,5 @@ async fn leave(server: &Server, opened: Opened, is_kept: bool) {
     }
     if let Err(error) = opened.connection.close().await {
         tracing::debug!(%error, "a connection was not closed as it should be");
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn who_is_waited_for_is_told_once_a_minute() {
-        let told = Told::default();
-        assert!(told.is_news("7"));
-        assert!(!told.is_news("7"));
-        assert!(told.is_news("7, 8"));
-        tokio::time::advance(AGAIN).await;
-        assert!(told.is_news("7"));
     }
 }

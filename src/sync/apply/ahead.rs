@@ -21,21 +21,22 @@ use tokio::time::timeout;
 use super::write::first_fill_sql;
 use crate::book::TABLE;
 use crate::error::Result;
+use crate::plan::{Plan, Range};
 use crate::postgres::{Fault, Tx};
+use crate::retry::unless_cancelled;
+use crate::sync::outcome::SYNC;
 use crate::sync::owners;
-use crate::sync::plan::{Plan, Range};
-use crate::sync::strategy::Job;
-use crate::sync::{SYNC, unless_cancelled};
+use crate::sync::run::Job;
 
 /// The open transaction that has inserted the books of the first batches.
-pub(in crate::sync) struct Ahead<'a> {
+pub(crate) struct Ahead<'a> {
     pub(super) tx: Tx<'a>,
     /// The last source id of those batches.
     pub(super) through: i32,
 }
 
 /// Tells whoever fills ahead which batches are staged, until it is dropped, and lets batches wait for that.
-pub(in crate::sync) struct Leading {
+pub(crate) struct Leading {
     staged: watch::Sender<StagedBatches>,
     filled: watch::Receiver<usize>,
     /// How many batches may be staged and not filled.
@@ -43,7 +44,7 @@ pub(in crate::sync) struct Leading {
 }
 
 /// The other end of [`Leading`].
-pub(in crate::sync) struct Following {
+pub(crate) struct Following {
     staged: watch::Receiver<StagedBatches>,
     filled: watch::Sender<usize>,
 }
@@ -61,23 +62,23 @@ struct StagedBatches {
 
 impl Leading {
     /// Whether a plan of so many batches is worth it: with few, all are staged before one is filled.
-    pub(in crate::sync) fn is_worth_it(batches: usize, jobs: usize) -> bool {
+    pub(crate) fn is_worth_it(batches: usize, jobs: usize) -> bool {
         batches > margin(jobs)
     }
 
     /// Nothing is staged yet.
-    pub(in crate::sync) fn new(jobs: usize) -> (Self, Following) {
+    pub(crate) fn new(jobs: usize) -> (Self, Following) {
         let ((staged, seen), (filled, known)) = (watch::channel(StagedBatches::default()), watch::channel(0));
         (Self { staged, filled: known, margin: margin(jobs) }, Following { staged: seen, filled })
     }
 
     /// For batches that nobody follows.
-    pub(in crate::sync) fn alone() -> Self {
+    pub(crate) fn alone() -> Self {
         Self::new(1).0
     }
 
     /// A batch is committed.
-    pub(in crate::sync) fn copied(&self, range: &Range) {
+    pub(crate) fn copied(&self, range: &Range) {
         self.staged.send_modify(|StagedBatches { leading, beyond, .. }| {
             beyond.insert(range.batch);
             while beyond.remove(&(*leading + 1)) {
@@ -87,12 +88,12 @@ impl Leading {
     }
 
     /// A batch failed for good, so that the fill will come to nothing.
-    pub(in crate::sync) fn failed(&self) {
+    pub(crate) fn failed(&self) {
         self.staged.send_modify(|staged| staged.is_incomplete = true);
     }
 
     /// Waits while the fill lags far behind: it shall have the time that more staging would take from it.
-    pub(in crate::sync) async fn wait_for_turn(&self, range: &Range) {
+    pub(crate) async fn wait_for_turn(&self, range: &Range) {
         let is_near = |filled: &usize| range.batch <= filled + self.margin;
         // When nobody fills any more, nobody waits.
         let _ = self.filled.clone().wait_for(is_near).await;
@@ -104,11 +105,7 @@ const fn margin(jobs: usize) -> usize {
 }
 
 /// Inserts batch by batch as they are `staged`, until no more are. `None` where that could not begin or did not work out.
-pub(in crate::sync) async fn fill_ahead<'a>(
-    job: &Job<'a>,
-    plan: &Plan,
-    following: Following,
-) -> Option<Ahead<'a>> {
+pub(crate) async fn fill_ahead<'a>(job: &Job<'a>, plan: &Plan, following: Following) -> Option<Ahead<'a>> {
     let filling = async {
         let filled = insert_ahead(job, plan, following).await;
         filled.map_err(|fault| fault.error("could not fill the books ahead"))

@@ -6,73 +6,31 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::ahead::Ahead;
-use super::keep::{self, Kept};
-use super::write::{self, Written};
-use super::{Agreed, Outcome, applying, lock_sql};
-use crate::book::TABLE;
+use super::keep;
+use super::outcome::{Outcome, applying};
+use super::staged::Filled;
+use super::write::{self, Applying};
+use crate::book::{BOOK_OID, TABLE, sequence};
+use crate::dependents::current::Asked;
+use crate::dependents::uncounted::{self, Counting};
+use crate::dependents::{Agreement, ForeignKey, Reach, Writes, check, current as foreign_keys};
 use crate::error::Result;
 use crate::ledger::replaced::EXACT_TEXT;
 use crate::ledger::run::{Claim, claim_whole, claim_whole_sql};
 use crate::postgres::{Fault, Tx};
-use crate::sync::changes::{self, Changes};
-use crate::sync::commit::{Attempted, Sent};
-use crate::sync::facts::BOOK_OID;
-use crate::sync::foreign_keys::{self, Asked};
-use crate::sync::guard::dependents::{Agreement, ForeignKey, Reach, Writes, check};
-use crate::sync::import::is_duplicate_key;
+use crate::sync::book_table::lock_sql;
+use crate::sync::changes::{self, Agreed, Changes};
+use crate::sync::exactly_once::{Attempted, Sent};
 use crate::sync::owners;
-use crate::sync::remap::Remap;
-use crate::sync::sequence;
-use crate::sync::strategy::{Job, Staged, Verified, finish};
-use crate::sync::uncounted::{self, Counting};
-
-/// The open transaction with every write but the outcome's.
-pub(in crate::sync) struct Filled<'a> {
-    pub(super) tx: Tx<'a>,
-    pub(super) kept: Kept,
-    pub(super) written: Written,
-}
-
-impl Filled<'_> {
-    /// Whether the books are those that were verified.
-    pub(in crate::sync) fn holds(&self, verified: &Verified) -> bool {
-        self.written.copied == verified.fingerprint()
-    }
-
-    /// What it did.
-    pub(in crate::sync) fn changes(&self) -> Changes {
-        let Self { kept: Kept { removed, changed, dependents, .. }, written, .. } = self;
-        let (removed, changed, new) = (*removed, *changed, written.new);
-        let unchanged = written.state.rows.unsigned_abs().saturating_sub(new + changed);
-        Changes { new, changed, removed, unchanged, private: written.private, dependents: dependents.clone() }
-    }
-}
+use crate::sync::run::Job;
+use crate::sync::strategy::{Staged, finish};
+use crate::transfer::import::is_duplicate_key;
 
 /// Rolls it back, if there is one.
-pub(in crate::sync) async fn discard(filled: Option<Filled<'_>>) {
+pub(crate) async fn discard(filled: Option<Filled<'_>>) {
     if let Some(Filled { tx, .. }) = filled {
         tx.rollback().await;
     }
-}
-
-/// What the writes depend on.
-pub(super) struct Applying<'a> {
-    pub(super) run_id: i64,
-    pub(super) remap: &'a Remap,
-    /// Which sequence gives out ids, if one does.
-    pub(super) sequence: Option<String>,
-    /// Whether this is no first fill.
-    pub(super) had_books: bool,
-    /// Whether foreign keys delete or change books along with books.
-    pub(super) returns_to_books: bool,
-    /// The clause by which an INSERT leaves out what a key forbids; none where a key is deferrable, because that is an error then.
-    pub(super) leaving_out: &'static str,
-    /// Whether foreign keys change rows of other tables.
-    pub(super) changes_others: bool,
-    /// Where the server does not count.
-    pub(super) counting: Option<Counting>,
-    /// The last source id whose book is inserted already.
-    pub(super) through: Option<i32>,
 }
 
 /// Fills the table of a verified stage, while the source's transaction ends; or tells why not.
@@ -130,7 +88,7 @@ pub(super) async fn fill<'a>(
 ///
 /// # Errors
 /// Any; nothing is changed then.
-pub(in crate::sync) async fn fill_early<'a>(
+pub(crate) async fn fill_early<'a>(
     job: &Job<'a>,
     keys: &[ForeignKey],
     ahead: Option<Ahead<'a>>,

@@ -3,15 +3,16 @@
 use sqlx::postgres::PgRow;
 
 use crate::book::{Column, KEY, TABLE, quoted};
+use crate::dependents::{Dependents, Fate, Reach, Relation, Which};
 use crate::ledger::replaced::columns_sql;
 use crate::postgres::fingerprint::record_digest;
+use crate::postgres::rows::named_json;
 use crate::postgres::{Fault, Fingerprint, literal};
-use crate::sync::changes::{changes_in, differs, named_json};
-use crate::sync::guard::dependents::{Dependents, Fate, Reach, Relation, Which};
-use crate::sync::remap::Remap;
+use crate::sync::changes::{changes_in, differs};
+use crate::transfer::remap::Remap;
 
 /// What was kept, in numbers.
-pub(super) struct Kept {
+pub(crate) struct Kept {
     /// Books that will be deleted because production lacks them.
     pub(super) removed: u64,
     /// Books that will be changed.

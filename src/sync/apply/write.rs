@@ -2,24 +2,24 @@
 
 use sqlx::Row;
 
-use super::SINCE_LOCKED;
-use super::fill::Applying;
 use super::keep::doomed;
 use super::left::keep_left_sql;
 use crate::book::{
-    Column, KEY, OTHER_KEY, OWNER, PRIVATE, TABLE, UPDATED_AT, VISIBILITY, quoted, stored_type,
+    BOOK_OID, Column, KEY, OTHER_KEY, OWNER, PRIVATE, TABLE, UPDATED_AT, VISIBILITY, quoted, sequence,
+    stored_type,
 };
-use crate::postgres::effects::{Effects, measured};
+use crate::dependents::uncounted::{Counting, query_of};
+use crate::error::Result;
+use crate::postgres::effect::Effects;
+use crate::postgres::effects::measured;
 use crate::postgres::fingerprint::{Rows, record_digest, row_digest};
+use crate::postgres::rows::named_json;
 use crate::postgres::{Fault, Fingerprint, Tx, identifier, literal};
-use crate::sync::changes::{differs, named_json};
-use crate::sync::facts::BOOK_OID;
-use crate::sync::remap::Remap;
-use crate::sync::sequence;
-use crate::sync::uncounted::query_of;
+use crate::sync::changes::differs;
+use crate::transfer::remap::Remap;
 
 /// The book table after the writes.
-pub(super) struct Written {
+pub(crate) struct Written {
     /// What the sync compares.
     pub(super) copied: Fingerprint,
     /// Whole rows.
@@ -75,7 +75,7 @@ pub(super) async fn write(tx: &Tx<'_>, apply: &Applying<'_>) -> Result<Written, 
 
 /// Statements that write a staged sample as the apply does, but delete nothing; the last row has what they did to every table.
 /// A value of the other unique column that a book outside the sample has is given up, as that book would do.
-pub(in crate::sync) fn rehearsal_sql(run_id: i64, remap: &Remap) -> String {
+pub(crate) fn rehearsal_sql(run_id: i64, remap: &Remap) -> String {
     let apply = Applying {
         run_id,
         remap,
@@ -157,7 +157,7 @@ fn update_sql(apply: &Applying<'_>) -> [String; 2] {
 }
 
 /// A value that no book has and that fits `varchar(10)`. The sum is of a type that `to_hex` takes, whatever integer an id is.
-pub(in crate::sync) const PLACEHOLDER: &str = "chr(1) || to_hex(b.id + 0)";
+pub(crate) const PLACEHOLDER: &str = "chr(1) || to_hex(b.id + 0)";
 
 /// Books of both sides that the deletion was to take along, and that are there because a trigger took their reference away,
 /// are changed like others; those that went without being foreseen come back with others' ids. Both are kept as what they are.
@@ -241,4 +241,27 @@ fn columns(remap: &Remap, new: bool) -> Vec<Column> {
 fn staged(column: Column) -> String {
     let cast = stored_type(column).map(|name| format!("::{name}")).unwrap_or_default();
     format!("s.{}{cast}", quoted(column))
+}
+
+/// An expression for how long the books have been locked, in milliseconds.
+pub(crate) const SINCE_LOCKED: &str = "(extract(epoch FROM clock_timestamp() - current_setting('dewey_sync.locked')::timestamptz) * 1000)::bigint";
+
+/// What the writes depend on.
+pub(crate) struct Applying<'a> {
+    pub(crate) run_id: i64,
+    pub(crate) remap: &'a Remap,
+    /// Which sequence gives out ids, if one does.
+    pub(crate) sequence: Option<String>,
+    /// Whether this is no first fill.
+    pub(crate) had_books: bool,
+    /// Whether foreign keys delete or change books along with books.
+    pub(crate) returns_to_books: bool,
+    /// The clause by which an INSERT leaves out what a key forbids; none where a key is deferrable, because that is an error then.
+    pub(crate) leaving_out: &'static str,
+    /// Whether foreign keys change rows of other tables.
+    pub(crate) changes_others: bool,
+    /// Where the server does not count.
+    pub(crate) counting: Option<Counting>,
+    /// The last source id whose book is inserted already.
+    pub(crate) through: Option<i32>,
 }

@@ -4,29 +4,31 @@
 use sqlx::Row;
 
 use super::batches::{To, announce_left, committed, copy_all, not_completed};
-use super::reconcile::reconcile;
 use super::staged::{MORE_MEASURED, ROUNDS_MAX, more_each_time};
 use super::trial::{BEFORE, try_batch};
-use super::{Copied, Job, Verified};
 use crate::book::{SourceBook, TABLE};
+use crate::dependents::uncounted::{self, Counting};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::FORGET_GENERATION;
 use crate::ledger::checkpoint::{self, Checkpoint, Destination};
 use crate::ledger::run::Claim;
+use crate::plan::Plan;
 use crate::postgres::effects::{Bounds, Losing, guard};
 use crate::postgres::{Fault, Fingerprint};
+use crate::preflight::guard::schema::ids;
 use crate::progress::{Event, Phase, Progress};
-use crate::retry::{Class, classify_error, retry};
-use crate::sync::apply::{Agreed, Leading};
-use crate::sync::changes::Changes;
-use crate::sync::commit::{Attempted, Failed, Sent, commit};
-use crate::sync::consent::Consent;
-use crate::sync::guard::schema::ids;
-use crate::sync::import::{delete_all, is_duplicate_key};
+use crate::retry::{Class, classify_error, retry, unless_cancelled};
+use crate::sync::apply::Leading;
+use crate::sync::ask::Consent;
+use crate::sync::changes::{Agreed, Changes};
+use crate::sync::exactly_once::{Attempted, Failed, Sent, commit};
 use crate::sync::losses::{self, Losses, Measured};
-use crate::sync::plan::Plan;
-use crate::sync::uncounted::{self, Counting};
-use crate::sync::{SYNC, UNCHANGED, owners, unless_cancelled};
+use crate::sync::outcome::{SYNC, UNCHANGED, Verified};
+use crate::sync::owners;
+use crate::sync::run::Job;
+use crate::sync::verify::book_table::reconcile;
+use crate::transfer::import::transfer::Copied;
+use crate::transfer::import::{delete_all, is_duplicate_key};
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or empty: the answer to COMMIT was lost";
 
@@ -62,7 +64,7 @@ pub async fn run(
 }
 
 /// Whether the old books are all there: not even the deletion is committed.
-pub(in crate::sync) async fn has_not_begun(job: &Job<'_>) -> Result<bool> {
+pub(crate) async fn has_not_begun(job: &Job<'_>) -> Result<bool> {
     Ok(committed(job, Destination::Book).await?.0.is_empty())
 }
 

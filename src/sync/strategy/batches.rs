@@ -5,21 +5,23 @@ use std::pin::Pin;
 
 use futures_util::{StreamExt, stream};
 
-use super::{Job, explain_duplicates};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::{self, Checkpoint, Destination};
 use crate::ledger::run::Claim;
+use crate::plan::{Plan, Range};
 use crate::postgres::effects::{Bounds, guard};
 use crate::postgres::{Effects, Fault};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Attempt, interrupted, retry};
-use crate::sync::SYNC;
 use crate::sync::apply::Leading;
-use crate::sync::export::Books;
-use crate::sync::import::{Copied, is_duplicate_key};
 use crate::sync::losses::{self, Losses};
+use crate::sync::outcome::SYNC;
 use crate::sync::owners;
-use crate::sync::plan::{Plan, Range};
+use crate::sync::run::Job;
+use crate::transfer::duplicates::explain_duplicates;
+use crate::transfer::export::Books;
+use crate::transfer::import::is_duplicate_key;
+use crate::transfer::import::transfer::Copied;
 
 /// A batch that failed for good.
 pub(super) type Failed = (Range, Error);
@@ -129,7 +131,7 @@ async fn done_and_left(
 }
 
 /// The rows of every committed batch, and the last round of any.
-pub(super) async fn committed(
+pub(crate) async fn committed(
     job: &Job<'_>,
     destination: Destination,
 ) -> Result<(BTreeMap<usize, u64>, u32)> {

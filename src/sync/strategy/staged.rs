@@ -5,18 +5,22 @@
 use sqlx::Row;
 
 use super::batches::{To, copy_all, not_completed};
-use super::restage::{Staged, finish, verify};
-use super::{Job, Verified};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::stage::IS_LEFT;
+use crate::plan::Plan;
 use crate::postgres::Fault;
 use crate::progress::{Event, Progress};
-use crate::retry::retry;
-use crate::sync::apply::{self, Agreed, Ahead, Leading, Outcome, fill_ahead};
-use crate::sync::changes::Changes;
-use crate::sync::consent::Consent;
-use crate::sync::plan::Plan;
-use crate::sync::{SYNC, UNCHANGED, unless_cancelled};
+use crate::retry::{retry, unless_cancelled};
+use crate::sync::apply::after::follow_up;
+use crate::sync::apply::outcome::Outcome;
+use crate::sync::apply::staged::{Staged, finish};
+use crate::sync::apply::{self, Ahead, Leading, fill_ahead};
+use crate::sync::ask::Consent;
+use crate::sync::book_table::analyze_sql;
+use crate::sync::changes::{Agreed, Changes};
+use crate::sync::outcome::{SYNC, UNCHANGED, Verified};
+use crate::sync::run::Job;
+use crate::sync::verify::stage::verify;
 
 /// How often an apply that found other numbers than were agreed, or an empty stage, begins anew.
 pub(super) const ROUNDS_MAX: usize = 5;
@@ -132,9 +136,9 @@ async fn agree(job: &Job<'_>, consent: &Consent<'_, '_>, staged: &mut Staged<'_>
 
 /// What comes after the COMMIT, while the lock of the run is let go: nobody has to wait for it.
 async fn settle(job: &Job<'_>, consent: &Consent<'_, '_>, changes: Option<&Changes>) {
-    let analyze = changes.filter(|changes| !changes.is_none()).map(|_| apply::analyze_sql() + "; ");
+    let analyze = changes.filter(|changes| !changes.is_none()).map(|_| analyze_sql() + "; ");
     let sql = analyze.unwrap_or_default() + IS_LEFT;
-    let settled = apply::follow_up(&job.sides.target, &job.tuning, job.progress, &sql);
+    let settled = follow_up(&job.sides.target, &job.tuning, job.progress, &sql);
     let (rows, ()) = tokio::join!(settled, consent.lock.release());
     if rows.iter().any(|row| row.try_get("left_over").unwrap_or(false)) {
         clean_up(job).await;

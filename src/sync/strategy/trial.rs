@@ -4,20 +4,19 @@
 use futures_util::{StreamExt, stream};
 use sqlx::Row;
 
-use super::Job;
-use crate::book::SourceBook;
+use crate::book::{BOOK_OID, SourceBook, sequence};
+use crate::dependents::uncounted::Counting;
 use crate::error::{Error, Result};
 use crate::ledger::checkpoint::Destination;
 use crate::postgres::effects::measured;
 use crate::postgres::{Effects, Fault, Tx};
+use crate::preflight::catalog::ids_left;
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::{Class, classify, fault_of};
-use crate::sync::facts::{BOOK_OID, ids_left};
-use crate::sync::import::{Chunk, Transfer};
 use crate::sync::losses::{self, Losses};
 use crate::sync::misfit::Tried;
-use crate::sync::sequence;
-use crate::sync::uncounted::Counting;
+use crate::sync::run::Job;
+use crate::transfer::import::transfer::{Chunk, Transfer};
 
 /// What a batch did before it was taken back.
 pub(super) struct Trial {

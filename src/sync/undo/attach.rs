@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::restore::KeptTable;
+use super::kept::KeptTable;
 use crate::book::TABLE;
+use crate::dependents::ForeignKey;
 use crate::postgres::literal;
-use crate::sync::guard::dependents::ForeignKey;
 
 /// The references of one table that a sync took away or changed.
 #[derive(Debug)]

@@ -4,19 +4,21 @@
 //! learnt by doing it and rolling back, so that a refusal comes before the question and not after it.
 
 mod attach;
+pub mod kept;
 mod put_back;
 mod restore;
+pub mod undone;
 
 use sqlx::postgres::PgRow;
 use tokio_util::sync::CancellationToken;
 
-use super::apply::{Agreed, analyze_sql, follow_up, lock_sql};
-use super::changes;
-use super::commit::{Attempted, Failed, Sent, commit};
-use super::guard::dependents::Dependents;
-use super::report::Tally;
-use super::strategy::Tuning;
-use super::{UNCHANGED, unless_cancelled};
+use super::apply::after::follow_up;
+use super::book_table::{analyze_sql, lock_sql};
+use super::changes::{self, Agreed};
+use super::exactly_once::{Attempted, Failed, Sent, commit};
+use super::outcome::UNCHANGED;
+use super::request::Tuning;
+use super::tally::Tally;
 use crate::book::TABLE;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::FORGET_GENERATION;
@@ -27,40 +29,17 @@ use crate::ledger::run::{
     taken_over,
 };
 use crate::postgres::effects::{Bounds, guard};
-use crate::postgres::{Effect, Identity, Target, Tx};
+use crate::postgres::{Identity, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
-use crate::retry::retry;
-
+use crate::retry::{retry, unless_cancelled};
 use put_back::{PutBack, put_back};
+use undone::Undo;
 
 /// What it is called when it is retried or interrupted.
 const UNDO: &str = "the undo";
 
 const UNKNOWN: &str =
     "`\"Book\"` is either unchanged or as it was before the sync: the answer to COMMIT was lost";
-
-/// What an undo does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Undo {
-    /// The run that is undone.
-    pub undone: i64,
-    /// Books that the sync inserted, which go.
-    pub removed: u64,
-    /// Books that the sync removed, which come back.
-    pub restored: u64,
-    /// Books that become what they were.
-    pub changed: u64,
-    /// Books that the sync did not touch.
-    pub unchanged: u64,
-    /// Rows that come back with the books, or refer to them again, as they were counted when it was done.
-    pub regained: Vec<Dependents>,
-    /// Rows of other tables that the undo itself deletes or changes, as it was measured.
-    pub lost: Vec<Dependents>,
-    /// Rows that triggers insert into other tables while the undo writes.
-    pub elsewhere: Vec<Effect>,
-    /// What the sync did to other tables that is not put back: the work of triggers.
-    pub not_undone: Vec<Effect>,
-}
 
 /// What the ledger records of whoever undoes.
 #[derive(Debug, Clone)]
@@ -232,27 +211,6 @@ async fn open<'a>(target: &'a Target, tuning: &Tuning, before: &str) -> Result<(
         format!("{before}{EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}'; {lock}; {check}; {generation}");
     let opened = target.write_measured(tuning.whole_table(), &first).await;
     opened.map_err(|fault| fault.error("could not begin on the target"))
-}
-
-/// The error when no generation was kept.
-pub fn nothing_to_undo() -> Error {
-    Error::new(Kind::Usage, "there is nothing to undo")
-        .because("only the last `staged` sync that changed a book can be undone, and only once")
-        .state(UNCHANGED)
-        .hint("`dewey-sync history` lists the runs")
-}
-
-impl Undo {
-    /// Books by what becomes of them.
-    pub fn counts(&self) -> Counts {
-        Counts {
-            inserted: self.restored,
-            updated: self.changed,
-            deleted: self.removed,
-            unchanged: self.unchanged,
-            ..Counts::default()
-        }
-    }
 }
 
 /// Writes why the run failed. Failing to is not the run's failure.

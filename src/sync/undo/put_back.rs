@@ -5,22 +5,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::postgres::PgRow;
 
 use super::attach::References;
-use super::restore::{KeptTable, inserted, kept_tables, not_as_they_were, restore};
-use super::{Undo, nothing_to_undo};
+use super::kept::KeptTable;
+use super::restore::{inserted, kept_tables, not_as_they_were, restore};
+use super::undone::{Undo, nothing_to_undo};
 use crate::book::TABLE;
+use crate::dependents::uncounted::{self, Counting};
+use crate::dependents::{
+    Agreement, Dependents, Fate, ForeignKey, Reach, Which, Writes, check, current as foreign_keys,
+};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::replaced::Generation;
 use crate::postgres::fingerprint::record_digest;
+use crate::postgres::rows::from_json;
 use crate::postgres::{Effect, Effects, Fault, Fingerprint, Tx};
-use crate::sync::apply::{Agreed, lock_sql};
-use crate::sync::changes::Changes;
-use crate::sync::facts::{from_json, triggers_sql};
-use crate::sync::foreign_keys;
-use crate::sync::guard::dependents::{Agreement, Dependents, Fate, ForeignKey, Reach, Which, Writes, check};
-use crate::sync::guard::triggers::{self, Trigger};
+use crate::preflight::catalog::triggers::Trigger;
+use crate::preflight::catalog::triggers_sql;
+use crate::preflight::guard::triggers;
+use crate::sync::book_table::lock_sql;
+use crate::sync::changes::{Agreed, Changes};
 use crate::sync::losses::Losses;
-use crate::sync::strategy::OTHER_WRITER;
-use crate::sync::uncounted::{self, Counting};
+use crate::sync::outcome::OTHER_WRITER;
 
 /// What was put back, and the server's reading of everything that this did.
 pub(super) struct PutBack {

@@ -1,38 +1,16 @@
 //! Puts back what was kept: the inserted books go, the changed ones become what they were, the removed ones come back
 //! with their ids and with what hung on them.
 
-use serde::Deserialize;
-
 use super::attach::References;
+use super::kept::KeptTable;
 use crate::book::{Column, KEY, OTHER_KEY, TABLE, quoted};
+use crate::dependents::{ForeignKey, Reach, Writes};
 use crate::ledger::replaced::{Generation, columns_sql};
 use crate::postgres::effects::measured;
 use crate::postgres::fingerprint::record_digest;
+use crate::postgres::rows::from_json;
 use crate::postgres::{Fault, Tx, literal};
 use crate::sync::apply::PLACEHOLDER;
-use crate::sync::facts::from_json;
-use crate::sync::guard::dependents::{ForeignKey, Reach, Writes};
-
-/// A table of which rows were kept.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct KeptTable {
-    /// As it was kept: a quoted identifier.
-    pub(super) name: String,
-    /// Rows that were removed, and of the books those that were changed.
-    pub(super) deleted: u64,
-    /// Rows that lost a reference.
-    pub(super) detached: u64,
-    /// Whether it is there, with the columns that it had.
-    pub(super) same: bool,
-    /// Whether each row was kept with a digest.
-    is_digested: bool,
-    /// Those of its columns that take a value.
-    columns: Option<Vec<String>>,
-    /// Those of its primary key.
-    pub(super) key: Option<Vec<String>>,
-    /// `ONLY`, where rows of its children are none of its own.
-    pub(super) own_rows: String,
-}
 
 /// The tables of which the generation kept rows.
 pub(super) async fn kept_tables(tx: &Tx<'_>, generation: i64) -> Result<Vec<KeptTable>, Fault> {

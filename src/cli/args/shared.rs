@@ -1,0 +1,107 @@
+//! Arguments that several commands have.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::dependents::Agreement;
+use crate::preflight::guard::owner::Wanted;
+use crate::retry::Policy;
+use crate::sync::request::Tuning;
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OwnerArgs {
+    /// The target's user who owns the books (see `users`)
+    #[arg(long, value_name = "N", conflicts_with = "user_email", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    pub(crate) user_id: Option<i32>,
+    /// The owner's e-mail
+    #[arg(long, value_name = "EMAIL")]
+    pub(crate) user_email: Option<String>,
+    /// Read who owns whose books from this file instead of `[owners]` in `dewey-sync.toml`
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub(crate) owner_map: Option<PathBuf>,
+}
+
+impl OwnerArgs {
+    pub(crate) fn wanted(&self) -> Wanted {
+        match (self.user_id, &self.user_email) {
+            (Some(id), _) => Wanted::Id(id),
+            (None, Some(email)) => Wanted::Email(email.clone()),
+            (None, None) => Wanted::Any,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConsentArgs {
+    /// Skip the confirmation; safety checks still apply
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// With `--yes`: also delete or change rows of other tables, as foreign keys and triggers do with deleted or changed books
+    #[arg(long, hide_short_help = true)]
+    pub(crate) allow_cascade: bool,
+}
+
+impl ConsentArgs {
+    pub(crate) fn agreement(&self) -> Agreement {
+        match (self.allow_cascade, self.yes) {
+            (true, _) => Agreement::ByFlag,
+            (false, false) => Agreement::ByQuestion,
+            (false, true) => Agreement::Unasked,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Tuning")]
+pub(crate) struct PatienceArgs {
+    /// Retries after a transient error
+    #[arg(long, value_name = "N", default_value_t = 3, hide_short_help = true)]
+    pub(crate) max_retries: u32,
+    /// The first delay before a retry; each next one is twice as long
+    #[arg(long, value_name = "D", default_value = "1s", hide_short_help = true)]
+    #[arg(value_parser = |text: &str| duration(text, Duration::ZERO))]
+    pub(crate) retry_delay: Duration,
+    /// Time limit per statement of a batch; longer statements fail when the server is silent for this long
+    #[arg(long, value_name = "D", default_value = "30s", hide_short_help = true)]
+    #[arg(value_parser = |text: &str| duration(text, Duration::from_millis(100)))]
+    pub(crate) batch_timeout: Duration,
+    /// How long to wait for another run on the target to end
+    #[arg(long, value_name = "D", default_value = "3s", hide_short_help = true)]
+    #[arg(value_parser = |text: &str| duration(text, Duration::ZERO))]
+    pub(crate) lock_wait: Duration,
+}
+
+impl PatienceArgs {
+    /// For work without batches.
+    pub(crate) fn tuning(&self) -> Tuning {
+        Tuning {
+            batch_size: 1,
+            jobs: 1,
+            retry: Policy { retries_max: self.max_retries, delay_first: self.retry_delay },
+            batch_timeout: self.batch_timeout,
+            lock_wait: self.lock_wait,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MarkArgs {
+    /// Mark the target as a development database, by its database's name or as `NAME@HOST:PORT`; only if it is not production
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    pub(crate) mark_development: Option<String>,
+}
+
+/// Longer waits than this are mistakes, and the server's settings have limits.
+pub(crate) const DURATION_MAX: Duration = Duration::from_hours(1);
+
+pub(crate) fn duration(text: &str, min: Duration) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if (min..=DURATION_MAX).contains(&duration) {
+        return Ok(duration);
+    }
+    let [min, max] = [min, DURATION_MAX].map(humantime::format_duration);
+    Err(format!("not between {min} and {max}"))
+}

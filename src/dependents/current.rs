@@ -1,0 +1,71 @@
+//! The foreign keys that a query is written for, which may be others by the time it runs.
+//!
+//! They are read by the same query, so that asking costs no round trip, and the query runs anew when they differ.
+
+use sqlx::postgres::PgRow;
+
+use super::{ForeignKey, foreign_keys};
+use crate::book::BOOK_OID;
+use crate::postgres::rows::named_json;
+use crate::postgres::{Fault, Limit, Target, Tx};
+
+/// A query whose row has the column `foreign_keys`: every one of the database, as a JSON array.
+pub(crate) fn query() -> String {
+    format!("SELECT coalesce({}, '[]')::text AS foreign_keys", foreign_keys(BOOK_OID))
+}
+
+/// Finds the answer to [`query`] among the rows of a query that had it.
+pub(crate) fn found(rows: &[PgRow]) -> Result<Vec<ForeignKey>, Fault> {
+    named_json(rows, "foreign_keys")
+}
+
+/// As this transaction sees them.
+pub(crate) async fn read(tx: &Tx<'_>) -> Result<Vec<ForeignKey>, Fault> {
+    found(&tx.simple(&query()).await?)
+}
+
+/// Whether both are the same, in any order.
+pub(crate) fn are_same(some: &[ForeignKey], others: &[ForeignKey]) -> bool {
+    some.len() == others.len() && some.iter().all(|key| others.contains(key))
+}
+
+/// Result of a query that was built from a list of foreign keys.
+pub(crate) enum Asked<T> {
+    /// The list was current.
+    Answered(T),
+    /// The keys had changed to these.
+    Outdated(Vec<ForeignKey>),
+}
+
+/// Runs `ask` until `keys` are those that it finds; they are then the right ones. A table that is gone is no reason to
+/// fail, unless it is the book table.
+pub(crate) async fn asked_for<T>(
+    target: &Target,
+    limit: Limit,
+    keys: &mut Vec<ForeignKey>,
+    mut ask: impl AsyncFnMut(&[ForeignKey]) -> Result<Asked<T>, Fault>,
+) -> Result<T, Fault> {
+    loop {
+        *keys = match ask(keys).await {
+            Ok(Asked::Answered(answer)) => return Ok(answer),
+            Ok(Asked::Outdated(now)) => {
+                target.check_book(limit).await?;
+                now
+            }
+            Err(fault) if names_what_is_gone(&fault) => {
+                let now = found(&target.read_once(limit, &query()).await?)?;
+                target.check_book(limit).await?;
+                if are_same(keys, &now) {
+                    return Err(fault);
+                }
+                now
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+}
+
+/// A table or a column, or a relation under its lock.
+fn names_what_is_gone(fault: &Fault) -> bool {
+    fault.sqlstate().is_some_and(|state| ["42P01", "42703", "3F000"].contains(&state))
+}

@@ -1,0 +1,70 @@
+//! A transaction that does the whole of something, tried again until its COMMIT has a definite answer.
+//!
+//! Each attempt claims first, so one whose answer was lost is found, not done twice.
+
+use tokio_util::sync::CancellationToken;
+
+use super::losses;
+use crate::error::{Error, Result};
+use crate::postgres::Tx;
+use crate::progress::{Event, Phase, Progress};
+use crate::retry::{Attempt, Class, Policy, classify_error, retry, unless_cancelled};
+
+/// What a COMMIT without a definite answer was to commit.
+#[derive(Debug)]
+pub(crate) struct Sent<T>(Option<T>);
+
+impl<T> Sent<T> {
+    /// The claim is ours: then no earlier COMMIT has happened.
+    pub(crate) fn forget(&mut self) {
+        self.0 = None;
+    }
+}
+
+/// An attempt, but for its COMMIT.
+pub(crate) enum Attempted<'server, T> {
+    /// It waits for it, with the statements that come in one round trip with it.
+    Ready(Box<Tx<'server>>, String, T),
+    /// There is nothing to commit.
+    Not(T),
+    /// An earlier one was committed, though its answer was lost.
+    Before,
+}
+
+/// Why nothing was committed, as far as that is known.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// The last attempt's.
+    pub error: Error,
+    /// The answer to a COMMIT stayed out to the end.
+    pub in_doubt: bool,
+}
+
+/// Runs `attempt` until what it did is committed. A signal ends it until a COMMIT is sent; from then on the answer
+/// decides. `before` is called when an earlier process has already committed this work.
+pub(crate) async fn commit<'server, T: Clone>(
+    policy: Policy,
+    what: &str,
+    cancel: &CancellationToken,
+    progress: &dyn Progress,
+    mut attempt: impl AsyncFnMut(Attempt, &mut Sent<T>) -> Result<Attempted<'server, T>>,
+    before: impl Fn() -> Result<T>,
+) -> Result<T, Failed> {
+    let mut sent = Sent(None);
+    let done = retry(policy, what, cancel, progress, async |number| {
+        let (tx, last, done) = match unless_cancelled(cancel, what, attempt(number, &mut sent)).await? {
+            Attempted::Ready(tx, last, done) => (tx, last, done),
+            Attempted::Not(done) => return Ok(done),
+            Attempted::Before => return sent.0.clone().map_or_else(&before, Ok),
+        };
+        progress.event(&Event::Phase { phase: Phase::Committing });
+        sent.0 = Some(done.clone());
+        let committed = tx.commit_after(&last).await;
+        let committed = committed.map_err(|fault| losses::refused(fault, "could not commit"));
+        if committed.as_ref().is_err_and(|error| classify_error(error) != Class::Ambiguous) {
+            sent.0 = None;
+        }
+        committed.map(|_| done)
+    });
+    done.await.map_err(|error| Failed { error, in_doubt: sent.0.is_some() })
+}

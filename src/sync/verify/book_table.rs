@@ -1,0 +1,138 @@
+//! The last look of `batched`: both sides compared as one snapshot of the source has them. What changed in production
+//! since its range was read is copied again in that snapshot, once, and compared before the COMMIT.
+
+use sqlx::Row;
+
+use super::Pair;
+use crate::book::TABLE;
+use crate::dependents::uncounted::{self, Counting};
+use crate::error::Result;
+use crate::ledger::checkpoint::{self, Destination};
+use crate::ledger::run::fence_sql;
+use crate::postgres::effects::{Bounds, guard};
+use crate::postgres::fingerprint::{Rows, bucket};
+use crate::postgres::{Fault, SourceTx, Tx};
+use crate::progress::{Event, Phase, Progress};
+use crate::retry::{Attempt, retry, unless_cancelled};
+use crate::sync::book_table::lock_sql;
+use crate::sync::losses::{self, Losses};
+use crate::sync::outcome::{OTHER_WRITER, SNAPSHOT_TIME, SYNC, Verified};
+use crate::sync::run::Job;
+use crate::sync::strategy::batches::committed;
+use crate::transfer::duplicates::explain_duplicates;
+use crate::transfer::export::Books;
+
+/// Books copied again, waiting for their COMMIT.
+struct Repair<'server> {
+    target: Tx<'server>,
+    done: Event,
+    /// What it did to every table.
+    as_measured: Bounds,
+}
+
+/// Compares, and copies again what differs.
+///
+/// # Errors
+/// [`Kind::Differs`](crate::error::Kind::Differs) also when the target holds other rows than the batches inserted: then
+/// it is not the source that changed, and a row that somebody added in development is not removed without a word.
+pub(crate) async fn reconcile(job: &Job<'_>, bounds: &Bounds) -> Result<Verified> {
+    // From a repair's COMMIT on, also in an earlier life of the run, the target may hold other rows than the batches wrote.
+    let mut repaired = job.resumed && committed(job, Destination::Book).await?.1 > 0;
+    let verified = retry(job.tuning.retry, "the verification", job.cancel, job.progress, async |attempt| {
+        let (verified, repair) =
+            unless_cancelled(job.cancel, SYNC, Box::pin(compare(job, bounds, attempt, repaired))).await?;
+        if let Some(Repair { target, done, as_measured }) = repair {
+            repaired = true;
+            let committed = target.commit_after(&guard(&as_measured)).await;
+            committed.map_err(|fault| losses::refused(fault, "could not commit what was copied again"))?;
+            job.progress.event(&done);
+        }
+        Ok(verified)
+    })
+    .await?;
+    let digest = verified.fingerprint().digest_hex();
+    job.progress.event(&Event::Verified { rows: verified.fingerprint().rows, digest });
+    Ok(verified)
+}
+
+/// Everything but the COMMIT.
+async fn compare<'a>(
+    job: &Job<'a>,
+    bounds: &Bounds,
+    attempt: Attempt,
+    repaired: bool,
+) -> Result<(Verified, Option<Repair<'a>>)> {
+    job.progress.event(&Event::Phase { phase: Phase::Verifying });
+    let verifying = |fault: Fault| fault.error("could not verify");
+    let (source, time) =
+        job.sides.source.snapshot(job.tuning.whole_table(), SNAPSHOT_TIME).await.map_err(verifying)?;
+    let time = time.first().ok_or_else(|| verifying(Fault::client("no time")))?;
+    let snapshot_at = time.try_get(0).map_err(|error| verifying(error.into()))?;
+    let target = job.sides.target.open(job.tuning.whole_table()).await.map_err(verifying)?;
+    let columns = &job.remap.columns;
+    let pair = Pair { source: &source, target: &target, columns, owners: &job.remap.owners };
+    let (expected, found) = pair.fingerprints().await?;
+    job.check_source(expected)?;
+    let verified = Verified::new(expected, snapshot_at);
+    if expected == found {
+        target.rollback().await;
+        source.finish().await.map_err(verifying)?;
+        return Ok((verified, None));
+    }
+    let buckets = pair.differing_buckets().await?;
+    let written = job.progress.summary().counts.inserted;
+    if !repaired && found.rows.unsigned_abs() != written {
+        return Err(pair.difference(&buckets).await?.error().hint(OTHER_WRITER));
+    }
+    target.rollback().await;
+    let repair = repair(job, bounds, &source, &buckets, attempt).await?;
+    source.finish().await.map_err(verifying)?;
+    Ok((verified, Some(repair)))
+}
+
+/// Replaces the books of `buckets` by those of the snapshot, and compares the whole again.
+async fn repair<'a>(
+    job: &Job<'a>,
+    bounds: &Bounds,
+    source: &SourceTx<'_>,
+    buckets: &[i32],
+    attempt: Attempt,
+) -> Result<Repair<'a>> {
+    job.progress.event(&Event::Phase { phase: Phase::Repairing });
+    let repairing = |fault: Fault| fault.error("could not copy again what differs");
+    let first = format!("{}; {}", fence_sql(job.tenure), lock_sql(&[TABLE]));
+    let began = job.sides.target.write_measured(job.tuning.whole_table(), &first).await;
+    let (target, fence) = began.map_err(repairing)?;
+    if fence.is_empty() {
+        return Err(job.lost_run());
+    }
+    let counted = target.simple(&uncounted::sql(job.keys)).await.map_err(repairing)?;
+    let counting = Counting::begun(&counted, job.keys).map_err(repairing)?;
+    let list: Vec<String> = buckets.iter().map(i32::to_string).collect();
+    let columns = &job.remap.columns;
+    let bucket = bucket(columns, Rows::OfTarget);
+    let delete = format!("DELETE FROM {TABLE} WHERE {bucket} IN ({})", list.join(", "));
+    let deleted = target.execute_simple(&delete).await.map_err(repairing)?;
+    let books = Books::Buckets(buckets);
+    let mark = checkpoint::repair_sql(job.tenure);
+    target.execute_simple(&mark).await.map_err(repairing)?;
+    let size = job.tuning.batch_size.into();
+    let copied = match job.copy(source, &target, books, size, attempt, Destination::Book).await {
+        Ok(copied) => copied,
+        Err(error) => return Err(explain_duplicates(error, source, columns).await),
+    };
+    let pair = Pair { source, target: &target, columns, owners: &job.remap.owners };
+    let (expected, found) = pair.fingerprints().await?;
+    if expected != found {
+        let differing = pair.differing_buckets().await?;
+        return Err(pair.difference(&differing).await?.error().hint(OTHER_WRITER));
+    }
+    let read = losses::read_after(&target, "SELECT", counting.as_ref()).await;
+    let (effects, reading) = read.map_err(repairing)?;
+    let losses = Losses::of(&effects, deleted)?;
+    if !bounds.allow(losses.effects()) {
+        return Err(losses::refuse(losses.effects()));
+    }
+    let done = Event::Repaired { deleted, books: copied.exported, inserted: copied.inserted };
+    Ok(Repair { target, done, as_measured: Bounds::AsMeasured(reading) })
+}

@@ -1,0 +1,265 @@
+//! Verifies the stage: one snapshot of the source fingerprints every range, and what differs is staged again from the same
+//! snapshot. So two passes suffice, however busy production is, and the stage equals production as of that snapshot. The
+//! pass over the target also counts what the stage would change.
+
+use std::collections::BTreeMap;
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use crate::book::{KEY, OTHER_KEY, quoted};
+use crate::dependents::current::Asked;
+use crate::dependents::{ForeignKey, current as foreign_keys};
+use crate::error::{Error, Kind, Result};
+use crate::ledger::checkpoint::{self, Checkpoint, Destination};
+use crate::ledger::run::Claim;
+use crate::plan::{Plan, Range};
+use crate::postgres::fingerprint::{Fingerprint, by_range, stage_by_range};
+use crate::postgres::rows::named_json;
+use crate::postgres::{Fault, SourceTx};
+use crate::progress::{Event, Phase, Progress};
+use crate::retry::{Attempt, retry, unless_cancelled};
+use crate::sync::apply::staged::{Staged, finish};
+use crate::sync::apply::{Ahead, Filled, discard, fill_early};
+use crate::sync::ask::Consent;
+use crate::sync::changes::{Changes, count_sql};
+use crate::sync::outcome::{SNAPSHOT_TIME, SYNC, Verified};
+use crate::sync::run::Job;
+use crate::transfer::duplicates::{duplicates_sql, refuse_duplicates};
+use crate::transfer::export::Books;
+use crate::transfer::import::transfer::Copied;
+
+/// By range, counted from 0; a range without rows has none.
+type Fingerprints = BTreeMap<usize, Fingerprint>;
+
+/// Compares, and stages again what differs; counts what the stage would change. An empty book table is filled on the way.
+/// `ahead` has begun with that. `keys` are the target's foreign keys, as far as that is known. `failed` is how an earlier
+/// verification came to nothing after all.
+///
+/// # Errors
+/// [`Kind::Differs`] when what was staged again is not what the source has; [`Kind::NotCompleted`] when books of the stage
+/// cannot be in the target together.
+pub(crate) async fn verify<'a>(
+    job: &Job<'a>,
+    plan: &Plan,
+    consent: &Consent<'_, '_>,
+    mut keys: Vec<ForeignKey>,
+    mut ahead: Option<Ahead<'a>>,
+    mut failed: Option<Fault>,
+) -> Result<Staged<'a>> {
+    let policy = job.tuning.retry;
+    let compared = retry(policy, "the verification", job.cancel, job.progress, async |attempt| {
+        if let Some(fault) = failed.take() {
+            return Err(verifying(fault));
+        }
+        job.progress.event(&Event::Phase { phase: Phase::Verifying });
+        let comparing = async {
+            if consent.is_to_a_first_fill()
+                && let Some(compared) = Box::pin(fill_and_compare(job, plan, &keys, ahead.take())).await?
+            {
+                return Ok(compared);
+            }
+            Box::pin(compare(job, plan, consent, &mut keys, attempt)).await
+        };
+        unless_cancelled(job.cancel, SYNC, comparing).await
+    });
+    let Compared { verified, duplicates, changes, snapshot, filled } = compared.await?;
+    let Fingerprint { rows, .. } = verified.fingerprint();
+    job.progress.event(&Event::Verified { rows, digest: verified.fingerprint().digest_hex() });
+    let refused = refuse_duplicates(&duplicates).and_then(|()| job.check_source(verified.fingerprint()));
+    if let Err(error) = refused {
+        discard(filled).await;
+        finish(snapshot).await.map_err(verifying)?;
+        return Err(error);
+    }
+    Ok(Staged { verified, changes, keys, snapshot, filled })
+}
+
+struct Compared<'a> {
+    verified: Verified,
+    duplicates: Vec<String>,
+    changes: Changes,
+    snapshot: Option<SourceTx<'a>>,
+    filled: Option<Filled<'a>>,
+}
+
+/// Of a first fill about which nobody is asked: fills the book table while the source is fingerprinted, and compares the
+/// two, so that the stage is read once. `None` when they differ, or something is in the way; nothing is changed then.
+async fn fill_and_compare<'a>(
+    job: &Job<'a>,
+    plan: &Plan,
+    keys: &[ForeignKey],
+    ahead: Option<Ahead<'a>>,
+) -> Result<Option<Compared<'a>>> {
+    let expecting = async {
+        let (source, snapshot_at, expected) = of_source(job, plan).await?;
+        source.finish().await?;
+        Ok(Verified::new(whole(expected), snapshot_at))
+    };
+    let (expected, filled) = tokio::join!(expecting, fill_early(job, keys, ahead));
+    match (expected, filled) {
+        (Ok(verified), Ok(Some(filled))) if filled.holds(&verified) => {
+            let (changes, duplicates) = (filled.changes(), Vec::new());
+            Ok(Some(Compared { verified, duplicates, changes, snapshot: None, filled: Some(filled) }))
+        }
+        (expected, filled) => {
+            discard(filled?).await;
+            expected.map(|_| None).map_err(verifying)
+        }
+    }
+}
+
+async fn compare<'a>(
+    job: &Job<'a>,
+    plan: &Plan,
+    consent: &Consent<'_, '_>,
+    keys: &mut Vec<ForeignKey>,
+    attempt: Attempt,
+) -> Result<Compared<'a>> {
+    let (source, found) = tokio::join!(of_source(job, plan), of_target(job, plan, keys));
+    let ((source, snapshot_at, expected), mut found) =
+        (source.map_err(verifying)?, found.map_err(verifying)?);
+    let mut snapshot = Some(source);
+    let differing = differing(plan, &expected, &found.staged);
+    if let Some(source) = snapshot.take_if(|_| !differing.is_empty()) {
+        stage_again(job, &source, &differing, attempt).await?;
+        let (again, finished) = tokio::join!(of_target(job, plan, keys), source.finish());
+        finished.map_err(verifying)?;
+        found = again.map_err(verifying)?;
+        let left = self::differing(plan, &expected, &found.staged);
+        if !left.is_empty() {
+            return Err(unequal(&left));
+        }
+    }
+    // No transaction is open while a question waits.
+    finish(snapshot.take_if(|_| consent.ask.waits())).await.map_err(verifying)?;
+    let Found { duplicates, changes, .. } = found;
+    let verified = Verified::new(whole(expected), snapshot_at);
+    Ok(Compared { verified, duplicates, changes, snapshot, filled: None })
+}
+
+fn whole(ranges: Fingerprints) -> Fingerprint {
+    ranges.into_values().fold(Fingerprint::default(), Fingerprint::plus)
+}
+
+fn verifying(fault: Fault) -> Error {
+    fault.error("could not verify")
+}
+
+fn unequal(ranges: &[Range]) -> Error {
+    let batches: Vec<String> = ranges.iter().map(|range| range.batch.to_string()).collect();
+    Error::new(Kind::Differs, "what was staged is not equal to the source")
+        .because(format!("batches that differ after they were copied twice: {}", batches.join(", ")))
+        .hint("compare the columns' types of both sides; a value may not fit as it is")
+}
+
+/// The snapshot, its time, and what it holds.
+async fn of_source<'a>(job: &Job<'a>, plan: &Plan) -> Result<(SourceTx<'a>, String, Fingerprints), Fault> {
+    let by_range = by_range(&job.remap.columns, &job.remap.owners, &plan.ends());
+    let first = format!("{SNAPSHOT_TIME}; {by_range}");
+    let (source, rows) = job.sides.source.snapshot(job.tuning.whole_table(), &first).await?;
+    let time = rows.first().ok_or_else(|| Fault::client("no time"))?.try_get(0)?;
+    Ok((source, time, fingerprints(&rows)?))
+}
+
+/// One look at the stage and the books.
+struct Found {
+    staged: Fingerprints,
+    duplicates: Vec<String>,
+    changes: Changes,
+}
+
+async fn of_target(job: &Job<'_>, plan: &Plan, keys: &mut Vec<ForeignKey>) -> Result<Found, Fault> {
+    let (run_id, columns) = (job.tenure.run_id, &job.remap.columns);
+    let (target, limit) = (&job.sides.target, job.tuning.whole_table());
+    foreign_keys::asked_for(target, limit, keys, async |keys| {
+        // Without statistics the stage would be read by its index, by nobody in parallel. Sorts are off from the last on.
+        let query = [
+            format!(
+                "SET LOCAL default_statistics_target = 10; ANALYZE dewey_sync.stage (run_id, source_id, {}, {})",
+                quoted(KEY),
+                quoted(OTHER_KEY)
+            ),
+            count_sql(run_id, columns, keys),
+            duplicates_sql(run_id),
+            foreign_keys::query(),
+            stage_by_range(columns, run_id, &plan.ends()),
+        ];
+        let rows = target.once(limit, &query.join(";\n")).await?;
+        let now = foreign_keys::found(&rows)?;
+        if !foreign_keys::are_same(keys, &now) {
+            return Ok(Asked::Outdated(now));
+        }
+        Ok(Asked::Answered(Found {
+            staged: fingerprints(&rows)?,
+            duplicates: named_json(&rows, "duplicates")?,
+            changes: named_json(&rows, "changes")?,
+        }))
+    })
+    .await
+}
+
+fn fingerprints(rows: &[PgRow]) -> Result<Fingerprints, Fault> {
+    let of_ranges = rows.iter().filter_map(|row| Some((row.try_get::<i32, _>("range").ok()?, row)));
+    let read =
+        |(range, row)| Ok((usize::try_from(range).unwrap_or_default(), Fingerprint::from_row(row, 1)?));
+    of_ranges.map(read).collect()
+}
+
+fn differing(plan: &Plan, expected: &Fingerprints, staged: &Fingerprints) -> Vec<Range> {
+    let differs = |index: &usize| expected.get(index) != staged.get(index);
+    (0..plan.ranges.len()).filter(differs).map(|index| plan.ranges[index]).collect()
+}
+
+/// Stages `ranges` again, one after the other as the one snapshot gives them, each in a transaction of its own.
+async fn stage_again(job: &Job<'_>, source: &SourceTx<'_>, ranges: &[Range], attempt: Attempt) -> Result<()> {
+    job.progress.event(&Event::Phase { phase: Phase::Repairing });
+    let (run_id, target) = (job.tenure.run_id, &job.sides.target);
+    let (_, last) = checkpoint::committed(target, run_id, Destination::Stage).await.map_err(verifying)?;
+    let mut books = 0;
+    for range in ranges {
+        let mut round = last + 1;
+        // A lost session of ours may have committed this round meanwhile, from an older snapshot.
+        books += loop {
+            match stage_range(job, source, range, round, attempt).await? {
+                Some(copied) => break copied.exported,
+                None => round += 1,
+            }
+        };
+    }
+    job.progress.event(&Event::StagedAgain { batches: ranges.len(), books });
+    Ok(())
+}
+
+/// `None` when this round is committed already.
+async fn stage_range(
+    job: &Job<'_>,
+    source: &SourceTx<'_>,
+    range: &Range,
+    round: u32,
+    attempt: Attempt,
+) -> Result<Option<Copied>> {
+    let staging = |fault: Fault| fault.error("could not stage again what differs");
+    let batch = Checkpoint { round, ..range.checkpoint() };
+    let claim = checkpoint::claim_sql(job.tenure, Destination::Stage, batch);
+    let (target, rows) = job.sides.target.write(job.tuning.batch_timeout, &claim).await.map_err(staging)?;
+    match checkpoint::claim(&rows).map_err(staging)? {
+        Claim::Ours => {}
+        Claim::AlreadyDone => return Ok(None),
+        Claim::Lost => return Err(job.lost_run()),
+    }
+    let delete = format!(
+        "DELETE FROM dewey_sync.stage WHERE run_id = {} AND {}",
+        job.tenure.run_id,
+        range.condition("source_id")
+    );
+    target.execute_simple(&delete).await.map_err(staging)?;
+    let books = Books::Range(range);
+    let copied = job.copy(source, &target, books, range.books, attempt, Destination::Stage).await?;
+    if copied.inserted != batch.rows {
+        let correct = checkpoint::correct_sql(job.tenure, Destination::Stage, batch, copied.inserted);
+        target.execute_simple(&correct).await.map_err(staging)?;
+    }
+    target.commit().await.map_err(staging)?;
+    Ok(Some(copied))
+}
