@@ -20,6 +20,7 @@ mod errors;
 mod failures;
 mod fill_ahead;
 mod fill_yields;
+mod floors;
 mod guard_dependents;
 mod guards;
 mod guards_copies;
