@@ -21,7 +21,7 @@ use crate::support::terminal::Terminal;
 const APPLICATION: &str = "shelf keeper";
 
 /// The server gives up before our own patience is over, and there is time to ask twice.
-const BRIEF: [&str; 4] = ["--batch-timeout", "6s", "--max-retries", "0"];
+const BRIEF: [&str; 4] = ["--batch-timeout", "9s", "--max-retries", "0"];
 
 /// A session that has done `sql` in its transaction, and its process.
 async fn holder(url: &str, sql: &str) -> (PgConnection, i32) {
@@ -163,7 +163,7 @@ async fn every_command_names_who_has_the_lock() {
         ),
         (
             r#"LOCK TABLE "Book" IN SHARE MODE"#,
-            &["undo", "--yes", "--batch-timeout", "6s", "--max-retries", "0"],
+            &["undo", "--yes", "--batch-timeout", "9s", "--max-retries", "0"],
         ),
     ];
     join_all(cases.map(async |(lock, call)| {

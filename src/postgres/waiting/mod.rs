@@ -52,7 +52,8 @@ impl Watch {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let awaited = Box::pin(awaited(server, name)).await;
+            // Of a question that was not answered in time, the answer to the one before is the best there is.
+            let Ok(awaited) = Box::pin(awaited(server, name)).await else { continue };
             let waited = began.elapsed();
             if let Some(awaited) = awaited.as_ref().filter(|_| waited >= LATE) {
                 server.waits().tell(server.endpoint().side, waited, awaited);
@@ -83,14 +84,13 @@ impl Watch {
     }
 }
 
-/// `None` where the session waits for nobody, or nobody can be asked.
-async fn awaited(server: &Server, name: &str) -> Option<Awaited> {
+/// `None` where the session waits for nobody.
+async fn awaited(server: &Server, name: &str) -> Result<Option<Awaited>, Fault> {
     let _turn = server.waits().turn.lock().await;
     let asked = timeout(PATIENCE, ask(server, &question(name))).await;
     let found = asked.map_err(|_| Fault::deadline(PATIENCE)).flatten();
-    let found =
-        found.inspect_err(|fault| tracing::debug!(%fault, "could not ask for whom is waited")).ok()?;
-    found.awaited(server.endpoint())
+    let found = found.inspect_err(|fault| tracing::debug!(%fault, "could not ask for whom is waited"))?;
+    Ok(found.awaited(server.endpoint()))
 }
 
 async fn ask(server: &Server, question: &str) -> Result<Found, Fault> {
