@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::mutex::locked;
 use crate::config::Side;
 
 /// Who is told that something waits.
@@ -82,10 +83,6 @@ pub(crate) struct Awaited {
 
 /// What still waits for the same is told again.
 pub(crate) const AGAIN: Duration = Duration::from_mins(1);
-
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 #[cfg(test)]
 mod tests {

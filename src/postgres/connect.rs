@@ -5,8 +5,8 @@
 //! [heartbeat](super::heartbeat), and for a moment one that asks [for whom](super::waiting) is waited; on the target also one
 //! for the lock, and one that fills an empty book table meanwhile.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -17,6 +17,7 @@ use super::Limit;
 use super::awaited::{Listener, Told};
 use super::fault::Fault;
 use super::limit::OUTSIDE;
+use super::mutex::locked;
 use super::nodelay::send_at_once;
 use super::same_table::check_sql;
 use super::settings::TRANSACTION_TIMEOUT;
@@ -334,8 +335,4 @@ impl Server {
             Side::Target => options.options([(OWN_SESSION, name)]),
         }
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

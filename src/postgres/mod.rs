@@ -11,6 +11,7 @@ mod heartbeat;
 mod identity;
 pub mod limit;
 mod message;
+mod mutex;
 mod nodelay;
 mod opening;
 mod room;

@@ -19,6 +19,7 @@ use super::Limit;
 use super::connect::{Opened, Server, Working};
 use super::effects::first_reading;
 use super::fault::{Fault, Origin};
+use super::mutex::locked;
 use super::opening::Opening;
 use super::waiting::Watch;
 
@@ -111,14 +112,14 @@ impl<'server> Tx<'server> {
 
     /// `sql` with what has to come before it; the first row is the answer to that.
     fn with_opening(&self, sql: &str) -> (String, Option<Opening>) {
-        let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let opening = locked(&self.opening).take();
         let sql = opening.as_ref().map_or_else(|| sql.to_owned(), |opening| format!("{}{sql}", opening.sql));
         (sql, opening)
     }
 
     /// Begins, if that has not happened yet, before a request that cannot take it along.
     async fn begin_now(&self) -> Result<(), sqlx::Error> {
-        let waits = self.opening.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let waits = locked(&self.opening).is_some();
         if waits { self.send("").await.map(drop) } else { Ok(()) }
     }
 
@@ -208,7 +209,7 @@ impl<'server> Tx<'server> {
 
     /// From now on waits as `limit` says for an answer; the server's own time-out stays.
     pub fn limit(&self, limit: impl Into<Limit>) {
-        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = limit.into();
+        *locked(&self.limit) = limit.into();
     }
 
     /// Commits, and gives the connection back.
@@ -301,7 +302,7 @@ impl<'server> Tx<'server> {
         &self,
         answer: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
-        let limit = *self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = *locked(&self.limit);
         let answer = self.watch.over(self.server, self.session(), limit.lock_timeout(), answer);
         let answer = limit.wait(self.server, self.session(), answer).await;
         answer.map_err(sqlx::Error::from).flatten().map_err(|error| {

@@ -12,9 +12,10 @@ use std::time::Duration;
 use sqlx::{Connection, Row};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use super::awaited::{Awaited, locked};
+use super::awaited::Awaited;
 use super::connect::{Opened, Server};
 use super::fault::Fault;
+use super::mutex::locked;
 use found::{Found, question};
 
 /// An answer is late from then on, and whoever is waited for is told.

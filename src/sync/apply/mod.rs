@@ -3,9 +3,9 @@
 //! Invariant: it commits only what has the fingerprint that the source had, together with the run's outcome and
 //! with everything that puts the old state back.
 
-pub mod after;
 mod ahead;
 mod fill;
+pub mod follow_up;
 mod keep;
 mod left;
 pub mod outcome;

@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::postgres::Fault;
 use crate::progress::{Event, Progress};
 use crate::retry::{retry, unless_cancelled};
-use crate::sync::apply::after::follow_up;
+use crate::sync::apply::follow_up::follow_up;
 use crate::sync::apply::outcome::Outcome;
 use crate::sync::apply::staged::{Staged, finish};
 use crate::sync::apply::{self, Ahead, Leading, fill_ahead};

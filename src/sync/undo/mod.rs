@@ -12,7 +12,7 @@ pub mod undone;
 use sqlx::postgres::PgRow;
 use tokio_util::sync::CancellationToken;
 
-use super::apply::after::follow_up;
+use super::apply::follow_up::follow_up;
 use super::book_table::{analyze_sql, lock_sql};
 use super::changes::{self, Agreed};
 use super::exactly_once::{Attempted, Failed, Sent, commit};
