@@ -44,7 +44,7 @@ pub(super) async fn run(session: &Session, args: &DemoArgs) -> Result<()> {
     }
     print_all([
         "",
-        "Both servers go now. For your own databases, run `just sync` in the application's folder.",
+        "Both servers have been stopped. For your own databases, run `just sync` in the application's folder.",
     ]);
     Ok(())
 }

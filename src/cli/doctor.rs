@@ -73,7 +73,7 @@ fn screen(sides: &Sides, diagnosis: &Diagnosis) -> Vec<String> {
             let (mark, fix) = match grade {
                 Grade::Fine => ("ok", None),
                 Grade::Note(fix) => ("note", fix.as_ref()),
-                Grade::Problem(error) => ("WRONG", error.hint.as_ref()),
+                Grade::Problem(error) => ("FAIL", error.hint.as_ref()),
             };
             lines.push(format!("  {mark:5}  {what:12}  {found}"));
             lines.extend(fix.map(|fix| format!("         {:12}  fix: {fix}", "")));
@@ -86,9 +86,9 @@ fn screen(sides: &Sides, diagnosis: &Diagnosis) -> Vec<String> {
         |is: fn(&Grade) -> bool| diagnosis.findings.iter().filter(|finding| is(&finding.grade)).count();
     let problems = count(|grade| matches!(grade, Grade::Problem(_)));
     lines.push(match problems {
-        0 => "Nothing stands in the way of a sync.".into(),
-        1 => "1 finding stands in the way of a sync.".into(),
-        _ => format!("{problems} findings stand in the way of a sync."),
+        0 => "Nothing blocks a sync.".into(),
+        1 => "1 problem blocks a sync.".into(),
+        _ => format!("{problems} problems block a sync."),
     });
     lines
 }

@@ -130,7 +130,7 @@ impl Ask for Prompt<'_> {
         let Unfinished { run_id, strategy, started_at, state, .. } = unfinished;
         let began = started_at.get(..16).unwrap_or(started_at).replace('T', " ");
         let question = format!(
-            "Run {run_id} ({}, begun {began} UTC) did not come to its end: {}. Go on with it? [Y/n] ",
+            "Run {run_id} ({}, begun {began} UTC) ended early: {}. Resume it? [Y/n] ",
             strategy.name(),
             value(state)
         );
@@ -155,7 +155,8 @@ impl Ask for Prompt<'_> {
         say_all(listed);
         let offer = preselected.map_or_else(String::new, |id| format!(" [{id}]"));
         for _ in 0..TRIES {
-            let answer = self.line(&[format!("Who shall own the books? Id or e-mail{offer}: ")]).await?;
+            let answer =
+                self.line(&[format!("Which user should own the books? Id or e-mail{offer}: ")]).await?;
             let chosen = match (answer.as_str(), preselected) {
                 ("", Some(id)) => users.iter().find(|user| user.id == id),
                 (answer, _) => {
@@ -214,13 +215,13 @@ impl Prompt<'_> {
 /// What an apply changes, in numbers.
 pub(super) fn changed(changes: &Changes) -> Vec<String> {
     let Changes { new, changed, removed, unchanged, private, dependents } = changes;
-    let counted = [(*new, "new"), (*changed, "changed"), (*removed, "only in development and removed")];
+    let counted = [(*new, "new"), (*changed, "changed"), (*removed, "only in development and deleted")];
     let counted = counted.map(|(books, what)| format!("{} {what}", grouped(books)));
     let mut lines = vec![format!("Books: {}, {} unchanged.", counted.join(", "), grouped(*unchanged))];
     if *private > 0 {
-        lines.push(format!("{} of the new and changed ones are PRIVATE in production.", grouped(*private)));
+        lines.push(format!("{} of the new and changed books are PRIVATE in production.", grouped(*private)));
     }
-    lines.extend(losses(dependents).map(|lost| format!("Lost with those removed: {}.", describe(lost))));
+    lines.extend(losses(dependents).map(|lost| format!("Also lost: {}.", describe(lost))));
     lines
 }
 

@@ -39,7 +39,7 @@ impl Interruption {
             }
             self.terminated.store(kind == Kind::Terminated, Ordering::Release);
             // Said before the run can end by it.
-            super::output::say("stopping; once more stops at once");
+            super::output::say("stopping safely; press Ctrl-C again to stop now");
             self.token.cancel();
         }
     }

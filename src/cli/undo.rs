@@ -149,7 +149,7 @@ fn question(target: &Target, plan: &Undo) -> Vec<String> {
     )];
     lines.extend(plan.regained.iter().map(|back| format!("Back with them: {}.", describe(back))));
     lines.extend(not_undone(plan));
-    lines.extend(lost(&plan.lost).map(|lost| format!("Lost with those that go: {}.", describe(lost))));
+    lines.extend(lost(&plan.lost).map(|lost| format!("Also lost: {}.", describe(lost))));
     if !plan.elsewhere.is_empty() {
         lines.push(format!("Triggers also do this: {}.", losses::describe(&plan.elsewhere)));
     }

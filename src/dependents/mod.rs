@@ -44,11 +44,12 @@ pub fn check(dependents: &[Dependents], agreed: Agreement) -> Result<()> {
     }
     let lost: Vec<String> = losses(dependents).map(describe).collect();
     match agreed {
-        Agreement::Unasked if !lost.is_empty() => {
-            Err(Error::new(Kind::Refused, "could not agree to the loss of what hangs on the old books")
-                .because(format!("the books would take along {}", lost.join(", ")))
-                .hint("add `--allow-cascade`, or leave `--yes` out and answer the question"))
-        }
+        Agreement::Unasked if !lost.is_empty() => Err(Error::new(
+            Kind::Refused,
+            "refusing to lose rows that reference books without `--allow-cascade`",
+        )
+        .because(format!("replacing the books would also lose {}", lost.join(", ")))
+        .hint("add `--allow-cascade`, or leave `--yes` out and answer the question")),
         _ => Ok(()),
     }
 }

@@ -86,7 +86,7 @@ impl Pair<'_> {
         let Self { sides, source, target, .. } = self;
         let apart = same_database::check(source, target);
         let are_two = apart.is_ok();
-        diagnosis.check(About::Both, "databases", "two of their own", apart);
+        diagnosis.check(About::Both, "databases", "two different databases", apart);
         if let Some(text) = same_database::notice(source, target).filter(|_| are_two) {
             diagnosis.note(About::Both, "databases", text, None);
         }
@@ -185,7 +185,7 @@ impl Pair<'_> {
         let found = format!("{} of {} owners, {} of them PRIVATE", books.books, books.owners, books.private);
         diagnosis.fine(About::Source, "books", found);
         match swapped::check(&self.source, &self.target, books.marked.as_ref()) {
-            Ok(None) => diagnosis.fine(About::Source, "ledger", "none: it never was a target"),
+            Ok(None) => diagnosis.fine(About::Source, "ledger", "none"),
             Ok(Some(text)) => diagnosis.note(About::Source, "ledger", text, None),
             Err(error) => diagnosis.problem(About::Source, "ledger", error),
         }
@@ -234,7 +234,7 @@ impl Pair<'_> {
         }
         let unfinished = diagnosis.taken(About::Target, "runs", newest_unfinished(sides).await).flatten();
         if let Some(run) = unfinished {
-            let found = format!("run {} did not come to its end: {}", run.run_id, run.state);
+            let found = format!("run {} ended early: {}", run.run_id, run.state);
             let fix =
                 format!("`dewey-sync sync --resume {}` goes on with it, a new sync ends it", run.run_id);
             diagnosis.note(About::Target, "runs", found, Some(fix));

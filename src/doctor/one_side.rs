@@ -34,7 +34,7 @@ pub(crate) fn source(diagnosis: &mut Diagnosis, server: &Server, facts: &Facts) 
         let found = format!("`{role}` may change books; every transaction is read-only all the same");
         diagnosis.note(About::Source, "role", found, Some(fix.into()));
     } else {
-        diagnosis.fine(About::Source, "role", format!("`{role}` may change no book"));
+        diagnosis.fine(About::Source, "role", format!("`{role}` cannot change a book"));
     }
     let held = if server.is_reduced() { "each transaction" } else { "the session and each transaction" };
     let kind = if facts.in_recovery { "a standby" } else { "a primary" };

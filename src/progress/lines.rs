@@ -81,7 +81,7 @@ pub(super) fn line_of(event: &Event) -> Option<String> {
         | Event::Unchanged { .. }
         | Event::Verified { .. } => None,
         Event::Resumed { batches, books, .. } => {
-            Some(format!("going on after {batches} batches with {books} books that are there already"))
+            Some(format!("resuming: {batches} batches with {books} books were already copied"))
         }
         Event::StagedAgain { batches, books } => Some(format!(
             "copied again {batches} batches with {books} books, because they changed in the source meanwhile"

@@ -82,7 +82,7 @@ async fn tell_what_staged_keeps(
     let compared = compare::compare(sides, prepared, &request.tuning, progress).await?;
     if let Compared::Different { dependents, .. } = compared {
         let kept = lost.saturating_sub(rows(&dependents));
-        let text = format!("`--strategy staged` would keep {kept} of the {lost} rows that hang on books");
+        let text = format!("`--strategy staged` would keep {kept} of the {lost} rows that reference books");
         progress.event(&Event::Notice { text });
     }
     Ok(())

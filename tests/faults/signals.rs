@@ -12,7 +12,7 @@ use crate::world::World;
 /// The second signal waits for nothing.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-const SAID: &str = "stopping; once more stops at once";
+const SAID: &str = "stopping safely; press Ctrl-C again to stop now";
 
 pub(crate) fn cases(recording: &Recording) -> Vec<Case> {
     let mut cases = Vec::new();

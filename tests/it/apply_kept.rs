@@ -117,7 +117,7 @@ async fn a_developers_reading_list_survives_and_undo_brings_back_what_did_not() 
     let refused = staged(&sandbox, &[]).await;
     assert_eq!(refused.code, Some(3), "{refused:?}");
     let cause = &refused.json_end()["error"]["causes"][0];
-    assert_eq!(cause, r#"the books would take along 1 row of `public."BookInReadingList"`"#);
+    assert_eq!(cause, r#"replacing the books would also lose 1 row of `public."BookInReadingList"`"#);
     assert_eq!(applies(&sandbox).await, [0, 5, 1, 94]);
     let left = rows(&sandbox, entries);
     assert_eq!(left.lines().filter(|entry| before[1].lines().any(|old| old == *entry)).count(), 49);

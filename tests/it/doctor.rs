@@ -38,10 +38,10 @@ async fn a_healthy_pair() {
       ok     settings      as they have to be
       ok     tables        the application's
       ok     policies      none that could hide rows
-      ok     role          `reader` may change no book
+      ok     role          `reader` cannot change a book
       ok     read-only     the session and each transaction; a primary
       ok     books         357 of 7 owners, 90 of them PRIVATE
-      ok     ledger        none: it never was a target
+      ok     ledger        none
     target  DB at 127.0.0.1:TARGET  DIR/.env
       ok     connection    opened in N ms
       ok     server        PostgreSQL N, UTF8
@@ -56,10 +56,10 @@ async fn a_healthy_pair() {
       ok     mark          marked as a development database
       ok     runs          none is active
     both
-      ok     databases     two of their own
+      ok     databases     two different databases
       ok     columns       20 are the same on both sides
       ok     owner         ada@example.org (user 1, the only one)
-    Nothing stands in the way of a sync.
+    Nothing blocks a sync.
     "#);
     let json = passes(&sandbox, &["doctor", "--output", "json"]).await;
     assert_eq!(json.json_end()["outcome"], "healthy");
@@ -79,11 +79,13 @@ async fn compared(sandbox: &Sandbox) -> String {
     let (run, shown) = screen(sandbox, &[]).await;
     assert_ne!(run.code, Some(0), "{run:?}");
     assert_eq!(run.code, sync.code, "{run:?} {sync:?}");
-    let cause = |run: &Run| {
-        let cause = run.stderr.lines().find(|line| line.starts_with("caused by: "));
-        cause.unwrap_or_else(|| panic!("{run:?}")).to_owned()
+    let said = |run: &Run| {
+        let is_said = |line: &&str| line.starts_with("error: ") || line.starts_with("caused by: ");
+        let said: Vec<String> = run.stderr.lines().filter(is_said).map(str::to_owned).collect();
+        assert!(!said.is_empty(), "{run:?}");
+        said
     };
-    assert_eq!(cause(&run), cause(&sync));
+    assert_eq!(said(&run), said(&sync));
     not_fine(&shown)
 }
 
@@ -99,7 +101,7 @@ async fn swapped_urls() {
     source  DB at 127.0.0.1:TARGET  DIR/.env.production
       note   role          `developer` may change books; every transaction is read-only all the same
                            fix: the README has the SQL for a role that may only SELECT
-      WRONG  ledger        could not take the source for production: it is marked as a development database
+      FAIL   ledger        the source does not look like production: it is marked as a development database
                            fix: swap the two URLs; if that database was promoted to production, run `DROP SCHEMA dewey_sync CASCADE` in it
     target  DB at 127.0.0.1:SOURCE  DIR/.env
       note   mark          it was never marked as a development database; 357 books of 7 users would be replaced; the source has fewer users than the target (1 and 7): are the two swapped?
@@ -107,7 +109,7 @@ async fn swapped_urls() {
     both
       note   owner         the target has several users
                            fix: answer when a sync asks, or add `--user-id N` or `--user-email EMAIL`
-    1 finding stands in the way of a sync.
+    1 problem blocks a sync.
     ");
 }
 
@@ -119,13 +121,13 @@ async fn the_same_database() {
     source  DB at 127.0.0.1:TARGET  DIR/.env.production
       note   role          `developer` may change books; every transaction is read-only all the same
                            fix: the README has the SQL for a role that may only SELECT
-      WRONG  ledger        could not take the source for production: it carries the mark of a development database, of which source and target are copies
+      FAIL   ledger        the source does not look like production: it carries the mark of a development database, of which source and target are copies
                            fix: check the two URLs; if the source really is production, run `DROP SCHEMA dewey_sync CASCADE` in it
     target  DB at 127.0.0.1:TARGET  DIR/.env
     both
-      WRONG  databases     could not take the target for a database of its own: source and target are the same database
+      FAIL   databases     source and target are the same database
                            fix: check `DEWEY_DB_DATABASE_URL` in `.env.production` and `.env`, and what the environment sets
-    2 findings stand in the way of a sync.
+    2 problems block a sync.
     ");
 }
 
@@ -135,15 +137,15 @@ async fn several_things_at_once() {
         r#"ALTER TABLE "Book" ENABLE ROW LEVEL SECURITY; ALTER TABLE "Book" RENAME "pageCount" TO pages"#;
     insta::assert_snapshot!(broken(policy, r#"DELETE FROM "User""#).await, @r#"
     source  DB at 127.0.0.1:SOURCE  DIR/.env.production
-      WRONG  policies      could not read every row of the source, DB at 127.0.0.1:SOURCE: row-level policies of `public."Book"` apply to the role `reader` and may hide rows from it
+      FAIL   policies      could not read every row of the source, DB at 127.0.0.1:SOURCE: row-level policies of `public."Book"` apply to the role `reader` and may hide rows from it
                            fix: run `ALTER ROLE reader BYPASSRLS` as a superuser, or use the tables' owner, unless their policies are forced on it; a policy that shows every row to `reader` is not enough
     target  DB at 127.0.0.1:TARGET  DIR/.env
     both
-      WRONG  columns       could not match the columns of `"Book"` on both sides: production has `pages` and lacks `pageCount`, which may be the same
+      FAIL   columns       could not match the columns of `"Book"` on both sides: production has `pages` and lacks `pageCount`, which may be the same
                            fix: add to `DIR/dewey-sync.toml`, each line under its heading:
                              [columns]
                              pages = "pageCount"
-    2 findings stand in the way of a sync.
+    2 problems block a sync.
     "#);
 }
 
@@ -153,17 +155,17 @@ async fn a_source_without_books_and_rights() {
     source  DB at 127.0.0.1:SOURCE  DIR/.env.production
     target  DB at 127.0.0.1:TARGET  DIR/.env
     both
-      WRONG  books         could not take an empty table for production's books: the source has no books, the target would lose 357 books
+      FAIL   books         production has no books: the target would lose 357 books
                            fix: check the source's URL and its `schema` parameter; if production has no books, add `--allow-empty-source`
-    1 finding stands in the way of a sync.
+    1 problem blocks a sync.
     ");
     insta::assert_snapshot!(broken(r#"REVOKE SELECT ON "Book" FROM reader"#, "").await, @r#"
     source  DB at 127.0.0.1:SOURCE  DIR/.env.production
-      WRONG  books         could not look at the source, DB at 127.0.0.1:SOURCE: permission denied for table Book (SQLSTATE 42501)
+      FAIL   books         could not look at the source, DB at 127.0.0.1:SOURCE: permission denied for table Book (SQLSTATE 42501)
                            fix: grant the role `reader` SELECT on `"Book"`; the README has the SQL for a role that may only that
     target  DB at 127.0.0.1:TARGET  DIR/.env
     both
-    1 finding stands in the way of a sync.
+    1 problem blocks a sync.
     "#);
 }
 
@@ -172,18 +174,18 @@ async fn a_table_that_is_not_there() {
     insta::assert_snapshot!(broken("", r#"DROP TABLE "User" CASCADE"#).await, @r#"
     source  DB at 127.0.0.1:SOURCE  DIR/.env.production
     target  DB at 127.0.0.1:TARGET  DIR/.env
-      WRONG  tables        could not use the target, DB at 127.0.0.1:TARGET: there is no table `"User"` in its schema `public`
+      FAIL   tables        could not use the target, DB at 127.0.0.1:TARGET: there is no table `"User"` in its schema `public`
                            fix: bring the schema up to date with the application's migrations (`prisma migrate deploy`)
     both
-    1 finding stands in the way of a sync.
+    1 problem blocks a sync.
     "#);
     insta::assert_snapshot!(broken(r#"ALTER TABLE "Book" RENAME TO books"#, "").await, @r#"
     source  DB at 127.0.0.1:SOURCE  DIR/.env.production
-      WRONG  tables        could not use the source, DB at 127.0.0.1:SOURCE: there is no table `"Book"` in its schema `public`
+      FAIL   tables        could not use the source, DB at 127.0.0.1:SOURCE: there is no table `"Book"` in its schema `public`
                            fix: check that the URL names production's database, and its `schema` parameter
     target  DB at 127.0.0.1:TARGET  DIR/.env
     both
-    1 finding stands in the way of a sync.
+    1 problem blocks a sync.
     "#);
 }
 
@@ -194,10 +196,10 @@ async fn sides_that_cannot_be_reached() {
     sandbox.set_urls(&nowhere, &sandbox.target_url());
     insta::assert_snapshot!(compared(&sandbox).await, @"
     source  DB at 127.0.0.1:1  DIR/.env.production
-      WRONG  connection    could not connect to the source, DB at 127.0.0.1:1: connection refused
+      FAIL   connection    could not connect to the source, DB at 127.0.0.1:1: connection refused
                            fix: check host and port in `DIR/.env.production`, and that the server runs and is reachable
     target  DB at 127.0.0.1:TARGET  DIR/.env
-    1 finding stands in the way of a sync.
+    1 problem blocks a sync.
     ");
     let wrong = sandbox
         .target_url()
@@ -207,9 +209,9 @@ async fn sides_that_cannot_be_reached() {
     insta::assert_snapshot!(compared(&sandbox).await, @r#"
     source  DB at 127.0.0.1:SOURCE  DIR/.env.production
     target  DB at 127.0.0.1:TARGET  DIR/.env
-      WRONG  connection    could not connect to the target, DB at 127.0.0.1:TARGET: password authentication failed for user "developer" (SQLSTATE 28P01)
+      FAIL   connection    could not connect to the target, DB at 127.0.0.1:TARGET: password authentication failed for user "developer" (SQLSTATE 28P01)
                            fix: check user and password in `DIR/.env`
-    1 finding stands in the way of a sync.
+    1 problem blocks a sync.
     "#);
 }
 
@@ -234,12 +236,12 @@ async fn what_is_only_good_to_know() {
       note   role          `reader` may change books; every transaction is read-only all the same
                            fix: the README has the SQL for a role that may only SELECT
     target  DB at 127.0.0.1:TARGET  DIR/.env
-      note   runs          run N did not come to its end: not_completed
+      note   runs          run N ended early: not_completed
                            fix: `dewey-sync sync --resume 1` goes on with it, a new sync ends it
     both
       note   columns       `readDate` is not copied: production lacks it
       note   owner         the target has several users
                            fix: answer when a sync asks, or add `--user-id N` or `--user-email EMAIL`
-    Nothing stands in the way of a sync.
+    Nothing blocks a sync.
     ");
 }

@@ -44,7 +44,7 @@ async fn a_target_without_a_ledger_stays_without_one() {
     owner   ada@example.org (user 1, the only one)
     ");
     insta::assert_snapshot!(run.stdout, @r#"
-    Books: 357 new, 0 changed, 0 only in development and removed, 0 unchanged.
+    Books: 357 new, 0 changed, 0 only in development and deleted, 0 unchanged.
     357 books of 7 owners would be copied in 4 batches, all owned by ada@example.org.
     90 of them are PRIVATE in production.
       Beyond Light without End
@@ -58,7 +58,7 @@ async fn a_target_without_a_ledger_stays_without_one() {
 async fn losses_are_shown() {
     let sandbox = in_use().await;
     for (strategy, lost) in [
-        ("staged", r#"Lost with those removed: 1 row of `public."BookInReadingList"`."#),
+        ("staged", r#"Also lost: 1 row of `public."BookInReadingList"`."#),
         ("atomic", r#"Lost with the old ones: 3 rows of `public."BookInReadingList"`."#),
         ("batched", r#"Lost with the old ones: 3 rows of `public."BookInReadingList"`."#),
     ] {
@@ -179,7 +179,7 @@ async fn with_yes_it_refuses_what_a_run_would_refuse() {
     let dry = check(&losing, &["sync", "--yes", "--dry-run"]).await;
     let real = losing.run(&["sync", "--yes", "--output", "json"]).await;
     assert_eq!((real.code, dry.code), (Some(3), Some(3)), "{dry:?}");
-    let cause = r#"the books would take along 1 row of `public."BookInReadingList"`"#;
+    let cause = r#"replacing the books would also lose 1 row of `public."BookInReadingList"`"#;
     assert!(dry.stderr.contains(cause), "{dry:?}");
     assert_eq!(real.json_end()["error"]["causes"][0], cause);
     let agreed = check(&losing, &["sync", "--yes", "--dry-run", "--allow-cascade"]).await;

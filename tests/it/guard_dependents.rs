@@ -52,9 +52,9 @@ async fn what_hangs_on_the_books_is_lost_only_with_the_flag() {
     source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
     target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
     owner   ada@example.org (user 1, the only one)
-    note: `--strategy staged` would keep 3 of the 3 rows that hang on books
-    error: could not agree to the loss of what hangs on the old books
-    caused by: the books would take along 3 rows of `public."BookInReadingList"`
+    note: `--strategy staged` would keep 3 of the 3 rows that reference books
+    error: refusing to lose rows that reference books without `--allow-cascade`
+    caused by: replacing the books would also lose 3 rows of `public."BookInReadingList"`
 
     state: `"Book"` is unchanged
     hint: add `--allow-cascade`, or leave `--yes` out and answer the question
@@ -76,8 +76,8 @@ async fn staged_keeps_what_hangs_on_books_that_stay_and_agrees_to_the_rest_only_
 
     production_loses_a_book(&sandbox).await;
     insta::assert_snapshot!(check_staged(&sandbox, &["sync", "--yes"]).await, @r#"
-    error: could not agree to the loss of what hangs on the old books
-    caused by: the books would take along 1 row of `public."BookInReadingList"`
+    error: refusing to lose rows that reference books without `--allow-cascade`
+    caused by: replacing the books would also lose 1 row of `public."BookInReadingList"`
 
     state: `"Book"` is unchanged
     hint: add `--allow-cascade`, or leave `--yes` out and answer the question
@@ -107,16 +107,16 @@ async fn cascades_are_counted_however_deep_and_through_set_null() {
     source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
     target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
     owner   ada@example.org (user 1, the only one)
-    note: `--strategy staged` would keep 14 of the 14 rows that hang on books
-    error: could not agree to the loss of what hangs on the old books
-    caused by: the books would take along 3 rows of `public."BookInReadingList"`, 2 rows of `public.note`, 4 rows of `public.reply`, the reference of 5 rows of `public.wish`
+    note: `--strategy staged` would keep 14 of the 14 rows that reference books
+    error: refusing to lose rows that reference books without `--allow-cascade`
+    caused by: replacing the books would also lose 3 rows of `public."BookInReadingList"`, 2 rows of `public.note`, 4 rows of `public.reply`, the reference of 5 rows of `public.wish`
 
     state: `"Book"` is unchanged
     hint: add `--allow-cascade`, or leave `--yes` out and answer the question
     "#);
     production_loses_a_book(&sandbox).await;
     let said = check_staged(&sandbox, &["sync", "--yes"]).await;
-    insta::assert_snapshot!(said.lines().nth(1).unwrap(), @r#"caused by: the books would take along 1 row of `public."BookInReadingList"`, 1 row of `public.note`, 2 rows of `public.reply`, the reference of 1 row of `public.wish`"#);
+    insta::assert_snapshot!(said.lines().nth(1).unwrap(), @r#"caused by: replacing the books would also lose 1 row of `public."BookInReadingList"`, 1 row of `public.note`, 2 rows of `public.reply`, the reference of 1 row of `public.wish`"#);
     passes(&sandbox, &["sync", "--yes", "--allow-cascade"]).await;
     let left = [count(&sandbox, "reply").await, count(&sandbox, "wish WHERE book IS NOT NULL").await];
     assert_eq!(left, [2, 4]);

@@ -99,8 +99,7 @@ async fn the_same_database_is_refused_by_whatever_name_it_is_reached() {
     said.dedup();
     assert_eq!(said.len(), 1, "{said:?}");
     insta::assert_snapshot!(said[0], @r#"
-    error: could not take the target for a database of its own
-    caused by: source and target are the same database
+    error: source and target are the same database
 
     state: `"Book"` is unchanged
     hint: check `DEWEY_DB_DATABASE_URL` in `.env.production` and `.env`, and what the environment sets
@@ -115,7 +114,7 @@ async fn every_writing_command_refuses_the_same_database() {
     let named = ["--mark-development", &sandbox.database];
     for call in WRITING {
         let said = check(&sandbox, call).await;
-        assert!(said.contains("caused by: source and target are the same database"), "{call:?}: {said}");
+        assert!(said.contains("error: source and target are the same database"), "{call:?}: {said}");
     }
     for call in [&["sync", "--yes"][..], &["migrate", "up"]] {
         check(&sandbox, &[call, &named].concat()).await;
@@ -128,7 +127,7 @@ async fn swapped_urls_are_refused_by_every_writing_command() {
     sandbox.set_urls(&sandbox.target_url(), &sandbox.source_admin_url());
     let said = check(&sandbox, &["sync", "--yes"]).await;
     insta::assert_snapshot!(said, @r#"
-    error: could not take the source for production
+    error: the source does not look like production
     caused by: it is marked as a development database
 
     state: `"Book"` is unchanged
@@ -147,7 +146,7 @@ async fn a_source_whose_mark_cannot_be_read_is_refused() {
         "CREATE SCHEMA dewey_sync CREATE TABLE identity (system_identifier text, database_oid bigint)";
     execute(&sandbox.source_admin_url(), hidden).await;
     insta::assert_snapshot!(check(&sandbox, &["sync", "--yes"]).await, @r#"
-    error: could not take the source for production
+    error: the source does not look like production
     caused by: it has a schema `dewey_sync`, whose mark this role may not read
 
     state: `"Book"` is unchanged
@@ -175,7 +174,7 @@ async fn a_target_with_books_is_written_only_when_its_own_name_marks_it() {
     source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
     target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
     owner   ada@example.org (user 1, the only one)
-    error: could not take DB at 127.0.0.1:TARGET for a development database
+    error: DB at 127.0.0.1:TARGET is not marked as a development database
     caused by: it was never marked as a development database, and `--yes` does not do that; 1 book of 1 user would be replaced
 
     state: `"Book"` is unchanged
@@ -183,7 +182,7 @@ async fn a_target_with_books_is_written_only_when_its_own_name_marks_it() {
     "#);
     let wrong = check(&sandbox, &["sync", "--yes", "--mark-development", "production"]).await;
     insta::assert_snapshot!(wrong, @r#"
-    error: could not take DB at 127.0.0.1:TARGET for a development database
+    error: DB at 127.0.0.1:TARGET is not marked as a development database
     caused by: `--mark-development` names another database than `DB@127.0.0.1:TARGET`
 
     state: `"Book"` is unchanged

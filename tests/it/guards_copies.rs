@@ -55,7 +55,7 @@ async fn production_restored_as_development_has_to_be_named_and_is_then_told_fro
     source  DB at 127.0.0.1:PRIMARY  PostgreSQL N  read-only  DIR/.env.production
     target  DB at 127.0.0.1:COPY  PostgreSQL N             DIR/.env
     owner   ada@example.org (user 103, --user-email)
-    error: could not take DB at 127.0.0.1:COPY for a development database
+    error: DB at 127.0.0.1:COPY is not marked as a development database
     caused by: it was never marked as a development database, and `--yes` does not do that; 40 books of 7 users would be replaced
 
     state: `"Book"` is unchanged
@@ -73,7 +73,7 @@ async fn production_restored_as_development_has_to_be_named_and_is_then_told_fro
     sandbox.set_urls(development, production);
     insta::assert_snapshot!(copies.check(&named).await, @r#"
     note: source and target are physical copies of one database, which have the same identity
-    error: could not take the source for production
+    error: the source does not look like production
     caused by: it carries the mark of a development database, of which source and target are copies
 
     state: `"Book"` is unchanged

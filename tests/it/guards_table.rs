@@ -86,36 +86,36 @@ async fn every_guard_says_why_and_what_to_do_and_leaves_both_sides_alone() {
     write!(said, "same database\n{}", refusal(&check(&sandbox, SYNC).await)).unwrap();
     insta::assert_snapshot!(said, @r#"
     swapped: sync --yes
-    error: could not take the source for production
+    error: the source does not look like production
     caused by: it is marked as a development database
 
     state: `"Book"` is unchanged
     hint: swap the two URLs; if that database was promoted to production, run `DROP SCHEMA dewey_sync CASCADE` in it
 
     swapped, as far as can be seen: sync --yes
-    error: could not take the source for production
+    error: the source does not look like production
     caused by: it has a schema `dewey_sync`, whose mark this role may not read
 
     state: `"Book"` is unchanged
     hint: grant USAGE on schema `dewey_sync` and SELECT on `dewey_sync.identity`, or drop that schema
 
     target identity: sync --yes
-    error: could not take DB at 127.0.0.1:TARGET for a development database
+    error: DB at 127.0.0.1:TARGET is not marked as a development database
     caused by: it was never marked as a development database, and `--yes` does not do that; 357 books of 1 user would be replaced
 
     state: `"Book"` is unchanged
     hint: run once with `--mark-development DB@127.0.0.1:TARGET`, only if this is not production, or on a terminal without `--yes`
 
     target identity, another name: sync --yes --mark-development production
-    error: could not take DB at 127.0.0.1:TARGET for a development database
+    error: DB at 127.0.0.1:TARGET is not marked as a development database
     caused by: `--mark-development` names another database than `DB@127.0.0.1:TARGET`
 
     state: `"Book"` is unchanged
     hint: run once with `--mark-development DB@127.0.0.1:TARGET`, only if this is not production
 
     dependents that are lost: sync --yes --strategy atomic
-    error: could not agree to the loss of what hangs on the old books
-    caused by: the books would take along 357 rows of `public.loan`
+    error: refusing to lose rows that reference books without `--allow-cascade`
+    caused by: replacing the books would also lose 357 rows of `public.loan`
 
     state: `"Book"` is unchanged
     hint: add `--allow-cascade`, or leave `--yes` out and answer the question
@@ -142,8 +142,8 @@ async fn every_guard_says_why_and_what_to_do_and_leaves_both_sides_alone() {
     hint: run `ALTER ROLE developer BYPASSRLS` as a superuser, or use the tables' owner, unless their policies are forced on it; a policy that shows every row to `developer` is not enough
 
     empty source: sync --yes
-    error: could not take an empty table for production's books
-    caused by: the source has no books, the target would lose 357 books
+    error: production has no books
+    caused by: the target would lose 357 books
 
     state: `"Book"` is unchanged
     hint: check the source's URL and its `schema` parameter; if production has no books, add `--allow-empty-source`
@@ -159,21 +159,20 @@ async fn every_guard_says_why_and_what_to_do_and_leaves_both_sides_alone() {
 
     schema, without a line that mends it: sync --yes
     error: could not match the columns of `"Book"` on both sides
-    caused by: development lacks `title`, without which books cannot be told apart or shown
+    caused by: development lacks `title`, which every book needs
 
     state: `"Book"` is unchanged
     hint: bring both databases to the same version of the application's schema
 
     target identity, never marked
-    error: could not take DB at 127.0.0.1:TARGET for a development database
+    error: DB at 127.0.0.1:TARGET is not marked as a development database
     caused by: it was never marked as a development database, and `--yes` does not do that; 1 book of 1 user would be replaced
 
     state: `"Book"` is unchanged
     hint: run once with `--mark-development DB@127.0.0.1:TARGET`, only if this is not production, or on a terminal without `--yes`
 
     same database
-    error: could not take the target for a database of its own
-    caused by: source and target are the same database
+    error: source and target are the same database
 
     state: `"Book"` is unchanged
     hint: check `DEWEY_DB_DATABASE_URL` in `.env.production` and `.env`, and what the environment sets

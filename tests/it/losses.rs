@@ -79,7 +79,7 @@ async fn what_refers_to_a_value_that_changes_is_announced_and_comes_back() {
         let (cause, _) = comes_back(&sandbox, &["review"]).await;
         assert_eq!(
             cause,
-            format!("the books would take along the reference of {said} rows of `public.review`"),
+            format!("replacing the books would also lose the reference of {said} rows of `public.review`"),
             "{action}"
         );
     }
@@ -102,7 +102,7 @@ async fn what_a_trigger_does_elsewhere_is_measured_and_named_as_not_undone() {
     let dry = sandbox.run(&["sync", "--dry-run"]).await;
     assert!(dry.stdout.contains("trigger `keep` (DELETE)"), "{dry:?}");
     let cause = refused(&sandbox, &["favourite", "audit"], &[]).await;
-    assert_eq!(cause, "the books would take along 1 row of `public.favourite`");
+    assert_eq!(cause, "replacing the books would also lose 1 row of `public.favourite`");
     let end = agreed(&sandbox).await;
     assert_eq!(end["losses"], json!([loss("public.favourite", 1, 0)]));
     let audit = json!({ "table": "public.audit", "deleted": 0, "updated": 0, "inserted": 1 });
@@ -137,7 +137,7 @@ async fn books_that_a_trigger_deletes_are_a_loss() {
     execute(&sandbox.target_url(), trigger).await;
     execute(&sandbox.source_admin_url(), &copy_of(3, 1000, "x")).await;
     let cause = refused(&sandbox, &[], &[]).await;
-    assert_eq!(cause, r#"the books would take along 2 rows of `public."Book"`"#);
+    assert_eq!(cause, r#"replacing the books would also lose 2 rows of `public."Book"`"#);
 }
 
 /// Every way asks first; a statement that leaves no count is refused whatever was agreed.
@@ -257,7 +257,7 @@ async fn rows_of_partitions_are_counted_for_their_table() {
     );
     execute(&sandbox.target_url(), &partitioned).await;
     let (cause, end) = comes_back(&sandbox, &["mark"]).await;
-    assert_eq!(cause, "the books would take along 5 rows of `public.mark`");
+    assert_eq!(cause, "replacing the books would also lose 5 rows of `public.mark`");
     assert_eq!(end["losses"], json!([loss("public.mark", 5, 0)]));
 }
 

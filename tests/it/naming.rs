@@ -39,7 +39,7 @@ async fn a_name_that_both_databases_have_marks_neither() {
     add_a_book(&sandbox).await;
     let said = check(&sandbox, &["sync", "--yes", "--mark-development", &sandbox.database]).await;
     insta::assert_snapshot!(&said[said.find("error:").unwrap()..], @r#"
-    error: could not take DB at 127.0.0.1:TARGET for a development database
+    error: DB at 127.0.0.1:TARGET is not marked as a development database
     caused by: `--mark-development` names the source as well: both databases are called `DB`
 
     state: `"Book"` is unchanged

@@ -33,8 +33,8 @@ async fn yes_changes_the_books_and_no_session_waits_for_it() {
     source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
     target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
     owner   ada@example.org (user 1, the only one)
-    Books: 357 new, 0 changed, 0 only in development and removed, 0 unchanged.
-    90 of the new and changed ones are PRIVATE in production.
+    Books: 357 new, 0 changed, 0 only in development and deleted, 0 unchanged.
+    90 of the new and changed books are PRIVATE in production.
     Change the books of DB at 127.0.0.1:TARGET? [y/N]
     ");
     no_session_left(&sandbox.source_admin_url()).await;
@@ -152,7 +152,7 @@ async fn one_of_several_users_is_chosen_by_id_by_email_or_as_last_time() {
             Users of DB at 127.0.0.1:TARGET, from DIR/.env:
               1  ada@example.org
             * 2  bob@example.org
-            Who shall own the books? Id or e-mail
+            Which user should own the books? Id or e-mail
             ");
         }
         for line in answer.split_inclusive('\n') {

@@ -320,7 +320,7 @@ async fn an_unfinished_run_is_offered_on_a_terminal() {
         let mut terminal = Terminal::start(&sandbox, &["sync", "--user-id", "1"]);
         let offered = terminal.until(OFFER).await;
         insta::allow_duplicates!(
-            insta::assert_snapshot!(shown(&offered), @"Run 1 (staged, begun 2024-02-29 12:00 UTC) did not come to its end: not_completed. Go on with it? [Y/n]")
+            insta::assert_snapshot!(shown(&offered), @"Run 1 (staged, begun 2024-02-29 12:00 UTC) ended early: not_completed. Resume it? [Y/n]")
         );
         no_session_left(&sandbox.source_admin_url()).await;
         no_session_left(&sandbox.target_admin_url()).await;
@@ -339,7 +339,7 @@ async fn a_run_that_could_not_be_resumed_is_not_offered() {
     let sandbox = unfinished("staged").await;
     let mut terminal = Terminal::start(&sandbox, &["sync", "--user-id", "2"]);
     let asked = terminal.until("[y/N] ").await;
-    assert!(!asked.contains("did not come to its end"), "{asked}");
+    assert!(!asked.contains("ended early"), "{asked}");
     terminal.answer("y\n").await;
     let (status, said) = terminal.end().await;
     assert_eq!(status.code(), Some(0), "{said}");

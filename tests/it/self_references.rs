@@ -18,7 +18,10 @@ async fn books_that_a_book_would_take_along_are_announced_and_come_again_and_bac
     );
     execute(&sandbox.target_url(), &series).await;
     let (cause, end) = comes_back(&sandbox, &["shelf"]).await;
-    assert_eq!(cause, r#"the books would take along 2 rows of `public."Book"`, 1 row of `public.shelf`"#);
+    assert_eq!(
+        cause,
+        r#"replacing the books would also lose 2 rows of `public."Book"`, 1 row of `public.shelf`"#
+    );
     assert_eq!(end["losses"], json!([loss(r#"public."Book""#, 2, 0), loss("public.shelf", 1, 0)]));
     assert_eq!(end["not_undone"], json!([]));
 }
@@ -32,7 +35,7 @@ async fn a_reference_from_book_to_book_that_is_lost_is_announced_and_comes_back(
     );
     execute(&sandbox.target_url(), &series).await;
     let (cause, _) = comes_back(&sandbox, &[]).await;
-    assert_eq!(cause, r#"the books would take along the reference of 2 rows of `public."Book"`"#);
+    assert_eq!(cause, r#"replacing the books would also lose the reference of 2 rows of `public."Book"`"#);
 }
 
 /// A trigger takes the reference away by which the book would have gone.
@@ -91,7 +94,10 @@ async fn a_circle_through_another_table_ends_at_the_books() {
     );
     execute(&sandbox.target_url(), &circle).await;
     let (cause, _) = comes_back(&sandbox, &["shelf"]).await;
-    assert_eq!(cause, r#"the books would take along 2 rows of `public."Book"`, 1 row of `public.shelf`"#);
+    assert_eq!(
+        cause,
+        r#"replacing the books would also lose 2 rows of `public."Book"`, 1 row of `public.shelf`"#
+    );
 }
 
 /// The parent that production gives the book is new, and the old one is only in development.

@@ -204,7 +204,7 @@ async fn a_second_signal_ends_at_once() {
     until_it_waits_for_lock(&sandbox, 1);
     running.signal("INT");
     let said = running.stderr.next_line().await.unwrap();
-    assert_eq!(said.as_deref(), Some("stopping; once more stops at once"));
+    assert_eq!(said.as_deref(), Some("stopping safely; press Ctrl-C again to stop now"));
     assert_eq!(running.child.try_wait().unwrap(), None);
     running.signal("INT");
     let (code, ..) = running.end().await;

@@ -41,8 +41,7 @@ async fn a_standby_of_the_source_is_refused_as_target() {
     let sandbox = replicated().await;
     sandbox.set_urls(&primary(&sandbox), &standby(&sandbox));
     insta::assert_snapshot!(check(&sandbox, &["sync", "--yes"]).await, @r#"
-    error: could not take the target for a database of its own
-    caused by: the target is a standby of the source
+    error: the target is a standby of the source
 
     state: `"Book"` is unchanged
     hint: check `DEWEY_DB_DATABASE_URL` in `.env.production` and `.env`, and what the environment sets
@@ -60,8 +59,7 @@ async fn a_replica_of_the_target_is_refused_as_source() {
         sandbox.set_urls(&source, &primary(&sandbox));
         let said = check(&sandbox, &["sync", "--yes", "--mark-development", &sandbox.database]).await;
         insta::allow_duplicates!(insta::assert_snapshot!(said, @r#"
-    error: could not take the target for a database of its own
-    caused by: the source is a standby of the target, or of what the target is a copy of
+    error: the source is a standby of the target, or of what the target is a copy of
 
     state: `"Book"` is unchanged
     hint: name production's primary as the source, and check that it is not the target
@@ -78,8 +76,7 @@ async fn any_standby_is_refused_as_target_also_without_a_source() {
     let sandbox = replicated().await;
     sandbox.set_urls(&sandbox.source_url(), &standby(&sandbox));
     insta::assert_snapshot!(check(&sandbox, &["sync", "--yes"]).await, @r#"
-    error: could not take the target for a database of its own
-    caused by: the target is a standby, which takes no writes
+    error: the target is a standby, which takes no writes
 
     state: `"Book"` is unchanged
     hint: check `DEWEY_DB_DATABASE_URL` in `.env.production` and `.env`, and what the environment sets

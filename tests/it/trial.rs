@@ -137,7 +137,7 @@ async fn a_production_that_has_lost_its_books_empties_nothing() {
     terminal.answer("y\n").await;
     let (status, said) = terminal.end().await;
     assert_eq!(status.code(), Some(3), "{said}");
-    assert!(said.contains("the source has no books"), "{said}");
+    assert!(said.contains("production has no books"), "{said}");
     assert_eq!(rows(&sandbox, r#"SELECT * FROM "Book" ORDER BY id"#), before);
 }
 

@@ -116,7 +116,7 @@ async fn a_first_fill_is_undone_with_what_hangs_on_it_by_now_if_that_is_agreed_t
     let end = refused(&sandbox, &["--yes"], 3).await;
     assert_eq!(
         cause(&end),
-        r#"the books would take along 20 rows of `public."BookInReadingList"`, the reference of 10 rows of `public."Loan"`, 60 rows of `public."Note"`"#
+        r#"replacing the books would also lose 20 rows of `public."BookInReadingList"`, the reference of 10 rows of `public."Loan"`, 60 rows of `public."Note"`"#
     );
     let run = sandbox.run(&["undo", "--yes", "--allow-cascade"]).await;
     assert_eq!(run.code, Some(0), "{run:?}");

@@ -21,7 +21,7 @@ pub fn check(source: u64, target: u64, empty: EmptySource) -> Result<()> {
         return Ok(());
     }
     let lost = if target == 1 { "1 book".into() } else { format!("{target} books") };
-    Err(Error::new(Kind::Refused, "could not take an empty table for production's books")
-        .because(format!("the source has no books, the target would lose {lost}"))
+    Err(Error::new(Kind::Refused, "production has no books")
+        .because(format!("the target would lose {lost}"))
         .hint("check the source's URL and its `schema` parameter; if production has no books, add `--allow-empty-source`"))
 }

@@ -62,6 +62,6 @@ pub fn notice(source: &Facts, target: &Facts) -> Option<String> {
     (source.identity == target.identity).then(|| text.into())
 }
 
-fn refused(cause: &'static str) -> Error {
-    Error::new(Kind::Refused, "could not take the target for a database of its own").because(cause)
+fn refused(fact: &'static str) -> Error {
+    Error::new(Kind::Refused, fact)
 }

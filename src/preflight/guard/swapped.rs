@@ -40,5 +40,5 @@ pub fn check(source: &Facts, target: &Facts, marked: Option<&Identity>) -> Resul
 }
 
 fn refused(cause: &'static str) -> Error {
-    Error::new(Kind::Refused, "could not take the source for production").because(cause)
+    Error::new(Kind::Refused, "the source does not look like production").because(cause)
 }

@@ -121,7 +121,7 @@ impl Ends<'_> {
     }
 
     fn refused(&self) -> Error {
-        Error::new(Kind::Refused, format!("could not take {} for a development database", self.target))
+        Error::new(Kind::Refused, format!("{} is not marked as a development database", self.target))
     }
 }
 

@@ -172,8 +172,7 @@ impl Both<'_> {
     fn without_target(&self, column: Column, source: Option<&ColumnFacts>) -> Verdict {
         let name = column.as_str();
         if is_needed(column) {
-            let why =
-                format!("development lacks `{name}`, without which books cannot be told apart or shown");
+            let why = format!("development lacks `{name}`, which every book needs");
             return Verdict::Undecided { why, lines: Vec::new() };
         }
         match source {
