@@ -58,6 +58,35 @@ async fn a_reference_by_value_that_was_made_since_is_asked_for() {
     }
 }
 
+/// Rows that others added to a table whose own rows follow books back, and what a trigger changes in one of these.
+#[tokio::test]
+async fn rows_of_others_that_follow_the_books_back_are_asked_for_each() {
+    let sandbox = synced(40).await;
+    let loans = r#"CREATE TABLE loan (id int PRIMARY KEY, book varchar(10) REFERENCES "Book" (isbn10) ON UPDATE CASCADE, seen int DEFAULT 0);
+        INSERT INTO loan SELECT id, isbn10 FROM "Book""#;
+    execute(&sandbox.target_url(), loans).await;
+    let change = r#"UPDATE "Book" SET isbn10 = 'new ' || id WHERE id IN (6, 9, 12)"#;
+    execute(&sandbox.source_admin_url(), change).await;
+    let run = sandbox.run(&["sync", "--yes", "--allow-cascade"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let since = r"INSERT INTO loan SELECT 1000 + number, book FROM loan, generate_series(1, 2) number WHERE book = 'new 6'";
+    execute(&sandbox.target_url(), since).await;
+    let of_two = "the reference of 2 rows of `public.loan`";
+    let end = refused(&sandbox, &["--yes"], 3).await;
+    assert!(cause(&end).contains(of_two), "{end}");
+    let trigger = "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN UPDATE loan SET seen = 1 WHERE id = (SELECT id FROM loan WHERE book = 'new 9'); RETURN NULL; END $$;
+        CREATE TRIGGER see BEFORE UPDATE ON \"Book\" FOR EACH STATEMENT EXECUTE FUNCTION see()";
+    execute(&sandbox.target_url(), trigger).await;
+    let end = refused(&sandbox, &["--yes"], 3).await;
+    assert!(cause(&end).contains(&of_two.replace('2', "3")), "{end}");
+    let run = sandbox.run(&["undo", "--yes", "--allow-cascade", "--output", "json"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let regained = json!([{ "table": "public.loan", "fate": "detached", "rows": 3 }]);
+    assert_eq!(run.json_end()["regained"], regained);
+    assert_eq!(rows(&sandbox, "SELECT count(*) FROM loan WHERE book LIKE 'new%'"), "0\n");
+}
+
 /// A trigger of the target changes another row of a table whose references come back, while books follow their own keys.
 #[tokio::test]
 async fn what_a_trigger_changes_beside_a_reference_that_comes_back_is_asked_for() {

@@ -6,10 +6,36 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+
 use super::kept::KeptTable;
 use crate::book::TABLE;
 use crate::dependents::ForeignKey;
+use crate::postgres::fingerprint::record_digest;
 use crate::postgres::literal;
+
+/// The condition that a row `t` was written by this transaction.
+const WRITTEN: &str = "age(t.xmin) <= 0";
+
+/// What became of the rows of one table of which a sync had taken or changed references.
+#[derive(Debug, Deserialize)]
+pub(super) struct Attached {
+    /// Rows that have a reference again.
+    pub(super) rows: u64,
+    /// Rows of the table that were written, whoever's they are.
+    written: u64,
+    /// Those among them of which a reference was kept.
+    kept: u64,
+    /// Those among these that have changed otherwise than by the references that come back.
+    otherwise: u64,
+}
+
+impl Attached {
+    /// How many rows changed that should not; so many others of the table were `inserted`.
+    pub(super) fn changed_beyond(&self, inserted: u64) -> u64 {
+        self.otherwise + self.written.saturating_sub(self.kept + inserted)
+    }
+}
 
 /// The references of one table that a sync took away or changed.
 #[derive(Debug)]
@@ -46,17 +72,24 @@ impl<'a> References<'a> {
         &self.table.name
     }
 
-    /// A statement that notes the columns which are still as the sync left them.
+    /// A statement that notes the columns which are still as the sync left them, after a digest of the row as it will be.
     pub(super) fn choose_sql(&self) -> String {
+        let is_as_left = |column: &str| same(&format!("t.{column}"), &format!("(k.left_by_sync).{column}"));
         let unchanged = self.columns.keys().map(|column| {
-            format!(
-                "CASE WHEN {} THEN {} END",
-                same(&format!("t.{column}"), &format!("(k.left_by_sync).{column}")),
-                literal(column)
-            )
+            let (is_as_left, name) = (is_as_left(column), literal(column));
+            format!("CASE WHEN {is_as_left} THEN {name} END")
         });
+        let values = self.table.columns.iter().flatten().map(|column| {
+            if self.columns.contains_key(column.as_str()) {
+                let is_as_left = is_as_left(column);
+                format!("CASE WHEN {is_as_left} THEN (k.old).{column} ELSE t.{column} END")
+            } else {
+                format!("t.{column}")
+            }
+        });
+        let expected = record_digest(&format!("row({})", values.collect::<Vec<_>>().join(", ")));
         format!(
-            "UPDATE dewey_sync.replaced r SET chosen = array_remove(ARRAY[{}]::text[], NULL)::text FROM {}
+            "UPDATE dewey_sync.replaced r SET chosen = array_remove(ARRAY[({expected})::text, {}], NULL)::text FROM {}
   WHERE r.replaced_id = k.replaced_id AND k.is_known",
             unchanged.collect::<Vec<_>>().join(", "),
             self.rows(),
@@ -91,21 +124,26 @@ impl<'a> References<'a> {
         )
     }
 
-    /// A scalar expression, when everything is written: how many rows have a reference again.
+    /// A scalar expression, when everything is written: [`Attached`] as JSON. A row that this transaction wrote has its number,
+    /// or that of one of its savepoints.
     pub(super) fn counted(&self) -> String {
         let columns = || self.columns.keys();
-        let again = columns()
-            .map(|column| same(&format!("t.{column}"), &format!("(k.old).{column}")))
-            .collect::<Vec<_>>();
+        let again = columns().map(|column| same(&format!("t.{column}"), &format!("(k.old).{column}")));
+        let again = again.collect::<Vec<_>>().join(" AND ");
         let set = columns().map(|column| {
             let unchanged = same(&format!("(k.left_by_sync).{column}"), &format!("(k.old).{column}"));
             format!("{} AND NOT {unchanged}", is_chosen(column))
         });
+        let set = set.collect::<Vec<_>>().join(" OR ");
+        let now = self.table.columns.iter().flatten().map(|column| format!("t.{column}"));
+        let now = record_digest(&format!("row({})", now.collect::<Vec<_>>().join(", ")));
+        let KeptTable { name, own_rows, .. } = self.table;
         format!(
-            "(SELECT count(*) FROM {} WHERE CASE WHEN k.is_known THEN {} ELSE {} END)",
+            "(SELECT json_build_object('rows', count(*) FILTER (WHERE CASE WHEN k.is_known THEN {set} ELSE {again} END),
+    'kept', count(*) FILTER (WHERE {WRITTEN}), 'otherwise', count(*) FILTER (WHERE {WRITTEN} AND CASE
+      WHEN NOT k.is_known THEN NOT ({again}) ELSE k.chosen[1] IS DISTINCT FROM ({now})::text END),
+    'written', (SELECT count(*) FROM {own_rows}{name} t WHERE {WRITTEN})) FROM {})",
             self.rows(),
-            set.collect::<Vec<_>>().join(" OR "),
-            again.join(" AND "),
         )
     }
 

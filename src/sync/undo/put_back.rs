@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::postgres::PgRow;
 
-use super::attach::References;
+use super::attach::{Attached, References};
 use super::kept::KeptTable;
 use super::restore::{inserted, kept_tables, not_as_they_were, restore};
 use super::undone::{Undo, nothing_to_undo};
@@ -25,6 +25,8 @@ use crate::sync::book_table::lock_sql;
 use crate::sync::changes::{Agreed, Changes};
 use crate::sync::losses::Losses;
 use crate::sync::outcome::OTHER_WRITER;
+
+type AttachedByTable<'a> = BTreeMap<&'a str, Attached>;
 
 /// What was put back, and the server's reading of everything that this did.
 pub(super) struct PutBack {
@@ -94,11 +96,11 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
         return Err(Error::new(Kind::Differs, doing).because(cause).hint(OTHER_WRITER));
     }
     let effects = Effects::from_json(&reading).map_err(|error| verifying(Fault::unreadable(&error)))?;
-    let attached: BTreeMap<&str, u64> = references.iter().map(References::table).zip(attached).collect();
-    let mut effects = own_work_left_out(effects, &tables, &attached, &keys);
+    let attached: AttachedByTable<'_> = references.iter().map(References::table).zip(attached).collect();
+    let mut effects = own_work_left_out(effects, &tables, &attached);
     if let Some(counting) = &mut counting {
         for table in &tables {
-            let attached = attached.get(table.name.as_str()).copied().unwrap_or_default();
+            let attached = attached.get(table.name.as_str()).map_or(0, |attached| attached.rows);
             counting.expect(&table.name, table.deleted, attached);
         }
         let after = tx.simple(&uncounted::sql(&keys)).await.map_err(verifying)?;
@@ -107,7 +109,7 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
         }
     }
     let losses = Losses::of(&effects, undo.removed)?;
-    let lost = the_more_of(&undo.lost, losses.as_dependents(), &tables);
+    let lost = losses.as_dependents();
     let elsewhere = inserted_elsewhere(&effects);
     let undo = Undo { lost, regained: regained(&tables, &attached), elsewhere, ..undo };
     let going = Changes { removed: undo.removed, dependents: undo.lost.clone(), ..Changes::default() };
@@ -118,44 +120,15 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
     Ok(PutBack { undo, reading })
 }
 
-/// What was measured; where references come back, at least what was counted before, because one that is lost could pass for
-/// one of those.
-fn the_more_of(
-    counted: &[Dependents],
-    mut measured: Vec<Dependents>,
-    tables: &[KeptTable],
-) -> Vec<Dependents> {
-    let is_mixed =
-        |name: &str| name != TABLE && tables.iter().any(|table| table.name == name && table.detached > 0);
-    for found in counted.iter().filter(|found| found.fate == Fate::Detached && found.rows > 0) {
-        if !is_mixed(&found.table) {
-            continue;
-        }
-        let same = |other: &&mut Dependents| other.table == found.table && other.fate == found.fate;
-        match measured.iter_mut().find(same) {
-            Some(other) => other.rows = other.rows.max(found.rows),
-            None => measured.push(found.clone()),
-        }
-    }
-    measured
-}
-
-/// A row that comes back is an insertion, and a reference that does a change of its row, which this work makes; where it
-/// follows a book, up to three.
-fn own_work_left_out(
-    mut effects: Effects,
-    tables: &[KeptTable],
-    attached: &BTreeMap<&str, u64>,
-    keys: &[ForeignKey],
-) -> Effects {
+/// A row that comes back is an insertion. Where references come back, a row that follows a book is written more than once, and
+/// so the rows are counted of which something else changed.
+fn own_work_left_out(mut effects: Effects, tables: &[KeptTable], attached: &AttachedByTable<'_>) -> Effects {
     for effect in &mut effects.others {
-        if let Some(table) = tables.iter().find(|table| table.name == effect.table) {
-            effect.inserted = effect.inserted.saturating_sub(table.deleted);
-        }
-        if let Some(rows) = attached.get(effect.table.as_str()) {
-            let follows = keys.iter().any(|key| key.table.root == effect.table && key.follows_books());
-            let changes = rows * if follows { 3 } else { 1 };
-            effect.updated = effect.updated.saturating_sub(changes);
+        let Some(table) = tables.iter().find(|table| table.name == effect.table) else { continue };
+        let written = effect.inserted;
+        effect.inserted = effect.inserted.saturating_sub(table.deleted);
+        if let Some(attached) = attached.get(effect.table.as_str()) {
+            effect.updated = attached.changed_beyond(written);
         }
     }
     effects
@@ -210,9 +183,9 @@ fn inserted_elsewhere(effects: &Effects) -> Vec<Effect> {
 }
 
 /// Rows of other tables that are there again, or refer again to what they referred to.
-fn regained(tables: &[KeptTable], attached: &BTreeMap<&str, u64>) -> Vec<Dependents> {
+fn regained(tables: &[KeptTable], attached: &AttachedByTable<'_>) -> Vec<Dependents> {
     let rows = tables.iter().filter(|table| table.name != TABLE).flat_map(|table| {
-        let attached = attached.get(table.name.as_str()).copied().unwrap_or_default();
+        let attached = attached.get(table.name.as_str()).map_or(0, |attached| attached.rows);
         let rows = [(Fate::Removed, table.deleted), (Fate::Detached, attached)];
         rows.map(|(fate, rows)| Dependents { table: table.name.clone(), fate, rows })
     });

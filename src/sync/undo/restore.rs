@@ -1,7 +1,7 @@
 //! Puts back what was kept: the inserted books go, the changed ones become what they were, the removed ones come back
 //! with their ids and with what hung on them.
 
-use super::attach::References;
+use super::attach::{Attached, References};
 use super::kept::KeptTable;
 use crate::book::{Column, KEY, OTHER_KEY, TABLE, quoted};
 use crate::dependents::{ForeignKey, Reach, Writes};
@@ -136,14 +136,14 @@ pub(super) fn inserted(Generation { run_id: generation, before, .. }: &Generatio
     )
 }
 
-/// How many rows that were deleted along with books are not there again exactly as they were, how many rows of each of the
-/// `references` have theirs again, and what the whole work did to every table.
+/// How many rows that were deleted along with books are not there again exactly as they were, what became of the rows of
+/// each of the `references`, and what the whole work did to every table.
 pub(super) async fn not_as_they_were(
     tx: &Tx<'_>,
     generation: i64,
     tables: &[KeptTable],
     references: &[References<'_>],
-) -> Result<(u64, Vec<u64>, String), Fault> {
+) -> Result<(u64, Vec<Attached>, String), Fault> {
     let dependents = tables.iter().filter(|table| table.name != TABLE && table.deleted > 0);
     let counts = dependents.map(|KeptTable { name, is_digested, own_rows, .. }| {
         // Older versions kept no digest.
@@ -161,7 +161,7 @@ pub(super) async fn not_as_they_were(
     let sum = std::iter::once("0".to_owned()).chain(counts).collect::<Vec<_>>().join(" + ");
     let attached = references.iter().map(References::counted).collect::<Vec<_>>().join(", ");
     let sql = format!(
-        "SELECT json_build_array({sum}, ARRAY[{attached}]::bigint[], {measured})::text",
+        "SELECT json_build_array({sum}, json_build_array({attached}), {measured})::text",
         measured = measured()
     );
     from_json(&tx.simple(&sql).await?)
