@@ -16,12 +16,15 @@ use crate::preflight::guard::target_identity::Marking;
 use crate::preflight::guard::triggers;
 use crate::preflight::{Preflight, Sides, Wishes};
 use crate::printable::cut;
+use crate::sync::call::Call;
 use crate::sync::changes::Changes;
-use crate::sync::outcome::{Begun, MODE, Synced, UNCHANGED, Verified};
+use crate::sync::context::Context;
+use crate::sync::intent::Intent;
+use crate::sync::outcome::{MODE, SYNC, Synced, UNCHANGED, Verified};
 use crate::sync::request::{Rehearsal, Request, Resume, Strategy};
 use crate::sync::tally::{Summary, Tally};
 use crate::sync::verify::before::Compared;
-use crate::sync::{self, Prepared, losses};
+use crate::sync::{self, losses};
 use crate::transfer::engine::Engine;
 
 /// A title stands alone on a line of 80 columns.
@@ -30,20 +33,19 @@ const TITLE_COLUMNS: usize = 78;
 pub(super) async fn run(session: &Session, args: &SyncArgs) -> Result<()> {
     let started = Instant::now();
     let report = args.report.as_deref().map(Report::create).transpose()?;
-    let mut begun = None;
     let (done, summary) = match session.sides(&args.owner, args.tuning.connect_timeout) {
-        Ok(sides) => Box::pin(sync(session, args, &sides, &mut begun)).await,
+        Ok(sides) => Box::pin(sync(session, args, &sides)).await,
         Err(error) => (Err(error), Summary::default()),
     };
     let done = done.map_err(|error| session.interruption.attribute(error));
     session.screen.clear();
-    let ended = Ended { args, begun, summary, duration: started.elapsed() };
+    let ended = Ended { args, summary, duration: started.elapsed() };
     if let Some(report) = report {
         report.write(&ended.json(&done));
     }
     if session.screen.is_json() {
-        if let Ok(Done::DryRun(prepared, compared)) = &done {
-            print_json(&ended.preview_json(prepared, compared));
+        if let Ok(Done::DryRun(intent, compared)) = &done {
+            print_json(&ended.preview_json(intent, compared));
         }
         session.end(&ended.json(&done));
     } else if let Ok(done) = &done {
@@ -55,44 +57,33 @@ pub(super) async fn run(session: &Session, args: &SyncArgs) -> Result<()> {
 /// How a sync succeeded.
 enum Done {
     Synced(Synced),
-    DryRun(Box<Prepared>, Compared),
+    DryRun(Box<Intent>, Compared),
 }
 
-async fn sync(
-    session: &Session,
-    args: &SyncArgs,
-    sides: &Sides,
-    begun: &mut Option<Begun>,
-) -> (Result<Done>, Summary) {
+async fn sync(session: &Session, args: &SyncArgs, sides: &Sides) -> (Result<Done>, Summary) {
     let traced = Traced::new(&session.screen, sides);
     let tally = Tally::new(&traced);
     let prompt = Prompt { sides, screen: &session.screen, yes: args.consent.yes };
     let request = request(args);
-    let cancel = &session.interruption.token;
+    let (policy, cancel) = (request.tuning.retry, &session.interruption.token);
+    let context = Context { work: SYNC, policy, cancel, progress: &tally };
+    let call = Call { sides, request: &request, ask: &prompt, context };
     let done = if args.dry_run {
-        preview(sides, &request, &prompt, cancel, &tally).await
+        preview(call, &prompt).await
     } else {
-        let done = sync::run(sides, &request, &prompt, begun, cancel, &tally);
-        Box::pin(done).await.map(Done::Synced)
+        Box::pin(sync::run(call)).await.map(Done::Synced)
     };
     tokio::join!(sides.source.server().close(), sides.target.server().close());
     traced.end();
     (done, tally.summary())
 }
 
-async fn preview(
-    sides: &Sides,
-    request: &Request,
-    prompt: &Prompt<'_>,
-    cancel: &tokio_util::sync::CancellationToken,
-    tally: &Tally<'_>,
-) -> Result<Done> {
-    let looked = sync::preview::preview(sides, request, prompt, cancel, tally);
-    let (prepared, compared) = Box::pin(looked).await?;
-    if prepared.found.marking == Marking::MustBeTyped && prompt.yes {
-        return Err(sides.ends().unmarked(&prepared.found.stake(), None).state(UNCHANGED));
+async fn preview(call: Call<'_>, prompt: &Prompt<'_>) -> Result<Done> {
+    let (intent, compared) = Box::pin(sync::preview::preview(call)).await?;
+    if intent.found.marking == Marking::MustBeTyped && prompt.yes {
+        return Err(call.sides.ends().unmarked(&intent.found.stake(), None).state(UNCHANGED));
     }
-    Ok(Done::DryRun(Box::new(prepared), compared))
+    Ok(Done::DryRun(Box::new(intent), compared))
 }
 
 fn request(args: &SyncArgs) -> Request {
@@ -116,7 +107,6 @@ fn request(args: &SyncArgs) -> Request {
 /// Everything that the last line says.
 struct Ended<'a> {
     args: &'a SyncArgs,
-    begun: Option<Begun>,
     summary: Summary,
     duration: Duration,
 }
@@ -135,7 +125,7 @@ impl Ended<'_> {
         };
         json!({
             "event": "end",
-            "run_id": self.begun.map(|begun| begun.run_id),
+            "run_id": self.summary.run_id,
             "outcome": outcome,
             "exit_code": exit_code,
             "strategy": self.strategy(),
@@ -155,15 +145,15 @@ impl Ended<'_> {
 
     /// That of the run; before there is one, that of the call.
     fn strategy(&self) -> Strategy {
-        self.begun.map_or_else(|| self.args.strategy.unwrap_or_default(), |begun| begun.strategy)
+        self.summary.how.map_or_else(|| self.args.strategy.unwrap_or_default(), |(strategy, _)| strategy)
     }
 
     fn engine(&self) -> Engine {
-        self.begun.map_or_else(|| self.args.engine.unwrap_or_default(), |begun| begun.engine)
+        self.summary.how.map_or_else(|| self.args.engine.unwrap_or_default(), |(_, engine)| engine)
     }
 
-    fn preview_json(&self, prepared: &Prepared, compared: &Compared) -> serde_json::Value {
-        let Prepared { found, owners, .. } = prepared;
+    fn preview_json(&self, intent: &Intent, compared: &Compared) -> serde_json::Value {
+        let Intent { found, owners, .. } = intent;
         json!({
             "event": "preview",
             "source_books": found.source_books.books,
@@ -175,7 +165,7 @@ impl Ended<'_> {
             "owner_map": owners.named,
             "batches": self.batches_planned(found),
             "titles": found.source_books.titles,
-            "dependents": predicted(found, compared, prepared.strategy),
+            "dependents": predicted(found, compared, intent.strategy),
             "triggers": found.target.triggers.as_deref().unwrap_or_default(),
             "marked": found.marking == Marking::Marked,
         })
@@ -189,10 +179,10 @@ impl Ended<'_> {
         match done {
             Done::Synced(Synced { nothing_to_do: true, verified, .. }) => nothing_to_do(verified),
             Done::Synced(synced) => self.synced_text(synced),
-            Done::DryRun(prepared, compared) => {
+            Done::DryRun(intent, compared) => {
                 let mut lines = match compared {
                     Compared::Equal(verified) => nothing_to_do(verified),
-                    Compared::Different { .. } => self.preview_text(prepared, compared),
+                    Compared::Different { .. } => self.preview_text(intent, compared),
                 };
                 lines.push("Nothing was written.".into());
                 lines
@@ -244,8 +234,8 @@ impl Ended<'_> {
         lines
     }
 
-    fn preview_text(&self, prepared: &Prepared, compared: &Compared) -> Vec<String> {
-        let Prepared { found, owners, .. } = prepared;
+    fn preview_text(&self, intent: &Intent, compared: &Compared) -> Vec<String> {
+        let Intent { found, owners, .. } = intent;
         let source = &found.source_books;
         let mut lines = Vec::new();
         if self.strategy().removes_all() {

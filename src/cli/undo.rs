@@ -17,19 +17,19 @@ use crate::preflight::guard::target_identity::Marking;
 use crate::preflight::guard::{kind, rights};
 use crate::preflight::target_only::CheckedTarget;
 use crate::sync::changes::Agreed;
+use crate::sync::context::Context;
 use crate::sync::losses;
 use crate::sync::outcome::UNCHANGED;
 use crate::sync::tally::Tally;
 use crate::sync::undo::undone::{Undo, nothing_to_undo};
-use crate::sync::undo::{self, Request};
+use crate::sync::undo::{self, Request, UNDO};
 
 pub(super) async fn run(session: &Session, args: &UndoArgs) -> Result<()> {
     let started = Instant::now();
     let tally = Tally::new(&session.screen);
     let target = session.target()?;
     session.introduce(target.server().endpoint());
-    let mut run_id = None;
-    let done = Box::pin(undo(session, args, &target, &tally, &mut run_id)).await;
+    let done = Box::pin(undo(session, args, &target, &tally)).await;
     target.server().close().await;
     let done = done.map_err(|error| session.interruption.attribute(error));
     session.screen.clear();
@@ -40,7 +40,7 @@ pub(super) async fn run(session: &Session, args: &UndoArgs) -> Result<()> {
         let undo = done.as_ref().ok();
         session.end(&json!({
             "event": "end",
-            "run_id": run_id,
+            "run_id": tally.summary().run_id,
             "outcome": outcome,
             "exit_code": exit_code,
             "undone_run_id": undo.map(|undo| undo.undone),
@@ -70,13 +70,7 @@ pub(super) async fn run(session: &Session, args: &UndoArgs) -> Result<()> {
     done.map(drop)
 }
 
-async fn undo(
-    session: &Session,
-    args: &UndoArgs,
-    target: &Target,
-    tally: &Tally<'_>,
-    run_id: &mut Option<i64>,
-) -> Result<Undo> {
+async fn undo(session: &Session, args: &UndoArgs, target: &Target, tally: &Tally<'_>) -> Result<Undo> {
     let looked = async {
         let looked = checked(target, None, None).await?;
         if looked.marking == Marking::MustBeTyped {
@@ -103,7 +97,8 @@ async fn undo(
         tuning: args.patience.tuning(),
     };
     let cancel = &session.interruption.token;
-    let plan = Box::pin(undo::rehearse(target, &request, cancel, tally)).await?;
+    let context = Context { work: UNDO, policy: request.tuning.retry, cancel, progress: tally };
+    let plan = Box::pin(undo::rehearse(target, &request, &context)).await?;
     let agreement = args.consent.agreement();
     check(&plan.lost, agreement).map_err(unchanged)?;
     if !args.consent.yes {
@@ -111,7 +106,7 @@ async fn undo(
     }
     let dependents = (agreement != Agreement::ByFlag).then_some(plan.lost);
     let agreed = Agreed { removed: Some(plan.removed), dependents };
-    Box::pin(undo::run(target, &request, &agreed, run_id, cancel, tally)).await
+    Box::pin(undo::run(target, &request, &agreed, &context)).await
 }
 
 fn unchanged(error: Error) -> Error {

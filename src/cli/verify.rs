@@ -13,7 +13,7 @@ use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Fault, Limit};
 use crate::preflight::guard::owner::{self, Found, Wanted};
 use crate::preflight::guard::rights::Needs;
-use crate::preflight::{self, Looked, Sides, Spare};
+use crate::preflight::{self, Looked, Sides};
 use crate::progress::{Event, Phase, Progress};
 use crate::sync::verify::{Difference, Pair};
 
@@ -62,7 +62,7 @@ pub(super) async fn run(session: &Session, args: &OwnerArgs) -> Result<()> {
 }
 
 async fn compare(session: &Session, sides: &Sides, wanted: &Wanted) -> Result<(Fingerprint, Difference)> {
-    preflight::connect(sides, Spare::Unwanted, &session.screen).await?;
+    preflight::connect(sides, &session.screen).await?;
     let looked = preflight::look(sides, wanted, None, Needs::Reading, &session.screen).await?;
     let owners = expected_owners(sides, &looked, wanted)?;
     session.screen.event(&Event::Phase { phase: Phase::Verifying });

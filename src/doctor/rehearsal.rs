@@ -11,7 +11,8 @@ use crate::preflight::guard::owner::{Found, Owner, Owners};
 use crate::preflight::survey::TargetBooks;
 use crate::preflight::{Preflight, Sides};
 use crate::sync::losses::{self, Losses};
-use crate::sync::rehearsal::{Rehearsed, Stage, sample};
+use crate::sync::rehearsal::{Rehearsed, Stage};
+use crate::sync::sample::sample;
 use crate::transfer::remap::Remap;
 
 /// Of the transaction that is rolled back; real runs are counted from 1.

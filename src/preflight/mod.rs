@@ -103,31 +103,22 @@ pub(crate) fn stake(source: &SourceBooks, target: &TargetBooks) -> Stake {
     }
 }
 
-/// Opens a connection to both sides at once, and a `spare` one to the target. Not retried, except for a server that is starting up or full, so that a
-/// wrong host or password answers at once.
+/// Opens a connection to both sides at once. Not retried, except for a server that is starting up or full, so that a wrong
+/// host or password answers at once.
 ///
 /// # Errors
 /// The source's when both fail.
-pub async fn connect(sides: &Sides, spare: Spare, progress: &dyn Progress) -> Result<()> {
+pub async fn connect(sides: &Sides, progress: &dyn Progress) -> Result<()> {
     progress.event(&Event::Phase { phase: Phase::Checking });
-    let target = sides.target.server();
-    let spare = async {
-        // Whether the server can be reached is for the other one to say.
-        if spare == Spare::Wanted && !target.is_reduced() && target.connect().await.is_err() {
-            tracing::debug!("the target has no spare connection");
-        }
-    };
-    let (source, target, ()) = tokio::join!(reach(sides.source.server()), reach(target), spare);
+    let (source, target) = tokio::join!(reach(sides.source.server()), reach(sides.target.server()));
     source.and(target)
 }
 
-/// Whether a second connection to the target will be needed soon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spare {
-    /// It will.
-    Wanted,
-    /// One does.
-    Unwanted,
+/// Opens a connection to the target that will be needed soon. Whether the server can be reached is for another one to say.
+pub(crate) async fn connect_spare(target: &Target) {
+    if !target.server().is_reduced() && target.server().connect().await.is_err() {
+        tracing::debug!("the target has no spare connection");
+    }
 }
 
 /// Opens the first connection to `server`, and behind a pooler as many as a run needs.

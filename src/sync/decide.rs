@@ -1,116 +1,121 @@
 //! Both sides reached, every guard passed, every question answered that comes before the first write.
 
-use super::ask::Ask;
+use super::call::Call;
+use super::intent::Intent;
 use super::outcome::unchanged;
-use super::prepared::Prepared;
-use super::request::{Rehearsal, Request, Strategy};
+use super::request::{Rehearsal, Strategy};
 use super::resume;
-use super::tally::Tally;
-use super::verify::before as compare;
-use super::verify::before::Compared;
+use super::verify::before::{self, Compared};
 use crate::dependents::{self, Dependents, losses};
 use crate::error::Result;
 use crate::ledger::lock::Lock;
 use crate::preflight::guard::owner::{Found, Owners};
 use crate::preflight::guard::schema::ids;
 use crate::preflight::guard::target_identity::Marking;
-use crate::preflight::{self, Preflight, Sides, Spare};
-use crate::progress::{Event, Progress};
+use crate::preflight::{self, Preflight};
 use crate::transfer::export::SAMPLE_MAX;
 
-/// Looks, compares and asks. Where no question can keep others waiting, the lock is tried meanwhile.
-pub(crate) async fn prepare<'a>(
-    sides: &'a Sides,
-    request: &Request,
-    ask: &dyn Ask,
-    early: &mut Option<Lock<'a>>,
-    progress: &Tally<'_>,
-) -> Result<Prepared> {
-    let wanted = !ask.waits();
-    let spare = if wanted { Spare::Wanted } else { Spare::Unwanted };
-    preflight::connect(sides, spare, progress).await?;
+/// Looks, decides, compares and asks. Where no question can keep others waiting, the lock is had in the end, if it was free.
+///
+/// # Errors
+/// That of a guard or a question; the lock is free then.
+pub(crate) async fn prepare(call: Call<'_>) -> Result<(Intent, Option<Lock<'_>>)> {
+    let (found, lock) = call.context.cancellable(look_and_lock(call)).await?;
+    let intent = call.context.cancellable(decide_and_ask(call, found)).await;
+    if let (Err(_), Some(lock)) = (&intent, &lock) {
+        lock.release().await;
+    }
+    Ok((intent?, lock))
+}
+
+/// Both catalogs read and every guard passed, while the lock is tried: that saves a round trip.
+async fn look_and_lock(call: Call<'_>) -> Result<(Preflight, Option<Lock<'_>>)> {
+    let Call { sides, request, ask, context } = call;
+    let wants_lock = !ask.waits();
+    let spare = async {
+        if wants_lock {
+            preflight::connect_spare(&sides.target).await;
+        }
+    };
+    tokio::join!(preflight::connect(sides, context.progress), spare).0?;
     let attempt = async {
-        if wanted && !sides.target.server().is_reduced() {
-            *early = Lock::attempt(&sides.target, request.tuning.lock_wait).await;
+        // A pooler may have no session left for it.
+        if wants_lock && !sides.target.server().is_reduced() {
+            Lock::attempt(&sides.target, request.tuning.lock_wait).await
+        } else {
+            None
         }
     };
     // That strategy plans in the snapshot that it copies.
     let planned = request.strategy != Some(Strategy::Atomic);
     let batch_size = planned.then_some(request.tuning.batch_size);
-    let (found, ()) = tokio::join!(check(sides, request, batch_size, progress), attempt);
-    let found = found?;
-    // Who shall own the books is asked whatever was answered beforehand.
-    if matches!(found.owner, Found::Several)
-        && let Some(lock) = early.take()
-    {
-        lock.release().await;
-    }
-    let mut prepared = decide(sides, request, found, ask).await?;
-    if prepared.resumed.is_none() {
-        let equal = compare::equal(sides, &prepared, &request.tuning, progress).await;
-        prepared.equal = equal.map_err(unchanged)?;
-        if prepared.equal.is_some() {
-            return Ok(prepared);
+    let (found, lock) = tokio::join!(check(call, batch_size), attempt);
+    // Which of several users owns the books is asked whatever was answered beforehand.
+    let asks_anyway = found.as_ref().is_ok_and(|found| matches!(found.owner, Found::Several));
+    match (found, lock) {
+        (Ok(found), lock) if !asks_anyway => Ok((found, lock)),
+        (found, lock) => {
+            if let Some(lock) = lock {
+                lock.release().await;
+            }
+            Ok((found?, None))
         }
     }
-    let Prepared { found, owners, strategy, .. } = &prepared;
-    if found.marking == Marking::MustBeTyped {
-        ask.mark(found).await.map_err(unchanged)?;
-    }
-    if strategy.removes_all() {
-        tell_what_staged_keeps(sides, request, &prepared, progress).await.map_err(unchanged)?;
-        dependents::check(&found.target_books.dependents, request.wishes.agreement).map_err(unchanged)?;
-        ask.confirm(found, owners).await.map_err(unchanged)?;
-    } else {
-        ask.answerable().map_err(unchanged)?;
-    }
-    Ok(prepared)
 }
 
-/// Where every book goes with what hangs on it, says what the other strategy would save.
-async fn tell_what_staged_keeps(
-    sides: &Sides,
-    request: &Request,
-    prepared: &Prepared,
-    progress: &Tally<'_>,
-) -> Result<()> {
+/// What is to be done; whether both sides are equal already, and otherwise the questions that come before the first write.
+async fn decide_and_ask(call: Call<'_>, found: Preflight) -> Result<Intent> {
+    let mut intent = decide(call, found).await?;
+    if intent.resumed.is_none() {
+        intent.equal = before::equal(call, &intent).await.map_err(unchanged)?;
+    }
+    if intent.equal.is_none() {
+        ask_before_writing(call, &intent).await.map_err(unchanged)?;
+    }
+    Ok(intent)
+}
+
+async fn ask_before_writing(call: Call<'_>, intent: &Intent) -> Result<()> {
+    let (Intent { found, owners, strategy, .. }, ask) = (intent, call.ask);
+    if found.marking == Marking::MustBeTyped {
+        ask.mark(found).await?;
+    }
+    if !strategy.removes_all() {
+        return ask.answerable();
+    }
+    tell_what_staged_keeps(call, intent).await?;
+    dependents::check(&found.target_books.dependents, call.request.wishes.agreement)?;
+    ask.confirm(found, owners).await
+}
+
+/// Where every book is deleted with the rows that reference it, says what the other strategy would save.
+async fn tell_what_staged_keeps(call: Call<'_>, intent: &Intent) -> Result<()> {
     let rows = |dependents: &[Dependents]| losses(dependents).map(|lost| lost.rows).sum::<u64>();
-    let lost = rows(&prepared.found.target_books.dependents);
+    let lost = rows(&intent.found.target_books.dependents);
     if lost == 0 {
         return Ok(());
     }
-    let compared = compare::compare(sides, prepared, &request.tuning, progress).await?;
-    if let Compared::Different { dependents, .. } = compared {
+    if let Compared::Different { dependents, .. } = before::compare(call, intent).await? {
         let kept = lost.saturating_sub(rows(&dependents));
         let text = format!("`--strategy staged` would keep {kept} of the {lost} rows that reference books");
-        progress.event(&Event::Notice { text });
+        call.context.notice(text);
     }
     Ok(())
 }
 
 /// Preflight and decisions for a dry run.
-pub(crate) async fn look(
-    sides: &Sides,
-    request: &Request,
-    ask: &dyn Ask,
-    progress: &Tally<'_>,
-) -> Result<Prepared> {
-    let found = check(sides, request, None, progress).await?;
-    decide(sides, request, found, ask).await
+pub(crate) async fn look(call: Call<'_>) -> Result<Intent> {
+    decide(call, check(call, None).await?).await
 }
 
-async fn check(
-    sides: &Sides,
-    request: &Request,
-    batch_size: Option<u32>,
-    progress: &Tally<'_>,
-) -> Result<Preflight> {
-    preflight::check(sides, &request.wishes, batch_size, progress).await.map_err(unchanged)
+async fn check(Call { sides, request, context, .. }: Call<'_>, batch_size: Option<u32>) -> Result<Preflight> {
+    preflight::check(sides, &request.wishes, batch_size, context.progress).await.map_err(unchanged)
 }
 
 /// Which run goes on, who will own the books, and how they are written.
-async fn decide(sides: &Sides, request: &Request, found: Preflight, ask: &dyn Ask) -> Result<Prepared> {
-    let resumed = resume::find(sides, request, &found, ask).await.map_err(unchanged)?;
+async fn decide(call: Call<'_>, found: Preflight) -> Result<Intent> {
+    let Call { sides, request, ask, .. } = call;
+    let resumed = resume::find(call, &found).await.map_err(unchanged)?;
     let others = match (&resumed, &found.owner) {
         (Some(unfinished), _) => unfinished.others.clone(),
         (None, Found::Owner(owner)) => owner.clone(),
@@ -133,5 +138,5 @@ async fn decide(sides: &Sides, request: &Request, found: Preflight, ask: &dyn As
         let rehearsed = if request.rehearsal == Rehearsal::Wanted { books.min(SAMPLE_MAX as u64) } else { 0 };
         ids::check_room(at_target, found.target.ids_left, books, rehearsed).map_err(unchanged)?;
     }
-    Ok(Prepared { found, owners, strategy, engine, resumed, equal: None })
+    Ok(Intent { found, owners, strategy, engine, resumed, equal: None })
 }

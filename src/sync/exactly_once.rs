@@ -2,13 +2,12 @@
 //!
 //! Each attempt claims first, so one whose answer was lost is found, not done twice.
 
-use tokio_util::sync::CancellationToken;
-
+use super::context::Context;
 use super::losses;
 use crate::error::{Error, Result};
 use crate::postgres::Tx;
-use crate::progress::{Event, Phase, Progress};
-use crate::retry::{Attempt, Class, Policy, classify_error, retry, unless_cancelled};
+use crate::progress::Phase;
+use crate::retry::{Attempt, Class, classify_error};
 
 /// What a COMMIT without a definite answer was to commit.
 #[derive(Debug)]
@@ -43,21 +42,19 @@ pub(crate) struct Failed {
 /// Runs `attempt` until what it did is committed. A signal ends it until a COMMIT is sent; from then on the answer
 /// decides. `before` is called when an earlier process has already committed this work.
 pub(crate) async fn commit<'server, T: Clone>(
-    policy: Policy,
+    context: &Context<'_>,
     what: &str,
-    cancel: &CancellationToken,
-    progress: &dyn Progress,
     mut attempt: impl AsyncFnMut(Attempt, &mut Sent<T>) -> Result<Attempted<'server, T>>,
     before: impl Fn() -> Result<T>,
 ) -> Result<T, Failed> {
     let mut sent = Sent(None);
-    let done = retry(policy, what, cancel, progress, async |number| {
-        let (tx, last, done) = match unless_cancelled(cancel, what, attempt(number, &mut sent)).await? {
+    let done = context.retry(what, async |number| {
+        let (tx, last, done) = match context.cancellable(attempt(number, &mut sent)).await? {
             Attempted::Ready(tx, last, done) => (tx, last, done),
             Attempted::Not(done) => return Ok(done),
             Attempted::Before => return sent.0.clone().map_or_else(&before, Ok),
         };
-        progress.event(&Event::Phase { phase: Phase::Committing });
+        context.phase(Phase::Committing);
         sent.0 = Some(done.clone());
         let committed = tx.commit_after(&last).await;
         let committed = committed.map_err(|fault| losses::refused(fault, "could not commit"));

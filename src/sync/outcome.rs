@@ -1,12 +1,10 @@
 //! How a sync ends, and the sentences about the state that it leaves.
 
-use super::request::Strategy;
 use super::tally::Tally;
 use crate::error::{Error, Kind};
 use crate::postgres::fingerprint::Fingerprint;
 use crate::preflight::guard::owner::Owners;
 use crate::progress::{Event, Progress};
-use crate::transfer::engine::Engine;
 
 /// What it is called when it is retried or interrupted.
 pub(crate) const SYNC: &str = "the sync";
@@ -29,17 +27,6 @@ pub struct Synced {
     pub verified: Verified,
     /// Both sides were equal before.
     pub nothing_to_do: bool,
-}
-
-/// A run that has its row in the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Begun {
-    /// The row.
-    pub run_id: i64,
-    /// Where its transactions end.
-    pub strategy: Strategy,
-    /// How it writes books.
-    pub engine: Engine,
 }
 
 pub(crate) fn nothing_to_do(owners: &Owners, verified: &Verified, progress: &Tally<'_>) -> Synced {

@@ -1,37 +1,24 @@
 //! What a sync would do, without doing it.
 
-use tokio_util::sync::CancellationToken;
-
-use super::ask::Ask;
+use super::call::Call;
 use super::decide::look;
-use super::outcome::{SYNC, unchanged, unchanged_if_interrupted};
-use super::prepared::Prepared;
-use super::request::Request;
-use super::tally::Tally;
+use super::intent::Intent;
+use super::outcome::{unchanged, unchanged_if_interrupted};
 use super::verify::before::{self, Compared};
 use crate::error::Result;
-use crate::preflight::{Sides, Spare};
-use crate::retry::unless_cancelled;
 
 /// Looks at everything that [`run`](super::run()) would look at, and writes nothing.
-pub async fn preview(
-    sides: &Sides,
-    request: &Request,
-    ask: &dyn Ask,
-    cancel: &CancellationToken,
-    progress: &Tally<'_>,
-) -> Result<(Prepared, Compared)> {
+pub async fn preview(call: Call<'_>) -> Result<(Intent, Compared)> {
     let previewed = async {
-        crate::preflight::connect(sides, Spare::Unwanted, progress).await?;
-        let prepared = look(sides, request, ask, progress).await?;
-        let compared = before::compare(sides, &prepared, &request.tuning, progress).await;
-        let compared = compared.map_err(unchanged)?;
+        crate::preflight::connect(call.sides, call.context.progress).await?;
+        let intent = look(call).await?;
+        let compared = before::compare(call, &intent).await.map_err(unchanged)?;
         if let Compared::Different { dependents, .. } = &compared {
-            let all = &prepared.found.target_books.dependents;
-            let doomed = if prepared.strategy.removes_all() { all } else { dependents };
-            crate::dependents::check(doomed, request.wishes.agreement).map_err(unchanged)?;
+            let all = &intent.found.target_books.dependents;
+            let deleted = if intent.strategy.removes_all() { all } else { dependents };
+            crate::dependents::check(deleted, call.request.wishes.agreement).map_err(unchanged)?;
         }
-        Ok((prepared, compared))
+        Ok((intent, compared))
     };
-    Box::pin(unless_cancelled(cancel, SYNC, previewed)).await.map_err(unchanged_if_interrupted)
+    call.context.cancellable(previewed).await.map_err(unchanged_if_interrupted)
 }

@@ -1,11 +1,9 @@
 //! The run's row in the ledger: begun before the first write, ended with the outcome.
 
-use tokio_util::sync::CancellationToken;
-
-use super::Prepared;
+use super::call::Call;
+use super::context::Context;
+use super::intent::Intent;
 use super::outcome::{MODE, UP_TO_THE_OTHER, Verified};
-use super::request::Request;
-use super::tally::Tally;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::run::{self, NewRun, RunEnd, Tenure};
 use crate::plan::Frozen;
@@ -13,18 +11,13 @@ use crate::postgres::{Fault, Target};
 use crate::preflight::guard::owner::Owner;
 use crate::preflight::guard::target_identity::Marking;
 use crate::preflight::{Preflight, Sides};
-use crate::retry::{Policy, retry};
+use crate::retry::Policy;
 
 /// The ledger brought up to date, the target marked, the run's row written, every other run ended.
 /// `plan` is kept with it.
-pub(super) async fn begin(
-    sides: &Sides,
-    request: &Request,
-    prepared: &Prepared,
-    plan: Option<&Frozen>,
-) -> Result<Tenure> {
-    let Prepared { found, owners, strategy, engine, resumed, .. } = prepared;
-    let Sides { source, target, .. } = sides;
+pub(super) async fn begin(call: Call<'_>, intent: &Intent, plan: Option<&Frozen>) -> Result<Tenure> {
+    let Intent { found, owners, strategy, engine, resumed, .. } = intent;
+    let Sides { source, target, .. } = call.sides;
     let failed =
         |doing: &'static str| move |fault: Fault| Error::new(fault.kind_at_start(), doing).because(fault);
     if found.target_books.ledger_is_old()? || found.marking != Marking::Marked {
@@ -45,8 +38,8 @@ pub(super) async fn begin(
     let new = NewRun {
         session: session.to_owned(),
         action: "sync",
-        os_user: request.os_user.clone(),
-        host: request.host.clone(),
+        os_user: call.request.os_user.clone(),
+        host: call.request.host.clone(),
         source: Some(source.server().endpoint().to_string()),
         target: target.server().endpoint().to_string(),
         source_identity: Some(found.source.identity.clone()),
@@ -76,14 +69,12 @@ async fn prepare_ledger(target: &Target, found: &Preflight) -> Result<(), Fault>
 /// When the ledger could not be told, and the run would be resumed though it has done its work, and when another run had
 /// ended this one.
 pub(super) async fn record(
-    sides: &Sides,
+    Call { sides, context, .. }: Call<'_>,
     tenure: Tenure,
     done: Result<&Verified, &Error>,
     success: &'static str,
-    policy: Policy,
-    progress: &Tally<'_>,
 ) -> Result<()> {
-    let summary = progress.summary();
+    let summary = context.summary();
     let verified = done.ok();
     let error = done.err();
     let state = error.map_or(success, |error| error.kind.outcome());
@@ -94,9 +85,9 @@ pub(super) async fn record(
         ..RunEnd::new(state, summary.counts, summary.retries)
     };
     // What failed is not worth waiting for once more.
-    let policy = Policy { retries_max: if verified.is_some() { policy.retries_max } else { 0 }, ..policy };
-    let never = CancellationToken::new();
-    let recorded = retry(policy, "the record of the outcome", &never, progress, async |_| {
+    let retries_max = if verified.is_some() { context.policy.retries_max } else { 0 };
+    let context = Context { policy: Policy { retries_max, ..context.policy }, ..context };
+    let recorded = context.retry_on("the record of the outcome", async |_| {
         let recorded = run::record_end(&sides.target, tenure, &end).await;
         recorded.map_err(|fault| fault.error("could not record the outcome"))
     });

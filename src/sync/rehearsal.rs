@@ -3,105 +3,47 @@
 //!
 //! It runs triggers, burns ids of the sequence, and may raise the sequence; nothing else of it stays.
 
-use tokio_util::sync::CancellationToken;
-
 use super::apply::rehearsal_sql;
 use super::losses::{self, Losses};
 use super::misfit::Tried;
-use super::outcome::SYNC;
-use super::request::Request;
-use super::run::Job;
+use super::run::Run;
+use super::sample::{Sample, end};
 use crate::book::SourceBook;
 use crate::dependents::Agreement;
 use crate::error::{Error, Result};
-use crate::postgres::{Effects, Fault, Limit, Origin, SourceTx, Target};
-use crate::preflight::Sides;
-use crate::progress::{Event, Phase, Progress};
-use crate::retry::{Class, classify, retry, unless_cancelled};
-use crate::transfer::export;
+use crate::postgres::{Effects, Fault, Limit, Target};
+use crate::progress::Phase;
+use crate::retry::{Class, classify};
 use crate::transfer::import::staging_text;
 use crate::transfer::remap::Remap;
 
 /// A lock is not waited for longer: the apply may get it, and the rehearsal must not keep the application waiting.
 const LOCK_TIMEOUT: &str = "2s";
 
-/// Books that a rehearsal tries, and the snapshot that they were read in, which ends while they are tried.
-pub(crate) struct Sample<'a> {
-    books: Vec<SourceBook>,
-    snapshot: SourceTx<'a>,
-}
-
-/// Reads the sample.
-pub(crate) async fn sample<'a>(
-    sides: &'a Sides,
-    remap: &Remap,
-    limit: impl Into<Limit>,
-) -> Result<Sample<'a>, Fault> {
-    let limit = limit.into();
-    let snapshot = sides.source.open(limit).await?;
-    match export::sample(&snapshot, remap).await {
-        Ok(books) => Ok(Sample { books, snapshot }),
-        // What cannot be read as a book is for the copy to tell, which knows the batch.
-        Err(fault) if fault.origin == Origin::Client => {
-            tracing::info!(%fault, "the rehearsal is left out, because the sample cannot be read");
-            Ok(Sample { books: Vec::new(), snapshot: sides.source.open(limit).await? })
-        }
-        Err(fault) => Err(fault),
-    }
-}
-
-/// The same for a run, tried again like any other reading.
-pub(crate) async fn sample_of_run<'a>(
-    sides: &'a Sides,
-    remap: &Remap,
-    request: &Request,
-    cancel: &CancellationToken,
-    progress: &dyn Progress,
-) -> Result<Sample<'a>> {
-    let policy = request.tuning.retry;
-    retry(policy, "the sample for the rehearsal", cancel, progress, async |_| {
-        let sampled = sample(sides, remap, request.tuning.batch_timeout).await;
-        sampled.map_err(|fault| fault.error("could not read a sample of the source's books"))
-    })
-    .await
-}
-
-impl Sample<'_> {
-    /// The books, when the snapshot is ended.
-    pub(crate) async fn into_books(self) -> Vec<SourceBook> {
-        end(self.snapshot).await;
-        self.books
-    }
-}
-
 /// Writes the sample of a run that is about to begin, and rolls back.
 ///
 /// # Errors
 /// [`Kind::Refused`](crate::error::Kind::Refused) with the ids of books that cannot be written, or with what writing them does
 /// to other tables, where that is not agreed to.
-pub(crate) async fn rehearse(job: &Job<'_>, Sample { books, snapshot }: Sample<'_>) -> Result<()> {
-    job.progress.event(&Event::Phase { phase: Phase::Rehearsing });
-    let stage =
-        Stage { target: &job.sides.target, limit: job.tuning.batch_timeout.into(), before: String::new() };
-    let rehearsed = retry(job.tuning.retry, "the rehearsal", job.cancel, job.progress, async |_| {
-        unless_cancelled(job.cancel, SYNC, stage.rehearse(job.tenure.run_id, &job.remap, &books)).await
+pub(crate) async fn rehearse(run: &Run<'_>, Sample { books, snapshot }: Sample<'_>) -> Result<()> {
+    run.context().phase(Phase::Rehearsing);
+    let stage = Stage {
+        target: &run.sides().target,
+        limit: run.tuning().batch_timeout.into(),
+        before: String::new(),
+    };
+    let rehearsed = run.context().retry("the rehearsal", async |_| {
+        run.context().cancellable(stage.rehearse(run.tenure.run_id, &run.remap, &books)).await
     });
     let (rehearsed, ()) = tokio::join!(rehearsed, end(snapshot));
     match rehearsed? {
-        Rehearsed::Written { losses, .. } if !losses.is_empty() && job.agreement == Agreement::Unasked => {
+        Rehearsed::Written { losses, .. } if !losses.is_empty() && run.agreement() == Agreement::Unasked => {
             return Err(losses::refuse(losses.effects()));
         }
         Rehearsed::Written { .. } => {}
-        Rehearsed::Undecided(text) => job.progress.event(&Event::Notice { text }),
+        Rehearsed::Undecided(text) => run.context().notice(text),
     }
     Ok(())
-}
-
-/// Nothing depends on how the snapshot of a sample ends.
-async fn end(snapshot: SourceTx<'_>) {
-    if let Err(fault) = snapshot.finish().await {
-        tracing::info!(%fault, "the snapshot of the sample was not ended");
-    }
 }
 
 /// What a rehearsal found.

@@ -4,7 +4,8 @@ use dewey_sync_entity::ledger::run;
 use dewey_sync_entity::user;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::ask::{Ask, Unfinished};
+use super::ask::Unfinished;
+use super::call::Call;
 use super::request::{Request, Resume, Strategy};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::run::{RESUMABLE, compatible};
@@ -21,12 +22,8 @@ const READABLE: &str = "m0009_run_session";
 ///
 /// # Errors
 /// [`Kind::Usage`] when there is none; [`Kind::Refused`] when it would not be the same run any more.
-pub(super) async fn find(
-    sides: &Sides,
-    request: &Request,
-    found: &Preflight,
-    ask: &dyn Ask,
-) -> Result<Option<Unfinished>> {
+pub(super) async fn find(call: Call<'_>, found: &Preflight) -> Result<Option<Unfinished>> {
+    let Call { sides, request, ask, .. } = call;
     let offered = request.resume == Resume::Offer;
     let is_old = found.target_books.ledger_is_old()?;
     if offered && (is_old || !ask.waits()) {

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::request::Strategy;
 use crate::ledger::checkpoint::Destination;
 use crate::ledger::run::Counts;
 use crate::postgres::Effect;
 use crate::progress::{Event, Phase, Progress};
+use crate::transfer::engine::Engine;
 
 /// Batches by what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -24,6 +26,10 @@ pub struct Batches {
 /// Everything that is counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
+    /// The row of the ledger, once there is one.
+    pub run_id: Option<i64>,
+    /// How a sync writes, once it has begun.
+    pub how: Option<(Strategy, Engine)>,
     /// Rows.
     pub counts: Counts,
     /// Batches.
@@ -56,6 +62,13 @@ impl<'a> Tally<'a> {
     /// What was counted until now.
     pub fn summary(&self) -> Summary {
         self.lock().clone()
+    }
+
+    /// There is a row in the ledger; that of a sync says `how` it writes.
+    pub fn begun(&self, run_id: i64, how: Option<(Strategy, Engine)>) {
+        let mut summary = self.lock();
+        summary.run_id = Some(run_id);
+        summary.how = how;
     }
 
     fn lock(&self) -> MutexGuard<'_, Summary> {

@@ -10,7 +10,6 @@
 //! table, and the server would not see that all three stand still. So it asks with each insert, and once a second while
 //! it waits, and gives up. Nor does it wait for others long enough for the server to end a deadlock, which might be their end.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sqlx::Row;
@@ -21,12 +20,11 @@ use tokio::time::timeout;
 use super::write::first_fill_sql;
 use crate::book::TABLE;
 use crate::error::Result;
-use crate::plan::{Plan, Range};
+use crate::plan::Range;
 use crate::postgres::{Fault, Tx};
-use crate::retry::unless_cancelled;
-use crate::sync::outcome::SYNC;
+use crate::sync::batches::pacing::{FillProgress, StagedBatches};
 use crate::sync::owners;
-use crate::sync::run::Job;
+use crate::sync::run::Run;
 
 /// The open transaction that has inserted the books of the first batches.
 pub(crate) struct Ahead<'a> {
@@ -35,95 +33,25 @@ pub(crate) struct Ahead<'a> {
     pub(super) through: i32,
 }
 
-/// Tells whoever fills ahead which batches are staged, until it is dropped, and lets batches wait for that.
-pub(crate) struct Leading {
-    staged: watch::Sender<StagedBatches>,
-    filled: watch::Receiver<usize>,
-    /// How many batches may be staged and not filled.
-    margin: usize,
-}
-
-/// The other end of [`Leading`].
-pub(crate) struct Following {
-    staged: watch::Receiver<StagedBatches>,
-    filled: watch::Sender<usize>,
-}
-
-/// Numbers of batches.
-#[derive(Debug, Default)]
-struct StagedBatches {
-    /// So many of the first ones are staged.
-    leading: usize,
-    /// These are, too, but not those between.
-    beyond: BTreeSet<usize>,
-    /// One never will be.
-    is_incomplete: bool,
-}
-
-impl Leading {
-    /// Whether a plan of so many batches is worth it: with few, all are staged before one is filled.
-    pub(crate) fn is_worth_it(batches: usize, jobs: usize) -> bool {
-        batches > margin(jobs)
-    }
-
-    /// Nothing is staged yet.
-    pub(crate) fn new(jobs: usize) -> (Self, Following) {
-        let ((staged, seen), (filled, known)) = (watch::channel(StagedBatches::default()), watch::channel(0));
-        (Self { staged, filled: known, margin: margin(jobs) }, Following { staged: seen, filled })
-    }
-
-    /// For batches that nobody follows.
-    pub(crate) fn alone() -> Self {
-        Self::new(1).0
-    }
-
-    /// A batch is committed.
-    pub(crate) fn copied(&self, range: &Range) {
-        self.staged.send_modify(|StagedBatches { leading, beyond, .. }| {
-            beyond.insert(range.batch);
-            while beyond.remove(&(*leading + 1)) {
-                *leading += 1;
-            }
-        });
-    }
-
-    /// A batch failed for good, so that the fill will come to nothing.
-    pub(crate) fn failed(&self) {
-        self.staged.send_modify(|staged| staged.is_incomplete = true);
-    }
-
-    /// Waits while the fill lags far behind: it shall have the time that more staging would take from it.
-    pub(crate) async fn wait_for_turn(&self, range: &Range) {
-        let is_near = |filled: &usize| range.batch <= filled + self.margin;
-        // When nobody fills any more, nobody waits.
-        let _ = self.filled.clone().wait_for(is_near).await;
-    }
-}
-
-const fn margin(jobs: usize) -> usize {
-    2 * jobs
-}
-
 /// Inserts batch by batch as they are `staged`, until no more are. `None` where that could not begin or did not work out.
-pub(crate) async fn fill_ahead<'a>(job: &Job<'a>, plan: &Plan, following: Following) -> Option<Ahead<'a>> {
+pub(crate) async fn fill_ahead<'a>(run: &Run<'a>, progress: FillProgress) -> Option<Ahead<'a>> {
     let filling = async {
-        let filled = insert_ahead(job, plan, following).await;
+        let filled = insert_ahead(run, progress).await;
         filled.map_err(|fault| fault.error("could not fill the books ahead"))
     };
-    unless_cancelled(job.cancel, SYNC, filling).await.unwrap_or_else(|error| {
+    run.context().cancellable(filling).await.unwrap_or_else(|error| {
         tracing::debug!(%error, "the books were not filled ahead");
         None
     })
 }
 
 async fn insert_ahead<'a>(
-    job: &Job<'a>,
-    plan: &Plan,
-    Following { mut staged, filled: told }: Following,
+    run: &Run<'a>,
+    FillProgress { mut staged, filled: told }: FillProgress,
 ) -> Result<Option<Ahead<'a>>, Fault> {
     let mut filled: Option<Ahead<'a>> = None;
     // The last range is open, and left to the end of the fill.
-    for range in &plan.ranges {
+    for range in &run.plan.ranges {
         if !until_staged(&mut staged, range, filled.as_ref()).await? {
             return give_up(filled).await;
         }
@@ -133,13 +61,13 @@ async fn insert_ahead<'a>(
         };
         let tx = match filled.take() {
             Some(Ahead { tx, .. }) => tx,
-            None => match begin(job).await? {
+            None => match begin(run).await? {
                 Some(tx) => tx,
                 None => break,
             },
         };
         let batch = range.condition("s.source_id");
-        let insert = first_fill_sql(job.tenure.run_id, &job.remap, &batch);
+        let insert = first_fill_sql(run.tenure.run_id, &run.remap, &batch);
         let rows = tx.simple(&format!("{insert}; {IS_AWAITED}")).await?;
         filled = Some(Ahead { tx, through });
         if is_awaited(&rows) {
@@ -194,12 +122,12 @@ async fn give_up(filled: Option<Ahead<'_>>) -> Result<Option<Ahead<'_>>, Fault> 
 }
 
 /// `None` where the table is not empty any more, or a pooler might lack the session for a batch.
-async fn begin<'a>(job: &Job<'a>) -> Result<Option<Tx<'a>>, Fault> {
+async fn begin<'a>(run: &Run<'a>) -> Result<Option<Tx<'a>>, Fault> {
     let first = format!(
         "SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; {}; SELECT EXISTS (SELECT FROM {TABLE}) AS had_books",
-        owners::hold_sql(&job.remap.owners)
+        owners::hold_sql(&run.remap.owners)
     );
-    let (tx, rows) = job.sides.target.write_measured(job.tuning.whole_table(), &first).await?;
+    let (tx, rows) = run.sides().target.write_measured(run.tuning().whole_table(), &first).await?;
     if !tx.session_is_own() || rows.iter().any(|row| row.try_get("had_books").unwrap_or(false)) {
         tx.rollback().await;
         return Ok(None);

@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 use super::ahead::Ahead;
 use super::keep;
 use super::outcome::{Outcome, applying};
-use super::staged::Filled;
+use super::staged::{Filled, Staged, finish};
 use super::write::{self, Applying};
 use crate::book::{BOOK_OID, TABLE, sequence};
 use crate::dependents::current::Asked;
@@ -22,9 +22,10 @@ use crate::sync::book_table::lock_sql;
 use crate::sync::changes::{self, Agreed, Changes};
 use crate::sync::exactly_once::{Attempted, Sent};
 use crate::sync::owners;
-use crate::sync::run::Job;
-use crate::sync::strategy::{Staged, finish};
+use crate::sync::run::Run;
 use crate::transfer::import::is_duplicate_key;
+
+const STAGE_LOST: &str = "the target's server lost the stage; copying again";
 
 /// Rolls it back, if there is one.
 pub(crate) async fn discard(filled: Option<Filled<'_>>) {
@@ -35,34 +36,35 @@ pub(crate) async fn discard(filled: Option<Filled<'_>>) {
 
 /// Fills the table of a verified stage, while the source's transaction ends; or tells why not.
 pub(super) async fn fill<'a>(
-    job: &Job<'a>,
+    run: &Run<'a>,
     staged: &mut Staged<'a>,
     agreed: &Agreed,
     sent: &mut Sent<Outcome>,
 ) -> Result<ControlFlow<Attempted<'a, Outcome>, Filled<'a>>> {
-    let Job { tenure, remap, .. } = job;
+    let Run { tenure, remap, .. } = run;
     let run_id = tenure.run_id;
     let Staged { verified, keys, snapshot, .. } = staged;
     let expected = verified.fingerprint().rows;
-    let (began, ended) = tokio::join!(begin(job, Some(expected), keys), finish(snapshot.take()));
+    let (began, ended) = tokio::join!(begin(run, Some(expected), keys), finish(snapshot.take()));
     let not = |outcome| Ok(ControlFlow::Break(Attempted::Not(outcome)));
     if let Err(fault) = ended {
         if let Ok((tx, _)) = began {
             tx.rollback().await;
         }
-        return not(Outcome::SnapshotLost(fault));
+        return not(Outcome::Lost(Some(fault)));
     }
     let (tx, rows) = began.map_err(applying)?;
     match claim_whole(&rows) {
         Claim::Ours => sent.forget(),
         Claim::AlreadyDone => return Ok(ControlFlow::Break(Attempted::Before)),
-        Claim::Lost => return Err(job.lost_run()),
+        Claim::Lost => return Err(run.taken_over()),
     }
     owners::check_held(&rows, &remap.owners)?;
     let found = Found::in_rows(&rows, keys, None).map_err(applying)?;
     if found.staged != Some(expected) {
         tx.rollback().await;
-        return not(Outcome::StageLost);
+        run.context().notice(STAGE_LOST);
+        return not(Outcome::Lost(None));
     }
     let kept = keep::found(&rows).map_err(applying)?;
     check(&kept.dependents, Agreement::ByQuestion)?;
@@ -75,9 +77,9 @@ pub(super) async fn fill<'a>(
     if !agreed.covers(&changes) {
         let changes = changes::count(&tx, run_id, &remap.columns, keys).await?;
         tx.rollback().await;
-        return not(Outcome::MoreThanAgreed(changes));
+        return not(Outcome::More { changes, why: "the target changed since the question" });
     }
-    let written = write::write(&tx, &found.applying(job, keys)).await.map_err(applying)?;
+    let written = write::write(&tx, &found.applying(run, keys)).await.map_err(applying)?;
     Ok(ControlFlow::Continue(Filled { tx, kept, written }))
 }
 
@@ -89,27 +91,27 @@ pub(super) async fn fill<'a>(
 /// # Errors
 /// Any; nothing is changed then.
 pub(crate) async fn fill_early<'a>(
-    job: &Job<'a>,
+    run: &Run<'a>,
     keys: &[ForeignKey],
     ahead: Option<Ahead<'a>>,
 ) -> Result<Option<Filled<'a>>> {
     let mut keys = keys.to_vec();
-    let (tx, rows, through) = match go_on(job, &keys, ahead).await {
+    let (tx, rows, through) = match go_on(run, &keys, ahead).await {
         Some(begun) => begun,
-        None => begin(job, None, &mut keys).await.map(|(tx, rows)| (tx, rows, None)).map_err(applying)?,
+        None => begin(run, None, &mut keys).await.map(|(tx, rows)| (tx, rows, None)).map_err(applying)?,
     };
     let claim = claim_whole(&rows);
     if claim == Claim::Lost {
-        return Err(job.lost_run());
+        return Err(run.taken_over());
     }
     let found = Found::in_rows(&rows, &keys, through).map_err(applying)?;
     if claim != Claim::Ours || found.had_books {
         tx.rollback().await;
         return Ok(None);
     }
-    owners::check_held(&rows, &job.remap.owners)?;
+    owners::check_held(&rows, &run.remap.owners)?;
     let kept = keep::found(&rows).map_err(applying)?;
-    let written = write::write(&tx, &found.applying(job, &keys)).await;
+    let written = write::write(&tx, &found.applying(run, &keys)).await;
     match written.map_err(applying) {
         Ok(written) => Ok(Some(Filled { tx, kept, written })),
         Err(error) if is_duplicate_key(&error) => Ok(None),
@@ -120,14 +122,14 @@ pub(crate) async fn fill_early<'a>(
 /// What [`begin`] does, in a transaction that has begun; `None` where that cannot go on. Nothing hangs on books that nobody
 /// else sees yet, whatever foreign keys there are by now.
 async fn go_on<'a>(
-    job: &Job<'a>,
+    run: &Run<'a>,
     keys: &[ForeignKey],
     ahead: Option<Ahead<'a>>,
 ) -> Option<(Tx<'a>, Vec<PgRow>, Option<i32>)> {
     let Ahead { tx, through } = ahead?;
     // From now on it is as every apply.
-    let patience = job.tuning.whole_table().lock_sql();
-    let begin = begin_sql(job, None, keys, Writers::AreLeftAlone);
+    let patience = run.tuning().whole_table().lock_sql();
+    let begin = begin_sql(run, None, keys, Writers::AreLeftAlone);
     match tx.simple(&format!("{patience}; {begin}")).await {
         Ok(rows) => Some((tx, rows, Some(through))),
         Err(fault) => {
@@ -140,14 +142,14 @@ async fn go_on<'a>(
 /// The transaction up to what it keeps, in one round trip. It keeps what is replaced if as many rows are
 /// staged as they should; nothing where that is not known.
 async fn begin<'a>(
-    job: &Job<'a>,
+    run: &Run<'a>,
     staged: Option<i64>,
     keys: &mut Vec<ForeignKey>,
 ) -> Result<(Tx<'a>, Vec<PgRow>), Fault> {
-    let (target, limit) = (&job.sides.target, job.tuning.whole_table());
+    let (target, limit) = (&run.sides().target, run.tuning().whole_table());
     foreign_keys::asked_for(target, limit, keys, async |keys| {
         let (tx, rows) =
-            target.write_measured(limit, &begin_sql(job, staged, keys, Writers::AreWaitedFor)).await?;
+            target.write_measured(limit, &begin_sql(run, staged, keys, Writers::AreWaitedFor)).await?;
         if claim_whole(&rows) == Claim::Ours {
             let now = foreign_keys::found(&rows)?;
             if !foreign_keys::are_same(keys, &now) {
@@ -170,8 +172,8 @@ enum Writers {
 }
 
 /// What needs no lock comes before it.
-fn begin_sql(job: &Job<'_>, staged: Option<i64>, keys: &[ForeignKey], writers: Writers) -> String {
-    let Job { tenure, remap, .. } = job;
+fn begin_sql(run: &Run<'_>, staged: Option<i64>, keys: &[ForeignKey], writers: Writers) -> String {
+    let Run { tenure, remap, .. } = run;
     let reach = Reach::of(keys, Writes::Copies(&remap.columns));
     let tables = reach.as_ref().map(Reach::tables).unwrap_or_default();
     let tables: Vec<&str> = std::iter::once(TABLE).chain(tables).collect();
@@ -219,9 +221,9 @@ struct Found {
 }
 
 impl Found {
-    fn applying<'a>(self, job: &'a Job<'_>, keys: &[ForeignKey]) -> Applying<'a> {
+    fn applying<'a>(self, run: &'a Run<'_>, keys: &[ForeignKey]) -> Applying<'a> {
         let Self { had_books, sequence, keys_are_immediate, counting, through, .. } = self;
-        let Job { tenure, remap, .. } = job;
+        let Run { tenure, remap, .. } = run;
         let reach = Reach::of(keys, Writes::Copies(&remap.columns));
         let returns_to_books = reach.as_ref().is_some_and(Reach::returns_to_books);
         let changes_others = reach.as_ref().is_some_and(Reach::changes_others);

@@ -18,8 +18,7 @@ use super::changes::{self, Agreed, Changes};
 use super::exactly_once::{Attempted, Failed, Sent, commit};
 use super::losses::Losses;
 use super::outcome::{OTHER_WRITER, UNCHANGED, Verified};
-use super::run::Job;
-use super::strategy::Staged;
+use super::run::Run;
 use super::verify::Difference;
 use crate::error::Result;
 use crate::ledger::replaced::{Generation, end_others_sql};
@@ -27,27 +26,29 @@ use crate::ledger::run::{Counts, RunEnd, end_sql};
 use crate::ledger::stage::EMPTY_IF_FREE;
 use crate::postgres::effects::{Bounds, guard};
 use crate::progress::{Event, Phase, Progress};
-pub(super) use ahead::{Ahead, Leading, fill_ahead};
+pub(super) use ahead::{Ahead, fill_ahead};
 pub(super) use fill::{discard, fill_early};
 use outcome::{Applied, Outcome};
 pub(super) use staged::Filled;
+use staged::Staged;
 pub(super) use write::{PLACEHOLDER, rehearsal_sql};
+
+/// What the numbers of a question that comes again are.
+pub(super) const MORE_MEASURED: &str = "rolled back: changing the books also changed more rows of other tables than was announced, which triggers may do";
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or the new state: the answer to COMMIT was lost";
 
-/// Applies the stage of the job's run; a transient error starts the transaction again. The source's transaction ends
+/// Applies the run's stage; a transient error starts the transaction again. The source's transaction ends
 /// while the one on the target begins.
 ///
 /// # Errors
 /// Any; the target is then as it was, unless the answer to COMMIT stayed out to the end.
-pub(super) async fn apply<'a>(job: &Job<'a>, staged: &mut Staged<'a>, agreed: &Agreed) -> Result<Outcome> {
-    let Job { tuning, cancel, progress, .. } = job;
+pub(super) async fn apply<'a>(run: &Run<'a>, staged: &mut Staged<'a>, agreed: &Agreed) -> Result<Outcome> {
+    let context = run.context();
     let done = commit(
-        tuning.retry,
+        context,
         "the apply",
-        cancel,
-        *progress,
-        async |_, sent| Box::pin(prepare(job, staged, agreed, sent)).await,
+        async |_, sent| Box::pin(prepare(run, staged, agreed, sent)).await,
         || Ok(Outcome::Before),
     );
     let outcome = done
@@ -55,24 +56,24 @@ pub(super) async fn apply<'a>(job: &Job<'a>, staged: &mut Staged<'a>, agreed: &A
         .map_err(|Failed { error, in_doubt }| error.state(if in_doubt { UNKNOWN } else { UNCHANGED }))?;
     if let Outcome::Applied(Applied { changes, apply_ms, measured }) = &outcome {
         let Changes { new, changed, removed, unchanged, .. } = *changes;
-        progress.event(&Event::Applied { new, changed, removed, unchanged, apply_ms: *apply_ms });
-        measured.tell(*progress);
+        context.progress.event(&Event::Applied { new, changed, removed, unchanged, apply_ms: *apply_ms });
+        measured.tell(context.progress);
     }
     Ok(outcome)
 }
 
 /// Everything but the last statements and the COMMIT.
 async fn prepare<'a>(
-    job: &Job<'a>,
+    run: &Run<'a>,
     staged: &mut Staged<'a>,
     agreed: &Agreed,
     sent: &mut Sent<Outcome>,
 ) -> Result<Attempted<'a, Outcome>> {
-    let run_id = job.tenure.run_id;
-    job.progress.event(&Event::Phase { phase: Phase::Applying });
+    let run_id = run.tenure.run_id;
+    run.context().phase(Phase::Applying);
     let filled = match staged.filled.take() {
         Some(filled) => filled,
-        None => match fill::fill(job, staged, agreed, sent).await? {
+        None => match fill::fill(run, staged, agreed, sent).await? {
             ControlFlow::Continue(filled) => filled,
             ControlFlow::Break(attempted) => return Ok(attempted),
         },
@@ -85,11 +86,12 @@ async fn prepare<'a>(
     if !agreed.covers(&Changes { dependents: losses.as_dependents(), ..Changes::default() }) {
         tx.rollback().await;
         let dependents = losses.added_to(&changes.dependents);
-        return Ok(Attempted::Not(Outcome::MoreMeasured(Changes { dependents, ..changes })));
+        let changes = Changes { dependents, ..changes };
+        return Ok(Attempted::Not(Outcome::More { changes, why: MORE_MEASURED }));
     }
     if !holds {
         let Changes { new, changed, removed, .. } =
-            changes::count(&tx, run_id, &job.remap.columns, keys).await?;
+            changes::count(&tx, run_id, &run.remap.columns, keys).await?;
         // A book that is there twice has a key that the stage has as well.
         let surplus = (written.copied.rows - verified.fingerprint().rows).saturating_add_unsigned(new);
         let extra = u64::try_from(surplus).unwrap_or(removed);
@@ -98,7 +100,7 @@ async fn prepare<'a>(
     }
     let measured = losses.measured(&written.effects, &kept.dependents);
     let applied = Applied { changes, apply_ms: written.apply_ms, measured };
-    let end = end(job, verified, &applied);
+    let end = end(run, verified, &applied);
     let generation = if applied.changes.is_none() {
         String::new()
     } else {
@@ -113,8 +115,8 @@ async fn prepare<'a>(
 }
 
 /// Writes the outcome into the same transaction, so that it is true exactly when the books are there.
-fn end(job: &Job<'_>, verified: &Verified, applied: &Applied) -> String {
-    let summary = job.progress.summary();
+fn end(run: &Run<'_>, verified: &Verified, applied: &Applied) -> String {
+    let summary = run.context().summary();
     let Changes { new, changed, removed, unchanged, .. } = applied.changes;
     let counts = Counts { inserted: new, updated: changed, deleted: removed, unchanged, ..summary.counts };
     let end = RunEnd {
@@ -123,5 +125,5 @@ fn end(job: &Job<'_>, verified: &Verified, applied: &Applied) -> String {
         apply_ms: Some(applied.apply_ms),
         ..RunEnd::new("verified", counts, summary.retries)
     };
-    end_sql(job.tenure, "verified", &end)
+    end_sql(run.tenure, "verified", &end)
 }

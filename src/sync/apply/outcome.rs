@@ -10,14 +10,16 @@ use crate::sync::losses::Measured;
 pub enum Outcome {
     /// The books are the new state.
     Applied(Applied),
-    /// More would go by now than was agreed to; nothing was changed.
-    MoreThanAgreed(Changes),
-    /// The apply did more to other tables than was agreed to, as it was measured; nothing was changed.
-    MoreMeasured(Changes),
-    /// The stage does not hold what was verified, because a crash of the server emptied it; nothing was changed.
-    StageLost,
-    /// The source did not end the transaction that was verified with as it should; nothing was changed.
-    SnapshotLost(Fault),
+    /// More would be lost than was agreed to; nothing was changed.
+    More {
+        /// What would be changed by now.
+        changes: Changes,
+        /// For whoever is asked again.
+        why: &'static str,
+    },
+    /// The stage does not hold any more what was verified, or the source did not end the transaction that was verified with
+    /// as it should, with this fault; nothing was changed.
+    Lost(Option<Fault>),
     /// An earlier attempt, of this process or another, was committed though its answer was lost.
     Before,
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use sqlx::Row;
 
-use super::staged::{MORE_MEASURED, ROUNDS_MAX, more_each_time};
+use super::staged::{ROUNDS_MAX, more_each_time};
 use crate::dependents::uncounted::{self, Counting};
 use crate::error::{Error, Result};
 use crate::ledger::FORGET_GENERATION;
@@ -16,18 +16,19 @@ use crate::postgres::effects::{Bounds, guard};
 use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Effects, Fault, Limit, SourceTx, Tx};
 use crate::progress::{Event, Phase, Progress};
-use crate::retry::{Attempt, unless_cancelled};
-use crate::sync::ask::Consent;
+use crate::retry::Attempt;
+use crate::sync::apply::MORE_MEASURED;
 use crate::sync::book_table::analyze_sql;
 use crate::sync::changes::{Agreed, Changes};
 use crate::sync::exactly_once::{Attempted, Failed, Sent, commit};
 use crate::sync::losses::{self, Losses, Measured};
 use crate::sync::outcome::{OTHER_WRITER, SNAPSHOT_TIME, SYNC, UNCHANGED, Verified};
 use crate::sync::owners;
-use crate::sync::run::Job;
+use crate::sync::run::Run;
 use crate::sync::verify::Pair;
 use crate::transfer::duplicates::explain_duplicates;
 use crate::transfer::export::Books;
+use crate::transfer::import::transfer::Copied;
 use crate::transfer::import::{delete_all, is_duplicate_key, read_to_end, while_reading};
 
 const UNKNOWN: &str = "`\"Book\"` is either unchanged or the new state: the answer to COMMIT was lost";
@@ -41,22 +42,22 @@ enum Outcome {
     More(Changes),
 }
 
-/// Runs the job; a transient error starts the whole transaction again.
+/// Does the work of the run; a transient error starts the whole transaction again.
 ///
 /// # Errors
 /// Any; the target is then as it was, unless the answer to COMMIT stayed out to the end.
-pub async fn run(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Verified> {
-    let mut agreed = consent.beforehand();
+pub(super) async fn run(run: &Run<'_>) -> Result<Verified> {
+    let mut agreed = run.agreed_beforehand();
     for _ in 0..ROUNDS_MAX {
-        match attempt(job, &agreed).await? {
+        match attempt(run, &agreed).await? {
             Outcome::Done(verified, measured) => {
-                measured.tell(job.progress);
+                measured.tell(run.context().progress);
                 return Ok(verified);
             }
             Outcome::More(changes) => {
-                job.progress.event(&Event::RolledBack);
-                job.progress.event(&Event::Notice { text: MORE_MEASURED.into() });
-                let asked = unless_cancelled(job.cancel, SYNC, consent.to_more(job.tenure, &changes)).await;
+                run.context().progress.event(&Event::RolledBack);
+                run.context().notice(MORE_MEASURED);
+                let asked = run.ask_about_more(&changes).await;
                 agreed = asked.map_err(|error| error.state(UNCHANGED))?;
             }
         }
@@ -64,22 +65,20 @@ pub async fn run(job: &Job<'_>, consent: &Consent<'_, '_>) -> Result<Verified> {
     Err(more_each_time().state(UNCHANGED))
 }
 
-async fn attempt(job: &Job<'_>, agreed: &Agreed) -> Result<Outcome> {
-    let Job { tuning, cancel, progress, .. } = job;
+async fn attempt(run: &Run<'_>, agreed: &Agreed) -> Result<Outcome> {
+    let context = run.context();
     let done = commit(
-        tuning.retry,
+        context,
         SYNC,
-        cancel,
-        *progress,
-        async |attempt, sent| Box::pin(write(job, agreed, attempt, sent)).await,
-        || Err(job.lost_run()),
+        async |attempt, sent| Box::pin(write(run, agreed, attempt, sent)).await,
+        || Err(run.taken_over()),
     );
     done.await.map_err(|Failed { error, in_doubt }| {
         if in_doubt {
-            return error.state(UNKNOWN).hint(job.resume_hint());
+            return error.state(UNKNOWN).hint(run.resume_hint());
         }
-        if progress.summary().counts != Counts::default() {
-            progress.event(&Event::RolledBack);
+        if context.summary().counts != Counts::default() {
+            context.progress.event(&Event::RolledBack);
         }
         error.state(UNCHANGED)
     })
@@ -87,54 +86,54 @@ async fn attempt(job: &Job<'_>, agreed: &Agreed) -> Result<Outcome> {
 
 /// Everything but the COMMIT.
 async fn write<'a>(
-    job: &Job<'a>,
+    run: &Run<'a>,
     agreed: &Agreed,
     attempt: Attempt,
     sent: &mut Sent<Outcome>,
 ) -> Result<Attempted<'a, Outcome>> {
-    let Job { sides, progress, remap, .. } = job;
-    let whole_table = job.tuning.whole_table();
-    progress.event(&Event::Phase { phase: Phase::Planning });
+    let (sides, context, remap) = (run.sides(), run.context(), &run.remap);
+    let whole_table = run.tuning().whole_table();
+    context.phase(Phase::Planning);
     let planning = |fault: Fault| fault.error("could not plan the batches");
-    let first = format!("{SNAPSHOT_TIME}; {}", Plan::query(job.tuning.batch_size));
+    let first = format!("{SNAPSHOT_TIME}; {}", Plan::query(run.tuning().batch_size));
     let (source, rows) = sides.source.snapshot(whole_table, &first).await.map_err(planning)?;
     let (time, ranges) = rows.split_first().ok_or_else(|| planning(Fault::client("no plan")))?;
     let snapshot_at = time.try_get(0).map_err(|error| planning(error.into()))?;
     let plan = Plan::from_rows(ranges).map_err(planning)?;
-    let claim = claim_whole_sql(job.tenure);
-    let counts = uncounted::sql(job.keys);
+    let claim = claim_whole_sql(run.tenure);
+    let counts = uncounted::sql(run.keys());
     let first = format!("{claim}; {}; {FORGET_GENERATION}; {counts}", owners::hold_sql(&remap.owners));
     let began = sides.target.write_measured(whole_table, &first).await;
     let (target, rows) = began.map_err(|fault| fault.error("could not begin on the target"))?;
     match claim_whole(&rows) {
         Claim::Ours => sent.forget(),
         Claim::AlreadyDone => return Ok(Attempted::Before),
-        Claim::Lost => return Err(job.lost_run()),
+        Claim::Lost => return Err(run.taken_over()),
     }
     owners::check_held(&rows, &remap.owners)?;
-    let counting = Counting::begun(&rows, job.keys).map_err(|fault| fault.error("could not count rows"))?;
+    let counting = Counting::begun(&rows, run.keys()).map_err(|fault| fault.error("could not count rows"))?;
     // Only now, because the counts of an attempt that was committed after all have to stay.
-    progress.event(&Event::Planned { batches: plan.ranges.len(), books: plan.books });
+    context.progress.event(&Event::Planned { batches: plan.ranges.len(), books: plan.books });
 
-    progress.event(&Event::Phase { phase: Phase::Deleting });
-    let deleted = delete_all(&target, job.tuning.batch_timeout).await;
+    context.phase(Phase::Deleting);
+    let deleted = delete_all(&target, run.tuning().batch_timeout).await;
     let books = deleted.map_err(|fault| fault.error("could not remove the old books"))?;
-    progress.event(&Event::Deleted { books });
+    context.progress.event(&Event::Deleted { books });
 
-    progress.event(&Event::Phase { phase: Phase::Copying });
-    source.limit(job.tuning.batch_timeout);
-    copy_all(job, &plan, &source, &target, attempt).await?;
+    context.phase(Phase::Copying);
+    source.limit(run.tuning().batch_timeout);
+    copy_all(run, &plan, &source, &target, attempt).await?;
 
-    progress.event(&Event::Phase { phase: Phase::Verifying });
+    context.phase(Phase::Verifying);
     source.limit(whole_table);
     target.limit(whole_table);
     let pair = Pair { source: &source, target: &target, columns: &remap.columns, owners: &remap.owners };
     let fingerprint = equal(pair, whole_table).await?;
-    job.check_source(fingerprint)?;
+    run.check_source(fingerprint)?;
     source.finish().await.map_err(|fault| fault.error("could not end the source's snapshot"))?;
-    progress.event(&Event::Verified { rows: fingerprint.rows, digest: fingerprint.digest_hex() });
+    context.progress.event(&Event::Verified { rows: fingerprint.rows, digest: fingerprint.digest_hex() });
     let verified = Verified::new(fingerprint, snapshot_at);
-    let (effects, reading) = record(job, &target, &verified, counting.as_ref()).await?;
+    let (effects, reading) = record(run, &target, &verified, counting.as_ref()).await?;
     let losses = Losses::of(&effects, books)?;
     let changes =
         Changes { new: plan.books, removed: books, dependents: losses.as_dependents(), ..Changes::default() };
@@ -149,13 +148,13 @@ async fn write<'a>(
 
 /// Copies batch after batch. The next one is read while one is written.
 async fn copy_all(
-    job: &Job<'_>,
+    run: &Run<'_>,
     plan: &Plan,
     source: &SourceTx<'_>,
     target: &Tx<'_>,
     attempt: Attempt,
 ) -> Result<()> {
-    let transfer = job.transfer(Destination::Book);
+    let transfer = run.transfer(Destination::Book);
     let export = |range: &Range| transfer.export(source, Books::Range(range), range.books, attempt.shrinks);
     let batches = plan.ranges.len();
     let mut exports = plan.ranges.iter().map(|range| (range, export(range)));
@@ -170,7 +169,10 @@ async fn copy_all(
             None => importing.await,
         };
         match copied {
-            Ok(copied) => job.announce(range, batches, copied, Destination::Book),
+            Ok(Copied { exported: books, inserted }) => {
+                let batch = range.batch;
+                run.context().progress.event(&Event::Batch { batch, batches, books, inserted });
+            }
             Err(error) => {
                 // Until then the source cannot be asked which books have the key.
                 if let Some((_, next)) = next.filter(|_| is_duplicate_key(&error)) {
@@ -178,7 +180,7 @@ async fn copy_all(
                 }
                 let batch = format!("batch {} of {batches}: {}", range.batch, error.doing);
                 let error = Error { doing: batch, ..error };
-                return Err(explain_duplicates(error, source, &job.remap.columns).await);
+                return Err(explain_duplicates(error, source, &run.remap.columns).await);
             }
         }
     }
@@ -201,17 +203,17 @@ async fn equal(pair: Pair<'_, '_>, limit: Limit) -> Result<Fingerprint> {
 /// Writes the outcome into the same transaction, so that it is true exactly when the books are there, and reads what the
 /// transaction did to every table.
 async fn record(
-    job: &Job<'_>,
+    run: &Run<'_>,
     target: &Tx<'_>,
     verified: &Verified,
     counting: Option<&Counting>,
 ) -> Result<(Effects, String)> {
-    let summary = job.progress.summary();
+    let summary = run.context().summary();
     let end = RunEnd {
         fingerprint: Some(verified.fingerprint()),
         snapshot_at: Some(verified.snapshot_at().to_owned()),
         ..RunEnd::new("verified", summary.counts, summary.retries)
     };
-    let recorded = losses::read_after(target, &end_sql(job.tenure, "verified", &end), counting).await;
+    let recorded = losses::read_after(target, &end_sql(run.tenure, "verified", &end), counting).await;
     recorded.map_err(|fault| fault.error("could not record the outcome"))
 }

@@ -2,47 +2,47 @@
 
 pub mod atomic;
 pub mod batched;
-pub(crate) mod batches;
+mod deletion;
 pub mod staged;
 mod trial;
 
-pub(crate) use super::apply::staged::{Staged, finish};
-use super::ask::Consent;
 use super::outcome::{Verified, unchanged};
-use super::rehearsal::{Sample, rehearse, sample_of_run};
-use super::request::{Rehearsal, Request, Strategy};
-use super::run::Job;
+use super::rehearsal::rehearse;
+use super::request::{Rehearsal, Strategy};
+use super::run::Run;
+use super::sample::{Sample, sample_of_run};
 use crate::error::Result;
 
-/// What a strategy does, its rehearsal included. `sampled` is for a run that begins; `None` leaves the rehearsal out.
-pub(crate) async fn rehearse_and_write(
-    job: &Job<'_>,
-    strategy: Strategy,
-    consent: &Consent<'_, '_>,
-    request: &Request,
-    sampled: Option<Result<Sample<'_>>>,
-) -> Result<Verified> {
+/// Rehearses and writes. `sampled` are the books to rehearse with, for a run that begins.
+pub(crate) async fn execute(run: &Run<'_>, sampled: Option<Result<Sample<'_>>>) -> Result<Verified> {
     let sample = match sampled {
-        // A resumed run that was refused before has deleted nothing.
-        None if strategy == Strategy::Batched
-            && request.rehearsal == Rehearsal::Wanted
-            && batched::has_not_begun(job).await? =>
-        {
-            let sampling = sample_of_run(job.sides, &job.remap, request, job.cancel, job.progress);
-            Some(Box::pin(sampling).await)
-        }
+        None if is_untried(run).await? => Some(Box::pin(sample_of_run(run.call(), &run.remap)).await),
         sampled => sampled,
     };
     let sample = sample.transpose().map_err(unchanged)?;
-    let mut books = None;
-    match sample {
-        Some(sample) if strategy == Strategy::Batched => books = Some(sample.into_books().await),
-        Some(sample) => Box::pin(rehearse(job, sample)).await.map_err(unchanged)?,
-        None => {}
+    match run.strategy() {
+        Strategy::Batched => {
+            let books = match sample {
+                Some(sample) => Some(sample.into_books().await),
+                None => None,
+            };
+            Box::pin(batched::run(run, books.as_deref())).await
+        }
+        strategy => {
+            if let Some(sample) = sample {
+                Box::pin(rehearse(run, sample)).await.map_err(unchanged)?;
+            }
+            match strategy {
+                Strategy::Atomic => Box::pin(atomic::run(run)).await,
+                _ => Box::pin(staged::run(run)).await,
+            }
+        }
     }
-    match strategy {
-        Strategy::Staged => Box::pin(staged::run(job, consent)).await,
-        Strategy::Atomic => Box::pin(atomic::run(job, consent)).await,
-        Strategy::Batched => Box::pin(batched::run(job, consent, books.as_deref())).await,
-    }
+}
+
+/// Whether this is a resumed run that was refused before it deleted anything: it tries its sample, too.
+async fn is_untried(run: &Run<'_>) -> Result<bool> {
+    Ok(run.strategy() == Strategy::Batched
+        && run.call().request.rehearsal == Rehearsal::Wanted
+        && batched::has_not_begun(run).await?)
 }

@@ -11,11 +11,11 @@ use crate::ledger::checkpoint::Destination;
 use crate::postgres::effects::measured;
 use crate::postgres::{Effects, Fault, Tx};
 use crate::preflight::catalog::ids_left;
-use crate::progress::{Event, Phase, Progress};
+use crate::progress::Phase;
 use crate::retry::{Class, classify, fault_of};
 use crate::sync::losses::{self, Losses};
 use crate::sync::misfit::Tried;
-use crate::sync::run::Job;
+use crate::sync::run::Run;
 use crate::transfer::import::transfer::{Chunk, Transfer};
 
 /// What a batch did before it was taken back.
@@ -39,28 +39,28 @@ const TAKE_BACK: &str = "ROLLBACK TO SAVEPOINT dewey_sync_trial; SET CONSTRAINTS
 /// # Errors
 /// [`Kind::Refused`](crate::error::Kind::Refused) with the source ids of books that do not fit.
 pub(super) async fn try_batch(
-    job: &Job<'_>,
+    run: &Run<'_>,
     target: &Tx<'_>,
     sample: &[SourceBook],
     counting: Option<&Counting>,
     before: &Effects,
 ) -> Result<Trial> {
-    job.progress.event(&Event::Phase { phase: Phase::Rehearsing });
-    let fault = match attempt(job, target, sample, counting).await? {
+    run.context().phase(Phase::Rehearsing);
+    let fault = match attempt(run, target, sample, counting).await? {
         Ok((effects, reading, ids_left)) => {
             return Ok(Trial { losses: Losses::of(&effects.since(before), 0)?, reading, ids_left });
         }
         Err(fault) => fault,
     };
-    let fits = async |books: &[SourceBook]| Ok(attempt(job, target, books, counting).await?.is_ok());
+    let fits = async |books: &[SourceBook]| Ok(attempt(run, target, books, counting).await?.is_ok());
     let instead = "`--strategy staged` keeps the old books whatever comes";
-    let tried = Tried { target: &job.sides.target, limit: job.tuning.batch_timeout.into(), instead };
+    let tried = Tried { target: &run.sides().target, limit: run.tuning().batch_timeout.into(), instead };
     Err(tried.refused(fault, sample, trying, fits).await)
 }
 
 /// A fault in place of an error where the books decide about it.
 async fn attempt(
-    job: &Job<'_>,
+    run: &Run<'_>,
     target: &Tx<'_>,
     books: &[SourceBook],
     counting: Option<&Counting>,
@@ -73,7 +73,7 @@ async fn attempt(
         ids_left(BOOK_OID, &sequence::of_ids(BOOK_OID)),
     );
     let written = async {
-        let transfer = Transfer { is_single: true, ..job.transfer(Destination::Book) };
+        let transfer = Transfer { is_single: true, ..run.transfer(Destination::Book) };
         let imported = transfer.import(target, exported).await;
         imported.map_err(|error| fault_of(&error).cloned().ok_or(error))?;
         target.simple(&sql).await.map_err(Ok)

@@ -10,15 +10,14 @@ mod restore;
 pub mod undone;
 
 use sqlx::postgres::PgRow;
-use tokio_util::sync::CancellationToken;
 
 use super::apply::follow_up::follow_up;
 use super::book_table::{analyze_sql, lock_sql};
 use super::changes::{self, Agreed};
+use super::context::Context;
 use super::exactly_once::{Attempted, Failed, Sent, commit};
-use super::outcome::UNCHANGED;
+use super::outcome::{UNCHANGED, UP_TO_THE_OTHER};
 use super::request::Tuning;
-use super::tally::Tally;
 use crate::book::TABLE;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::FORGET_GENERATION;
@@ -29,14 +28,13 @@ use crate::ledger::run::{
     taken_over,
 };
 use crate::postgres::effects::{Bounds, guard};
-use crate::postgres::{Identity, Target, Tx};
-use crate::progress::{Event, Phase, Progress};
-use crate::retry::{retry, unless_cancelled};
+use crate::postgres::{Identity, Limit, Target, Tx};
+use crate::progress::Phase;
 use put_back::{PutBack, put_back};
 use undone::Undo;
 
 /// What it is called when it is retried or interrupted.
-const UNDO: &str = "the undo";
+pub const UNDO: &str = "the undo";
 
 const UNKNOWN: &str =
     "`\"Book\"` is either unchanged or as it was before the sync: the answer to COMMIT was lost";
@@ -60,43 +58,27 @@ pub struct Request {
 ///
 /// # Errors
 /// [`Kind::Usage`] when there is nothing to undo, [`Kind::Refused`] when it cannot be.
-pub async fn rehearse(
-    target: &Target,
-    request: &Request,
-    cancel: &CancellationToken,
-    progress: &dyn Progress,
-) -> Result<Undo> {
-    let tuning = &request.tuning;
-    progress.event(&Event::Phase { phase: Phase::Checking });
-    let lock = unless_cancelled(cancel, UNDO, Lock::acquire(target, tuning.lock_wait)).await;
+pub async fn rehearse(target: &Target, request: &Request, context: &Context<'_>) -> Result<Undo> {
+    context.phase(Phase::Checking);
+    let lock = context.cancellable(Lock::acquire(target, request.tuning.lock_wait)).await;
     let lock = lock.map_err(unchanged)?;
-    let rehearsed = retry(tuning.retry, "the rehearsal", cancel, progress, async |_| {
-        unless_cancelled(cancel, UNDO, Box::pin(try_and_roll_back(target, request))).await
-    });
+    let rehearsed = context
+        .retry("the rehearsal", async |_| context.cancellable(try_and_roll_back(target, request)).await);
     let rehearsed = rehearsed.await.map_err(unchanged);
     lock.release().await;
     target.leave(rehearsed.as_ref().err()).await;
     rehearsed
 }
 
-/// Undoes the last sync, unless more would be lost than `agreed`. `run_id` is set as soon as there is a row in the ledger.
+/// Undoes the last sync, unless more would be lost than `agreed`.
 ///
 /// # Errors
 /// As [`rehearse`], and any other; the books are then as they were, unless the answer to COMMIT stayed out to the end.
-pub async fn run(
-    target: &Target,
-    request: &Request,
-    agreed: &Agreed,
-    run_id: &mut Option<i64>,
-    cancel: &CancellationToken,
-    progress: &Tally<'_>,
-) -> Result<Undo> {
-    let tuning = &request.tuning;
-    let lock = unless_cancelled(cancel, UNDO, Lock::acquire(target, tuning.lock_wait)).await;
+pub async fn run(target: &Target, request: &Request, agreed: &Agreed, context: &Context<'_>) -> Result<Undo> {
+    let lock = context.cancellable(Lock::acquire(target, request.tuning.lock_wait)).await;
     let lock = lock.map_err(unchanged)?;
-    let begun = retry(tuning.retry, "the beginning of the run", cancel, progress, async |_| {
-        unless_cancelled(cancel, UNDO, begin(target, request)).await
-    });
+    let begun = context
+        .retry("the beginning of the run", async |_| context.cancellable(begin(target, request)).await);
     let tenure = match begun.await {
         Ok(tenure) => tenure,
         Err(error) => {
@@ -104,15 +86,16 @@ pub async fn run(
             return Err(unchanged(error));
         }
     };
-    *run_id = Some(tenure.run_id);
+    context.progress.begun(tenure.run_id, None);
+    let undoing = Undoing { target, tuning: &request.tuning, tenure, agreed, context };
     let done = tokio::select! {
         biased;
-        done = Box::pin(undo(target, tuning, tenure, agreed, cancel, progress)) => done,
-        lost = lock.keep(tenure) => Err(lost.state("what `\"Book\"` holds is up to the other run")),
+        done = Box::pin(undoing.undo()) => done,
+        lost = lock.keep(tenure) => Err(lost.state(UP_TO_THE_OTHER)),
     };
     match &done {
-        Ok(_) => drop(follow_up(target, tuning, progress, &analyze_sql()).await),
-        Err(error) => record_failure(target, tenure, error, progress).await,
+        Ok(_) => drop(follow_up(target, &request.tuning, context, &analyze_sql()).await),
+        Err(error) => undoing.record_failure(error).await,
     }
     lock.release().await;
     target.leave(done.as_ref().err()).await;
@@ -151,77 +134,77 @@ async fn try_and_roll_back(target: &Target, request: &Request) -> Result<Undo> {
     };
     // A run that was stopped in the middle and has lost the lock may still hold the books.
     let end_sessions = end_sessions_sql(target.server().session_base());
-    let (tx, rows) = open(target, &request.tuning, &format!("{upgrade}{end_sessions}; ")).await?;
+    let (tx, rows) =
+        open(target, request.tuning.whole_table(), &format!("{upgrade}{end_sessions}; ")).await?;
     let PutBack { undo, .. } = put_back(&tx, &rows, &Agreed::default()).await?;
     tx.rollback().await;
     Ok(undo)
 }
 
-/// The transaction, its COMMIT, and what becomes of a lost answer.
-async fn undo(
-    target: &Target,
-    tuning: &Tuning,
+/// An undo that has its row in the ledger.
+struct Undoing<'a> {
+    target: &'a Target,
+    tuning: &'a Tuning,
     tenure: Tenure,
-    agreed: &Agreed,
-    cancel: &CancellationToken,
-    progress: &Tally<'_>,
-) -> Result<Undo> {
-    let done = commit(
-        tuning.retry,
-        UNDO,
-        cancel,
-        progress,
-        async |_, sent| {
-            progress.event(&Event::Phase { phase: Phase::Undoing });
-            Box::pin(write(target, tuning, tenure, agreed, progress, sent)).await
-        },
-        || Err(taken_over(tenure)),
-    );
-    done.await.map_err(|Failed { error, in_doubt }| left(error, if in_doubt { UNKNOWN } else { UNCHANGED }))
+    agreed: &'a Agreed,
+    context: &'a Context<'a>,
 }
 
-/// Everything but the COMMIT.
-async fn write<'a>(
-    target: &'a Target,
-    tuning: &Tuning,
-    tenure: Tenure,
-    agreed: &Agreed,
-    progress: &Tally<'_>,
-    sent: &mut Sent<Undo>,
-) -> Result<Attempted<'a, Undo>> {
-    let (tx, rows) = open(target, tuning, &format!("{}; ", claim_whole_sql(tenure))).await?;
-    match claim_whole(&rows) {
-        Claim::Ours => sent.forget(),
-        Claim::AlreadyDone => return Ok(Attempted::Before),
-        Claim::Lost => return Err(taken_over(tenure)),
+impl<'a> Undoing<'a> {
+    /// The transaction, its COMMIT, and what becomes of a lost answer.
+    async fn undo(&self) -> Result<Undo> {
+        let done = commit(
+            self.context,
+            UNDO,
+            async |_, sent| {
+                self.context.phase(Phase::Undoing);
+                Box::pin(self.write(sent)).await
+            },
+            || Err(taken_over(self.tenure)),
+        );
+        done.await
+            .map_err(|Failed { error, in_doubt }| left(error, if in_doubt { UNKNOWN } else { UNCHANGED }))
     }
-    let PutBack { undo, reading } = put_back(&tx, &rows, agreed).await?;
-    let end = RunEnd::new("verified", undo.counts(), progress.summary().retries);
-    let guard = guard(&Bounds::AsMeasured(reading));
-    let record = format!("{FORGET_GENERATION}; {}; {guard}", end_sql(tenure, "verified", &end));
-    Ok(Attempted::Ready(Box::new(tx), record, undo))
+
+    /// Everything but the COMMIT.
+    async fn write(&self, sent: &mut Sent<Undo>) -> Result<Attempted<'a, Undo>> {
+        let Self { target, tenure, .. } = *self;
+        let claim = format!("{}; ", claim_whole_sql(tenure));
+        let (tx, rows) = open(target, self.tuning.whole_table(), &claim).await?;
+        match claim_whole(&rows) {
+            Claim::Ours => sent.forget(),
+            Claim::AlreadyDone => return Ok(Attempted::Before),
+            Claim::Lost => return Err(taken_over(tenure)),
+        }
+        let PutBack { undo, reading } = put_back(&tx, &rows, self.agreed).await?;
+        let end = RunEnd::new("verified", undo.counts(), self.context.summary().retries);
+        let guard = guard(&Bounds::AsMeasured(reading));
+        let record = format!("{FORGET_GENERATION}; {}; {guard}", end_sql(tenure, "verified", &end));
+        Ok(Attempted::Ready(Box::new(tx), record, undo))
+    }
+
+    /// Writes why the run failed. Failing to is not the run's failure.
+    async fn record_failure(&self, error: &Error) {
+        let Self { target, tenure, context, .. } = *self;
+        let failed = RunEnd {
+            error: Some(error.chain()),
+            ..RunEnd::new(error.kind.outcome(), Counts::default(), context.summary().retries)
+        };
+        if let Err(fault) = run::record_end(target, tenure, &failed).await {
+            tracing::info!(%fault, run_id = tenure.run_id, "the ledger was not told how the undo ended");
+        }
+    }
 }
 
 /// A transaction that has the books to itself; the rows of `before` and of the generation.
-async fn open<'a>(target: &'a Target, tuning: &Tuning, before: &str) -> Result<(Tx<'a>, Vec<PgRow>)> {
+async fn open<'a>(target: &'a Target, limit: Limit, before: &str) -> Result<(Tx<'a>, Vec<PgRow>)> {
     let work_mem = changes::WORK_MEM;
     let lock = lock_sql(&[TABLE]);
     let (check, generation) = (target.server().book_check(), Generation::QUERY);
     let first =
         format!("{before}{EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}'; {lock}; {check}; {generation}");
-    let opened = target.write_measured(tuning.whole_table(), &first).await;
+    let opened = target.write_measured(limit, &first).await;
     opened.map_err(|fault| fault.error("could not begin on the target"))
-}
-
-/// Writes why the run failed. Failing to is not the run's failure.
-async fn record_failure(target: &Target, tenure: Tenure, error: &Error, progress: &Tally<'_>) {
-    let failed = RunEnd {
-        error: Some(error.chain()),
-        ..RunEnd::new(error.kind.outcome(), Counts::default(), progress.summary().retries)
-    };
-    if let Err(fault) = run::record_end(target, tenure, &failed).await {
-        tracing::info!(%fault, run_id = tenure.run_id, "the ledger was not told how the undo ended");
-    }
 }
 
 fn unchanged(error: Error) -> Error {

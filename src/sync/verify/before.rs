@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use sea_orm::IdenStatic;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use tokio_util::sync::CancellationToken;
 
 use super::{Difference, Differing, Pair};
 use crate::book::{Column, KEY, OWNER, OwnerMap, TABLE, comparable_type, quoted};
@@ -14,14 +13,13 @@ use crate::dependents::{Dependents, Reach, Which, Writes};
 use crate::error::{Error, Result};
 use crate::postgres::fingerprint::{Rows, whole_table};
 use crate::postgres::rows::from_json;
-use crate::postgres::{Fault, Fingerprint, Limit, SourceTx, Tx, literal};
-use crate::preflight::{Preflight, Sides};
-use crate::progress::{Event, Phase, Progress};
-use crate::retry::retry;
-use crate::sync::Prepared;
+use crate::postgres::{Fault, Fingerprint, SourceTx, Tx, literal};
+use crate::preflight::Preflight;
+use crate::progress::Phase;
+use crate::sync::call::Call;
 use crate::sync::changes::names_column;
+use crate::sync::intent::Intent;
 use crate::sync::outcome::{SNAPSHOT_TIME, Verified};
-use crate::sync::request::Tuning;
 
 /// What a run would change.
 #[derive(Debug, Clone)]
@@ -38,22 +36,17 @@ pub enum Compared {
 }
 
 /// The proof that both sides are equal, if they are. Different numbers of books answer without another look.
-pub async fn equal(
-    sides: &Sides,
-    prepared: &Prepared,
-    tuning: &Tuning,
-    progress: &dyn Progress,
-) -> Result<Option<Verified>> {
-    let found = &prepared.found;
+pub async fn equal(call: Call<'_>, intent: &Intent) -> Result<Option<Verified>> {
+    let (sides, found) = (call.sides, &intent.found);
     if found.source_books.books != found.target_books.books {
         return Ok(None);
     }
-    let (columns, owners) = (&found.columns, prepared.owners.map());
+    let (columns, owners) = (&found.columns, intent.owners.map());
     let at_source = format!("{SNAPSHOT_TIME}; {}", whole_table(columns, Rows::OfSource(&owners)));
     let at_target = whole_table(columns, Rows::OfTarget);
-    let limit = tuning.whole_table();
-    retried(tuning, progress, async || {
-        progress.event(&Event::Phase { phase: Phase::Comparing });
+    let limit = call.tuning().whole_table();
+    retried(call, async || {
+        call.context.phase(Phase::Comparing);
         let (source, target) = tokio::join!(
             async { sides.source.open(limit).await?.last(&at_source).await },
             sides.target.read_once(limit, &at_target)
@@ -70,35 +63,25 @@ pub async fn equal(
 }
 
 /// Both sides compared book by book where they are not equal.
-pub async fn compare(
-    sides: &Sides,
-    prepared: &Prepared,
-    tuning: &Tuning,
-    progress: &dyn Progress,
-) -> Result<Compared> {
-    retried(tuning, progress, async || {
-        let open = Open::begin(sides, prepared, tuning.whole_table(), progress).await?;
-        let pair = open.pair(prepared);
+pub async fn compare(call: Call<'_>, intent: &Intent) -> Result<Compared> {
+    retried(call, async || {
+        let open = Open::begin(call, intent).await?;
+        let pair = open.pair(intent);
         let (expected, found) = Box::pin(pair.fingerprints()).await?;
         if expected == found {
             return Ok(Compared::Equal(Verified::new(expected, open.end().await?)));
         }
         let differing = Box::pin(pair.differing(&pair.differing_buckets().await?)).await?;
-        let dependents = hanging_on(pair, &prepared.found, &differing).await.map_err(comparing)?;
+        let dependents = hanging_on(pair, &intent.found, &differing).await.map_err(comparing)?;
         open.end().await?;
         Ok(Compared::Different { difference: differing.counts, dependents })
     })
     .await
 }
 
-async fn retried<T>(
-    tuning: &Tuning,
-    progress: &dyn Progress,
-    mut look: impl AsyncFnMut() -> Result<T>,
-) -> Result<T> {
-    // At a signal, whoever waits for this stops waiting.
-    let never = CancellationToken::new();
-    retry(tuning.retry, "the comparison", &never, progress, async |_| Box::pin(look()).await).await
+/// At a signal, whoever waits for this stops waiting.
+async fn retried<T>(call: Call<'_>, mut look: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    call.context.retry_on("the comparison", async |_| Box::pin(look()).await).await
 }
 
 /// A snapshot of each side.
@@ -111,23 +94,19 @@ struct Open<'a> {
 }
 
 impl<'a> Open<'a> {
-    async fn begin(
-        sides: &'a Sides,
-        prepared: &Prepared,
-        limit: Limit,
-        progress: &dyn Progress,
-    ) -> Result<Self> {
-        progress.event(&Event::Phase { phase: Phase::Comparing });
+    async fn begin(call: Call<'a>, intent: &Intent) -> Result<Self> {
+        call.context.phase(Phase::Comparing);
+        let (sides, limit) = (call.sides, call.tuning().whole_table());
         let opened = tokio::join!(sides.source.snapshot(limit, SNAPSHOT_TIME), sides.target.open(limit));
         let ((source, time), target) = (opened.0.map_err(comparing)?, opened.1.map_err(comparing)?);
         let time = time.first().ok_or_else(|| comparing(Fault::client("no time")))?;
         let snapshot_at = time.try_get(0).map_err(|error| comparing(error.into()))?;
-        Ok(Self { owners: prepared.owners.map(), source, target, snapshot_at })
+        Ok(Self { owners: intent.owners.map(), source, target, snapshot_at })
     }
 
-    fn pair<'b>(&'b self, prepared: &'b Prepared) -> Pair<'b, 'a> {
+    fn pair<'b>(&'b self, intent: &'b Intent) -> Pair<'b, 'a> {
         let Self { owners, source, target, .. } = self;
-        Pair { source, target, columns: &prepared.found.columns, owners }
+        Pair { source, target, columns: &intent.found.columns, owners }
     }
 
     async fn end(self) -> Result<String> {

@@ -13,12 +13,12 @@ use crate::postgres::effects::{Bounds, guard};
 use crate::postgres::fingerprint::{Rows, bucket};
 use crate::postgres::{Fault, SourceTx, Tx};
 use crate::progress::{Event, Phase, Progress};
-use crate::retry::{Attempt, retry, unless_cancelled};
+use crate::retry::Attempt;
+use crate::sync::batches::committed;
 use crate::sync::book_table::lock_sql;
 use crate::sync::losses::{self, Losses};
-use crate::sync::outcome::{OTHER_WRITER, SNAPSHOT_TIME, SYNC, Verified};
-use crate::sync::run::Job;
-use crate::sync::strategy::batches::committed;
+use crate::sync::outcome::{OTHER_WRITER, SNAPSHOT_TIME, Verified};
+use crate::sync::run::Run;
 use crate::transfer::duplicates::explain_duplicates;
 use crate::transfer::export::Books;
 
@@ -35,44 +35,47 @@ struct Repair<'server> {
 /// # Errors
 /// [`Kind::Differs`](crate::error::Kind::Differs) also when the target holds other rows than the batches inserted: then
 /// it is not the source that changed, and a row that somebody added in development is not removed without a word.
-pub(crate) async fn reconcile(job: &Job<'_>, bounds: &Bounds) -> Result<Verified> {
+pub(crate) async fn reconcile(run: &Run<'_>, bounds: &Bounds) -> Result<Verified> {
     // From a repair's COMMIT on, also in an earlier life of the run, the target may hold other rows than the batches wrote.
-    let mut repaired = job.resumed && committed(job, Destination::Book).await?.1 > 0;
-    let verified = retry(job.tuning.retry, "the verification", job.cancel, job.progress, async |attempt| {
-        let (verified, repair) =
-            unless_cancelled(job.cancel, SYNC, Box::pin(compare(job, bounds, attempt, repaired))).await?;
-        if let Some(Repair { target, done, as_measured }) = repair {
-            repaired = true;
-            let committed = target.commit_after(&guard(&as_measured)).await;
-            committed.map_err(|fault| losses::refused(fault, "could not commit what was copied again"))?;
-            job.progress.event(&done);
-        }
-        Ok(verified)
-    })
-    .await?;
+    let mut repaired = run.resumed && committed(run, Destination::Book).await?.1 > 0;
+    let verified = run
+        .context()
+        .retry("the verification", async |attempt| {
+            let (verified, repair) =
+                run.context().cancellable(compare(run, bounds, attempt, repaired)).await?;
+            if let Some(Repair { target, done, as_measured }) = repair {
+                repaired = true;
+                let committed = target.commit_after(&guard(&as_measured)).await;
+                committed
+                    .map_err(|fault| losses::refused(fault, "could not commit what was copied again"))?;
+                run.context().progress.event(&done);
+            }
+            Ok(verified)
+        })
+        .await?;
     let digest = verified.fingerprint().digest_hex();
-    job.progress.event(&Event::Verified { rows: verified.fingerprint().rows, digest });
+    run.context().progress.event(&Event::Verified { rows: verified.fingerprint().rows, digest });
     Ok(verified)
 }
 
 /// Everything but the COMMIT.
 async fn compare<'a>(
-    job: &Job<'a>,
+    run: &Run<'a>,
     bounds: &Bounds,
     attempt: Attempt,
     repaired: bool,
 ) -> Result<(Verified, Option<Repair<'a>>)> {
-    job.progress.event(&Event::Phase { phase: Phase::Verifying });
+    run.context().phase(Phase::Verifying);
     let verifying = |fault: Fault| fault.error("could not verify");
     let (source, time) =
-        job.sides.source.snapshot(job.tuning.whole_table(), SNAPSHOT_TIME).await.map_err(verifying)?;
+        run.sides().source.snapshot(run.tuning().whole_table(), SNAPSHOT_TIME).await.map_err(verifying)?;
     let time = time.first().ok_or_else(|| verifying(Fault::client("no time")))?;
     let snapshot_at = time.try_get(0).map_err(|error| verifying(error.into()))?;
-    let target = job.sides.target.open(job.tuning.whole_table()).await.map_err(verifying)?;
-    let columns = &job.remap.columns;
-    let pair = Pair { source: &source, target: &target, columns, owners: &job.remap.owners };
+    let target = run.sides().target.open(run.tuning().whole_table()).await.map_err(verifying)?;
+    let columns = &run.remap.columns;
+    let pair = Pair { source: &source, target: &target, columns, owners: &run.remap.owners };
     let (expected, found) = pair.fingerprints().await?;
-    job.check_source(expected)?;
+    run.check_source(expected)?;
     let verified = Verified::new(expected, snapshot_at);
     if expected == found {
         target.rollback().await;
@@ -80,48 +83,50 @@ async fn compare<'a>(
         return Ok((verified, None));
     }
     let buckets = pair.differing_buckets().await?;
-    let written = job.progress.summary().counts.inserted;
+    let written = run.context().summary().counts.inserted;
     if !repaired && found.rows.unsigned_abs() != written {
         return Err(pair.difference(&buckets).await?.error().hint(OTHER_WRITER));
     }
     target.rollback().await;
-    let repair = repair(job, bounds, &source, &buckets, attempt).await?;
+    let repair = repair(run, bounds, &source, &buckets, attempt).await?;
     source.finish().await.map_err(verifying)?;
     Ok((verified, Some(repair)))
 }
 
 /// Replaces the books of `buckets` by those of the snapshot, and compares the whole again.
 async fn repair<'a>(
-    job: &Job<'a>,
+    run: &Run<'a>,
     bounds: &Bounds,
     source: &SourceTx<'_>,
     buckets: &[i32],
     attempt: Attempt,
 ) -> Result<Repair<'a>> {
-    job.progress.event(&Event::Phase { phase: Phase::Repairing });
+    run.context().phase(Phase::Repairing);
     let repairing = |fault: Fault| fault.error("could not copy again what differs");
-    let first = format!("{}; {}", fence_sql(job.tenure), lock_sql(&[TABLE]));
-    let began = job.sides.target.write_measured(job.tuning.whole_table(), &first).await;
+    let first = format!("{}; {}", fence_sql(run.tenure), lock_sql(&[TABLE]));
+    let began = run.sides().target.write_measured(run.tuning().whole_table(), &first).await;
     let (target, fence) = began.map_err(repairing)?;
     if fence.is_empty() {
-        return Err(job.lost_run());
+        return Err(run.taken_over());
     }
-    let counted = target.simple(&uncounted::sql(job.keys)).await.map_err(repairing)?;
-    let counting = Counting::begun(&counted, job.keys).map_err(repairing)?;
+    let counted = target.simple(&uncounted::sql(run.keys())).await.map_err(repairing)?;
+    let counting = Counting::begun(&counted, run.keys()).map_err(repairing)?;
     let list: Vec<String> = buckets.iter().map(i32::to_string).collect();
-    let columns = &job.remap.columns;
+    let columns = &run.remap.columns;
     let bucket = bucket(columns, Rows::OfTarget);
     let delete = format!("DELETE FROM {TABLE} WHERE {bucket} IN ({})", list.join(", "));
     let deleted = target.execute_simple(&delete).await.map_err(repairing)?;
     let books = Books::Buckets(buckets);
-    let mark = checkpoint::repair_sql(job.tenure);
+    let mark = checkpoint::repair_sql(run.tenure);
     target.execute_simple(&mark).await.map_err(repairing)?;
-    let size = job.tuning.batch_size.into();
-    let copied = match job.copy(source, &target, books, size, attempt, Destination::Book).await {
+    let size = run.tuning().batch_size.into();
+    let transfer = run.transfer(Destination::Book);
+    let exported = transfer.export(source, books, size, attempt.shrinks);
+    let copied = match transfer.import(&target, exported).await {
         Ok(copied) => copied,
         Err(error) => return Err(explain_duplicates(error, source, columns).await),
     };
-    let pair = Pair { source, target: &target, columns, owners: &job.remap.owners };
+    let pair = Pair { source, target: &target, columns, owners: &run.remap.owners };
     let (expected, found) = pair.fingerprints().await?;
     if expected != found {
         let differing = pair.differing_buckets().await?;

@@ -11,23 +11,20 @@ use crate::book::{KEY, OTHER_KEY, quoted};
 use crate::dependents::current::Asked;
 use crate::dependents::{ForeignKey, current as foreign_keys};
 use crate::error::{Error, Kind, Result};
-use crate::ledger::checkpoint::{self, Checkpoint, Destination};
-use crate::ledger::run::Claim;
+use crate::ledger::checkpoint::{self, Destination};
 use crate::plan::{Plan, Range};
 use crate::postgres::fingerprint::{Fingerprint, by_range, stage_by_range};
 use crate::postgres::rows::named_json;
 use crate::postgres::{Fault, SourceTx};
 use crate::progress::{Event, Phase, Progress};
-use crate::retry::{Attempt, retry, unless_cancelled};
+use crate::retry::Attempt;
 use crate::sync::apply::staged::{Staged, finish};
 use crate::sync::apply::{Ahead, Filled, discard, fill_early};
-use crate::sync::ask::Consent;
+use crate::sync::batches::batch::Batch;
 use crate::sync::changes::{Changes, count_sql};
-use crate::sync::outcome::{SNAPSHOT_TIME, SYNC, Verified};
-use crate::sync::run::Job;
+use crate::sync::outcome::{SNAPSHOT_TIME, Verified};
+use crate::sync::run::Run;
 use crate::transfer::duplicates::{duplicates_sql, refuse_duplicates};
-use crate::transfer::export::Books;
-use crate::transfer::import::transfer::Copied;
 
 /// By range, counted from 0; a range without rows has none.
 type Fingerprints = BTreeMap<usize, Fingerprint>;
@@ -40,33 +37,30 @@ type Fingerprints = BTreeMap<usize, Fingerprint>;
 /// [`Kind::Differs`] when what was staged again is not what the source has; [`Kind::NotCompleted`] when books of the stage
 /// cannot be in the target together.
 pub(crate) async fn verify<'a>(
-    job: &Job<'a>,
-    plan: &Plan,
-    consent: &Consent<'_, '_>,
+    run: &Run<'a>,
     mut keys: Vec<ForeignKey>,
     mut ahead: Option<Ahead<'a>>,
     mut failed: Option<Fault>,
 ) -> Result<Staged<'a>> {
-    let policy = job.tuning.retry;
-    let compared = retry(policy, "the verification", job.cancel, job.progress, async |attempt| {
+    let compared = run.context().retry("the verification", async |attempt| {
         if let Some(fault) = failed.take() {
             return Err(verifying(fault));
         }
-        job.progress.event(&Event::Phase { phase: Phase::Verifying });
+        run.context().phase(Phase::Verifying);
         let comparing = async {
-            if consent.is_to_a_first_fill()
-                && let Some(compared) = Box::pin(fill_and_compare(job, plan, &keys, ahead.take())).await?
+            if run.is_first_fill()
+                && let Some(compared) = Box::pin(fill_and_compare(run, &keys, ahead.take())).await?
             {
                 return Ok(compared);
             }
-            Box::pin(compare(job, plan, consent, &mut keys, attempt)).await
+            Box::pin(compare(run, &mut keys, attempt)).await
         };
-        unless_cancelled(job.cancel, SYNC, comparing).await
+        run.context().cancellable(comparing).await
     });
     let Compared { verified, duplicates, changes, snapshot, filled } = compared.await?;
     let Fingerprint { rows, .. } = verified.fingerprint();
-    job.progress.event(&Event::Verified { rows, digest: verified.fingerprint().digest_hex() });
-    let refused = refuse_duplicates(&duplicates).and_then(|()| job.check_source(verified.fingerprint()));
+    run.context().progress.event(&Event::Verified { rows, digest: verified.fingerprint().digest_hex() });
+    let refused = refuse_duplicates(&duplicates).and_then(|()| run.check_source(verified.fingerprint()));
     if let Err(error) = refused {
         discard(filled).await;
         finish(snapshot).await.map_err(verifying)?;
@@ -86,17 +80,16 @@ struct Compared<'a> {
 /// Of a first fill about which nobody is asked: fills the book table while the source is fingerprinted, and compares the
 /// two, so that the stage is read once. `None` when they differ, or something is in the way; nothing is changed then.
 async fn fill_and_compare<'a>(
-    job: &Job<'a>,
-    plan: &Plan,
+    run: &Run<'a>,
     keys: &[ForeignKey],
     ahead: Option<Ahead<'a>>,
 ) -> Result<Option<Compared<'a>>> {
     let expecting = async {
-        let (source, snapshot_at, expected) = of_source(job, plan).await?;
+        let (source, snapshot_at, expected) = of_source(run).await?;
         source.finish().await?;
         Ok(Verified::new(whole(expected), snapshot_at))
     };
-    let (expected, filled) = tokio::join!(expecting, fill_early(job, keys, ahead));
+    let (expected, filled) = tokio::join!(expecting, fill_early(run, keys, ahead));
     match (expected, filled) {
         (Ok(verified), Ok(Some(filled))) if filled.holds(&verified) => {
             let (changes, duplicates) = (filled.changes(), Vec::new());
@@ -109,30 +102,24 @@ async fn fill_and_compare<'a>(
     }
 }
 
-async fn compare<'a>(
-    job: &Job<'a>,
-    plan: &Plan,
-    consent: &Consent<'_, '_>,
-    keys: &mut Vec<ForeignKey>,
-    attempt: Attempt,
-) -> Result<Compared<'a>> {
-    let (source, found) = tokio::join!(of_source(job, plan), of_target(job, plan, keys));
+async fn compare<'a>(run: &Run<'a>, keys: &mut Vec<ForeignKey>, attempt: Attempt) -> Result<Compared<'a>> {
+    let (source, found) = tokio::join!(of_source(run), of_target(run, keys));
     let ((source, snapshot_at, expected), mut found) =
         (source.map_err(verifying)?, found.map_err(verifying)?);
     let mut snapshot = Some(source);
-    let differing = differing(plan, &expected, &found.staged);
+    let differing = differing(&run.plan, &expected, &found.staged);
     if let Some(source) = snapshot.take_if(|_| !differing.is_empty()) {
-        stage_again(job, &source, &differing, attempt).await?;
-        let (again, finished) = tokio::join!(of_target(job, plan, keys), source.finish());
+        stage_again(run, &source, &differing, attempt).await?;
+        let (again, finished) = tokio::join!(of_target(run, keys), source.finish());
         finished.map_err(verifying)?;
         found = again.map_err(verifying)?;
-        let left = self::differing(plan, &expected, &found.staged);
+        let left = self::differing(&run.plan, &expected, &found.staged);
         if !left.is_empty() {
             return Err(unequal(&left));
         }
     }
     // No transaction is open while a question waits.
-    finish(snapshot.take_if(|_| consent.ask.waits())).await.map_err(verifying)?;
+    finish(snapshot.take_if(|_| run.ask().waits())).await.map_err(verifying)?;
     let Found { duplicates, changes, .. } = found;
     let verified = Verified::new(whole(expected), snapshot_at);
     Ok(Compared { verified, duplicates, changes, snapshot, filled: None })
@@ -154,10 +141,10 @@ fn unequal(ranges: &[Range]) -> Error {
 }
 
 /// The snapshot, its time, and what it holds.
-async fn of_source<'a>(job: &Job<'a>, plan: &Plan) -> Result<(SourceTx<'a>, String, Fingerprints), Fault> {
-    let by_range = by_range(&job.remap.columns, &job.remap.owners, &plan.ends());
+async fn of_source<'a>(run: &Run<'a>) -> Result<(SourceTx<'a>, String, Fingerprints), Fault> {
+    let by_range = by_range(&run.remap.columns, &run.remap.owners, &run.plan.ends());
     let first = format!("{SNAPSHOT_TIME}; {by_range}");
-    let (source, rows) = job.sides.source.snapshot(job.tuning.whole_table(), &first).await?;
+    let (source, rows) = run.sides().source.snapshot(run.tuning().whole_table(), &first).await?;
     let time = rows.first().ok_or_else(|| Fault::client("no time"))?.try_get(0)?;
     Ok((source, time, fingerprints(&rows)?))
 }
@@ -169,9 +156,9 @@ struct Found {
     changes: Changes,
 }
 
-async fn of_target(job: &Job<'_>, plan: &Plan, keys: &mut Vec<ForeignKey>) -> Result<Found, Fault> {
-    let (run_id, columns) = (job.tenure.run_id, &job.remap.columns);
-    let (target, limit) = (&job.sides.target, job.tuning.whole_table());
+async fn of_target(run: &Run<'_>, keys: &mut Vec<ForeignKey>) -> Result<Found, Fault> {
+    let (run_id, columns) = (run.tenure.run_id, &run.remap.columns);
+    let (target, limit) = (&run.sides().target, run.tuning().whole_table());
     foreign_keys::asked_for(target, limit, keys, async |keys| {
         // Without statistics the stage would be read by its index, by nobody in parallel. Sorts are off from the last on.
         let query = [
@@ -183,7 +170,7 @@ async fn of_target(job: &Job<'_>, plan: &Plan, keys: &mut Vec<ForeignKey>) -> Re
             count_sql(run_id, columns, keys),
             duplicates_sql(run_id),
             foreign_keys::query(),
-            stage_by_range(columns, run_id, &plan.ends()),
+            stage_by_range(columns, run_id, &run.plan.ends()),
         ];
         let rows = target.once(limit, &query.join(";\n")).await?;
         let now = foreign_keys::found(&rows)?;
@@ -212,54 +199,21 @@ fn differing(plan: &Plan, expected: &Fingerprints, staged: &Fingerprints) -> Vec
 }
 
 /// Stages `ranges` again, one after the other as the one snapshot gives them, each in a transaction of its own.
-async fn stage_again(job: &Job<'_>, source: &SourceTx<'_>, ranges: &[Range], attempt: Attempt) -> Result<()> {
-    job.progress.event(&Event::Phase { phase: Phase::Repairing });
-    let (run_id, target) = (job.tenure.run_id, &job.sides.target);
+async fn stage_again(run: &Run<'_>, source: &SourceTx<'_>, ranges: &[Range], attempt: Attempt) -> Result<()> {
+    run.context().phase(Phase::Repairing);
+    let (run_id, target) = (run.tenure.run_id, &run.sides().target);
     let (_, last) = checkpoint::committed(target, run_id, Destination::Stage).await.map_err(verifying)?;
     let mut books = 0;
     for range in ranges {
         let mut round = last + 1;
         // A lost session of ours may have committed this round meanwhile, from an older snapshot.
         books += loop {
-            match stage_range(job, source, range, round, attempt).await? {
+            match Batch::of_repair(range, round, attempt).copy_from(run, source).await? {
                 Some(copied) => break copied.exported,
                 None => round += 1,
             }
         };
     }
-    job.progress.event(&Event::StagedAgain { batches: ranges.len(), books });
+    run.context().progress.event(&Event::StagedAgain { batches: ranges.len(), books });
     Ok(())
-}
-
-/// `None` when this round is committed already.
-async fn stage_range(
-    job: &Job<'_>,
-    source: &SourceTx<'_>,
-    range: &Range,
-    round: u32,
-    attempt: Attempt,
-) -> Result<Option<Copied>> {
-    let staging = |fault: Fault| fault.error("could not stage again what differs");
-    let batch = Checkpoint { round, ..range.checkpoint() };
-    let claim = checkpoint::claim_sql(job.tenure, Destination::Stage, batch);
-    let (target, rows) = job.sides.target.write(job.tuning.batch_timeout, &claim).await.map_err(staging)?;
-    match checkpoint::claim(&rows).map_err(staging)? {
-        Claim::Ours => {}
-        Claim::AlreadyDone => return Ok(None),
-        Claim::Lost => return Err(job.lost_run()),
-    }
-    let delete = format!(
-        "DELETE FROM dewey_sync.stage WHERE run_id = {} AND {}",
-        job.tenure.run_id,
-        range.condition("source_id")
-    );
-    target.execute_simple(&delete).await.map_err(staging)?;
-    let books = Books::Range(range);
-    let copied = job.copy(source, &target, books, range.books, attempt, Destination::Stage).await?;
-    if copied.inserted != batch.rows {
-        let correct = checkpoint::correct_sql(job.tenure, Destination::Stage, batch, copied.inserted);
-        target.execute_simple(&correct).await.map_err(staging)?;
-    }
-    target.commit().await.map_err(staging)?;
-    Ok(Some(copied))
 }

@@ -1,0 +1,153 @@
+//! One batch: its claim, its books, its COMMIT.
+
+use std::pin::Pin;
+
+use sqlx::postgres::PgRow;
+
+use crate::error::Result;
+use crate::ledger::checkpoint::{self, Checkpoint, Destination};
+use crate::ledger::run::Claim;
+use crate::plan::Range;
+use crate::postgres::effects::{Bounds, guard};
+use crate::postgres::{Effects, Fault, SourceTx, Tx};
+use crate::retry::Attempt;
+use crate::sync::losses::{self, Losses};
+use crate::sync::owners;
+use crate::sync::run::Run;
+use crate::transfer::duplicates::explain_duplicates;
+use crate::transfer::export::Books;
+use crate::transfer::import::transfer::Copied;
+
+/// Where batches go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum To<'a> {
+    /// Into the book table, and nothing else may happen than these bounds say.
+    Book(&'a Bounds),
+    /// Into the stage, which has no triggers.
+    Stage,
+}
+
+impl To<'_> {
+    pub(crate) const fn destination(self) -> Destination {
+        match self {
+            Self::Book(_) => Destination::Book,
+            Self::Stage => Destination::Stage,
+        }
+    }
+}
+
+/// One attempt at a batch.
+pub(crate) struct Batch<'b> {
+    range: &'b Range,
+    checkpoint: Checkpoint,
+    to: To<'b>,
+    attempt: Attempt,
+}
+
+/// A batch that waits for its COMMIT, or was committed before.
+enum Written<'a> {
+    Now(Tx<'a>, Copied),
+    /// By an attempt whose answer was lost, or by an earlier life of the run; so many rows.
+    Before(u64),
+}
+
+impl<'b> Batch<'b> {
+    pub(super) fn new(range: &'b Range, to: To<'b>, attempt: Attempt) -> Self {
+        Self { range, checkpoint: range.checkpoint(), to, attempt }
+    }
+
+    /// One that replaces what the stage has of `range`; `round` tells it from earlier ones.
+    pub(crate) fn of_repair(range: &'b Range, round: u32, attempt: Attempt) -> Self {
+        Self { range, checkpoint: Checkpoint { round, ..range.checkpoint() }, to: To::Stage, attempt }
+    }
+
+    /// Copies it from a snapshot of its own. Where it is committed already, that is found, and nothing is copied again.
+    pub(super) async fn copy(self, run: &Run<'_>) -> Result<Copied> {
+        let source = run.sides().source.open(run.tuning().batch_timeout).await;
+        let source = source.map_err(|fault| fault.error("could not begin on the source"))?;
+        let (target, copied) = match self.write(run, &source).await? {
+            Written::Now(target, copied) => (target, copied),
+            Written::Before(rows) => return Ok(Copied { exported: rows, inserted: rows }),
+        };
+        let (committed, finished) = tokio::join!(self.commit(run, target), source.finish());
+        committed?;
+        finished.map_err(|fault| fault.error("could not end the source's snapshot"))?;
+        Ok(copied)
+    }
+
+    /// Copies it from an open snapshot; `None` where it is committed already.
+    pub(crate) async fn copy_from(self, run: &Run<'_>, source: &SourceTx<'_>) -> Result<Option<Copied>> {
+        match self.write(run, source).await? {
+            Written::Now(target, copied) => self.commit(run, target).await.map(|()| Some(copied)),
+            Written::Before(_) => Ok(None),
+        }
+    }
+
+    /// Everything but the COMMIT.
+    async fn write<'a>(&self, run: &Run<'a>, source: &SourceTx<'_>) -> Result<Written<'a>> {
+        let Self { range, checkpoint, to, attempt } = *self;
+        let destination = to.destination();
+        let claiming = |fault: Fault| fault.error("could not claim the batch");
+        let transfer = run.transfer(destination);
+        let mut exported = transfer.export(source, Books::Range(range), range.books, attempt.shrinks);
+        // Books are on their way while the batch is claimed; those of a snapshot that others need only when they are needed.
+        let first_books = async {
+            if checkpoint.round == 0 {
+                Pin::new(&mut exported).peek().await;
+            }
+        };
+        let (target, ()) = tokio::join!(self.begin(run), first_books);
+        let (target, rows) = target.map_err(|fault| fault.error("could not begin on the target"))?;
+        match checkpoint::claim(&rows).map_err(claiming)? {
+            Claim::Ours => {}
+            Claim::AlreadyDone => {
+                let rows = checkpoint::rows(&target, run.tenure, destination, checkpoint).await;
+                target.rollback().await;
+                return rows.map(Written::Before).map_err(claiming);
+            }
+            Claim::Lost => return Err(run.taken_over()),
+        }
+        if destination == Destination::Book {
+            owners::check_held(&rows, &run.remap.owners)?;
+        }
+        if checkpoint.round > 0 {
+            let of_range = range.condition("source_id");
+            let run_id = run.tenure.run_id;
+            let delete = format!("DELETE FROM dewey_sync.stage WHERE run_id = {run_id} AND {of_range}");
+            target.execute_simple(&delete).await.map_err(claiming)?;
+        }
+        let copied = match transfer.import(&target, exported).await {
+            Ok(copied) => copied,
+            Err(error) => return Err(explain_duplicates(error, source, &run.remap.columns).await),
+        };
+        if copied.inserted != checkpoint.rows {
+            let correct = checkpoint::correct_sql(run.tenure, destination, checkpoint, copied.inserted);
+            target.execute_simple(&correct).await.map_err(claiming)?;
+        }
+        Ok(Written::Now(target, copied))
+    }
+
+    /// The transaction and the answers to its claim. The stage belongs to nobody, so its batches wait for no user: whoever
+    /// changes that table may wait for the transaction that fills ahead, and that one waits for batches.
+    async fn begin<'a>(&self, run: &Run<'a>) -> Result<(Tx<'a>, Vec<PgRow>), Fault> {
+        let claim = checkpoint::claim_sql(run.tenure, self.to.destination(), self.checkpoint);
+        let (target, timeout) = (&run.sides().target, run.tuning().batch_timeout);
+        match self.to {
+            To::Book(_) => {
+                let first = format!("{claim}; {}", owners::hold_sql(&run.remap.owners));
+                target.write_measured(timeout, &first).await
+            }
+            To::Stage => target.write(timeout, &claim).await,
+        }
+    }
+
+    async fn commit(&self, run: &Run<'_>, target: Tx<'_>) -> Result<()> {
+        let committing = |fault| losses::refused(fault, "could not commit the batch");
+        let To::Book(bounds) = self.to else { return target.commit().await.map_err(committing) };
+        let rows = target.commit_after(&guard(bounds)).await.map_err(committing)?;
+        let effects =
+            Effects::from_rows(&rows).map_err(|fault| fault.error("could not measure the batch"))?;
+        Losses::of(&effects, 0)?.measured(&effects, &[]).tell(run.context().progress);
+        Ok(())
+    }
+}
