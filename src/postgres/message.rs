@@ -27,9 +27,10 @@ pub(super) fn text_of(error: &PgDatabaseError) -> String {
             .map_or_else(|| "a function or trigger".into(), |name| format!("the function `{name}`"));
         return format!("an error raised by {function} (SQLSTATE {code})");
     }
-    let what = match code.get(..2) {
-        Some("22") => "a value was not accepted",
-        _ => "the statement was refused",
+    let what = match (code.get(..2), function_of(error)) {
+        (Some("22"), _) => "a value was not accepted".into(),
+        (_, Some(function)) => format!("a statement of the function `{function}` was refused"),
+        (_, None) => "the statement was refused".to_owned(),
     };
     let places = [
         ("table", error.table()),

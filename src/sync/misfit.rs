@@ -79,11 +79,12 @@ impl Tried<'_> {
         ))
     }
 
-    /// The book table's triggers that call `function`.
+    /// The triggers that call `function`, of other tables with their names.
     async fn triggers_of(&self, function: &str) -> Option<String> {
         let sql = format!(
-            "SELECT string_agg(DISTINCT format('`%I`', tgname), ', ') FROM pg_trigger WHERE tgrelid = to_regclass({}) \
-             AND NOT tgisinternal AND tgfoid = to_regprocedure({})",
+            "SELECT string_agg(DISTINCT format('`%I`', tgname) || CASE WHEN tgrelid <> to_regclass({}) THEN format(' of `%I.%I`', nspname, relname)
+   ELSE '' END, ', ') FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid JOIN pg_namespace n ON n.oid = relnamespace
+ WHERE NOT tgisinternal AND tgparentid = 0 AND tgfoid = to_regprocedure({})",
             literal(TABLE),
             literal(function)
         );

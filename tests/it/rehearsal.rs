@@ -63,6 +63,39 @@ async fn a_trigger_that_refuses_is_named_with_its_function() {
     assert!(!run.stderr.contains("secret"), "{run:?}");
 }
 
+/// A new book has a value of one that is going to be deleted, which no UPDATE of the sync touches.
+#[tokio::test]
+async fn a_book_outside_the_sample_is_not_written_for_its_value() {
+    let sandbox = synced(30).await;
+    let strict = r#"CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
+        CREATE TRIGGER keep BEFORE UPDATE ON "Book" FOR EACH ROW EXECUTE FUNCTION keep()"#;
+    execute(&sandbox.target_url(), strict).await;
+    let isbn10 = rows(&sandbox, r#"SELECT isbn10 FROM "Book" WHERE id = 9"#);
+    let replaced =
+        format!(r#"UPDATE "Book" SET isbn13 = 'another' WHERE isbn10 = '{}'"#, isbn10.trim());
+    execute(&sandbox.source_admin_url(), &replaced).await;
+    let run = sandbox.run(&["sync", "--yes"]).await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.stdout.contains("1 new, 0 changed, 1 removed"), "{run:?}");
+}
+
+/// The trigger of another table, which a foreign key of a changed book fires.
+#[tokio::test]
+async fn a_statement_of_a_trigger_that_is_refused_is_named_with_its_function_and_table() {
+    let sandbox = synced(30).await;
+    let shelf = r#"CREATE TABLE shelf (isbn varchar(10) REFERENCES "Book" (isbn10) ON UPDATE CASCADE);
+        INSERT INTO shelf SELECT isbn10 FROM "Book" WHERE id = 9;
+        CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM nowhere; RETURN NULL; END $$;
+        CREATE TRIGGER noted AFTER UPDATE ON shelf FOR EACH ROW EXECUTE FUNCTION note()"#;
+    execute(&sandbox.target_url(), shelf).await;
+    let isbn13 = rows(&sandbox, r#"SELECT isbn13 FROM "Book" WHERE id = 9"#);
+    let changed = format!(r#"UPDATE "Book" SET isbn10 = 'new' WHERE isbn13 = '{}'"#, isbn13.trim());
+    execute(&sandbox.source_admin_url(), &changed).await;
+    let run = refused(&sandbox, &["sync", "--yes", "--allow-cascade"]).await;
+    let names = ["(trigger `noted` of `public.shelf`)", "a statement of the function `note()` was refused"];
+    assert!(names.iter().all(|name| run.stderr.contains(name)), "{run:?}");
+}
+
 #[tokio::test]
 async fn a_domain_that_is_too_narrow_is_found() {
     let sandbox = changed().await;

@@ -264,8 +264,8 @@ fn names_the_reason(
         tables.any(|table| says(&table.name) || says(&table.family) || quoted(table))
     };
     let kind = "a refusal that does not name its reason";
-    // Books are tried before any is deleted. So a book that goes with its parent and comes anew is changed in the trial, which a
-    // trigger may refuse.
+    // Books are tried before any is deleted. So a book that is deleted with its parent and inserted again is changed in the
+    // trial, which a trigger may refuse.
     let of_a_trigger = reason.contains("do not fit") && reason.contains("(trigger `");
     if of_a_trigger && simulated.reborn > 0 {
         return Ok(());
@@ -278,6 +278,7 @@ fn names_the_reason(
     if let Some((error, table)) = &simulated.error {
         // A partition by the name of the whole. Losses are refused before anything is tried.
         let right = of_a_trigger
+            || reason.contains(error)
             || table.as_ref().is_none_or(|table| says_some(table))
             || (!allowed_losses && says_some(""));
         return ensure(right, kind, || format!("{error}, but: {reason}"));

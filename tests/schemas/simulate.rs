@@ -71,7 +71,8 @@ pub(crate) async fn simulate(
         Err(error) => {
             let database = error.as_database_error();
             let table = database.and_then(|error| error.table()).map(str::to_owned);
-            simulated.error = Some((error.to_string(), table));
+            let message = database.map_or_else(|| error.to_string(), |error| error.message().to_owned());
+            simulated.error = Some((message, table));
         }
     }
     run(target, "ROLLBACK").await.unwrap();

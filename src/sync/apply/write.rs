@@ -74,7 +74,8 @@ pub(super) async fn write(tx: &Tx<'_>, apply: &Applying<'_>) -> Result<Written, 
 }
 
 /// Statements that write a staged sample as the apply does, but delete nothing; the last row has what they did to every table.
-/// A value of the other unique column that a book outside the sample has is given up, as that book would do.
+/// A value of the other unique column that another book still has is left out: that book may be one that would be deleted, and
+/// changing it would do what the apply does not.
 pub(crate) fn rehearsal_sql(run_id: i64, remap: &Remap) -> String {
     let apply = Applying {
         run_id,
@@ -90,11 +91,11 @@ pub(crate) fn rehearsal_sql(run_id: i64, remap: &Remap) -> String {
     let (key, other, id) = (quoted(KEY), quoted(OTHER_KEY), quoted(Column::Id));
     let [_, update] = update_sql(&apply);
     format!(
-        "INSERT INTO dewey_sync.replaced (run_id, action, place, table_name, book_id, source_id)
+        "UPDATE dewey_sync.stage s SET {other} = chr(1) || to_hex(s.source_id) FROM {TABLE} b
+  WHERE s.run_id = {run_id} AND s.{other} = b.{other}::text AND s.{key} <> b.{key}::text;
+INSERT INTO dewey_sync.replaced (run_id, action, place, table_name, book_id, source_id)
   SELECT {run_id}, 'updated', 0, {name}, b.{id}, s.source_id FROM {TABLE} b JOIN dewey_sync.stage s ON s.run_id = {run_id} AND s.{key} = b.{key}
   WHERE {differs};
-UPDATE {TABLE} b SET {other} = {PLACEHOLDER} FROM dewey_sync.stage s
-  WHERE s.run_id = {run_id} AND s.{other} = b.{other}::text AND s.{key} <> b.{key}::text;
 SELECT setval(sequence, highest) FROM (SELECT {sequence}::regclass AS sequence, max({id}) AS highest FROM {TABLE}) b
   WHERE highest > coalesce(pg_sequence_last_value(sequence), 0);
 {update}; {insert}; SET CONSTRAINTS ALL IMMEDIATE; SELECT {measured} AS effects",
