@@ -36,7 +36,7 @@ pub(super) async fn run(session: &Session, action: Option<UsersAction>) -> Resul
             }
         }
     };
-    let done = session.unless_interrupted(work).await;
+    let done = session.unless_interrupted(Box::pin(work)).await;
     target.server().close().await;
     done
 }

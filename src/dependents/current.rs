@@ -2,26 +2,14 @@
 //!
 //! They are read by the same query, so that asking costs no round trip, and the query runs anew when they differ.
 
-use sqlx::postgres::PgRow;
-
 use super::{ForeignKey, foreign_keys};
 use crate::book::BOOK_OID;
-use crate::postgres::rows::named_json;
-use crate::postgres::{Fault, Limit, Target, Tx};
+use crate::postgres::query::Query;
+use crate::postgres::{Fault, Limit, Target};
 
-/// A query whose row has the column `foreign_keys`: every one of the database, as a JSON array.
-pub(crate) fn query() -> String {
-    format!("SELECT coalesce({}, '[]')::text AS foreign_keys", foreign_keys(BOOK_OID))
-}
-
-/// Finds the answer to [`query`] among the rows of a query that had it.
-pub(crate) fn found(rows: &[PgRow]) -> Result<Vec<ForeignKey>, Fault> {
-    named_json(rows, "foreign_keys")
-}
-
-/// As this transaction sees them.
-pub(crate) async fn read(tx: &Tx<'_>) -> Result<Vec<ForeignKey>, Fault> {
-    found(&tx.simple(&query()).await?)
+/// Every foreign key of the database.
+pub(crate) fn query() -> Query<'static, Vec<ForeignKey>> {
+    Query::json(format!("SELECT coalesce({}, '[]')::text", foreign_keys(BOOK_OID)))
 }
 
 /// Whether both are the same, in any order.
@@ -53,7 +41,7 @@ pub(crate) async fn asked_for<T>(
                 now
             }
             Err(fault) if names_what_is_gone(&fault) => {
-                let now = found(&target.read_once(limit, &query()).await?)?;
+                let now = target.read_once(limit, query()).await?;
                 target.check_book(limit).await?;
                 if are_same(keys, &now) {
                     return Err(fault);

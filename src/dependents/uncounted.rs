@@ -8,6 +8,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::{ForeignKey, Reach, Writes};
+use crate::postgres::query::Query;
 use crate::postgres::{Effect, Effects, Fault, literal};
 
 /// The notice of a target that does not count.
@@ -21,12 +22,12 @@ pub(crate) struct Counting {
 }
 
 impl Counting {
-    /// Finds the counts before its writes among the rows of a text with [`sql`] for the same `keys`; `None` where the server
-    /// counts.
-    pub(crate) fn begun(rows: &[PgRow], keys: &[ForeignKey]) -> Result<Option<Self>, Fault> {
-        let row = rows.iter().find(|row| row.try_get::<Option<String>, _>("counts").is_ok());
-        let before = row.map(counts).transpose()?.flatten();
-        Ok(before.map(|before| Self { before, query: query(keys) }))
+    /// Counts before its writes; `None` where the server counts.
+    pub(crate) fn begin(keys: &[ForeignKey]) -> Query<'static, Option<Self>> {
+        let query = query(keys);
+        Query::last_row(format!("SELECT {query}"), |row| {
+            Ok(counts(row, 0)?.map(|before| Self { before, query }))
+        })
     }
 
     /// So many rows and references of `table` come back by the writes themselves, whose loss would not show otherwise.
@@ -37,27 +38,22 @@ impl Counting {
         }
     }
 
-    /// Puts what is lost since then into `effects`, of which the server knows nothing. `row` has the column `counts` of
+    /// Puts what is lost since then into `effects`, of which the server knows nothing. The column `at` of `row` has the answer to
     /// [`query_of`].
-    pub(crate) fn complete(&self, effects: &mut Effects, row: &PgRow) -> Result<(), Fault> {
-        if let Some(after) = counts(row)? {
+    pub(crate) fn complete(&self, effects: &mut Effects, row: &PgRow, at: usize) -> Result<(), Fault> {
+        if let Some(after) = counts(row, at)? {
             effects.others = self.before.losses(&after);
         }
         Ok(())
     }
 }
 
-fn counts(row: &PgRow) -> Result<Option<Counts>, Fault> {
-    let text: Option<String> = row.try_get("counts")?;
+fn counts(row: &PgRow, at: usize) -> Result<Option<Counts>, Fault> {
+    let text: Option<String> = row.try_get(at)?;
     text.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| Fault::unreadable(&error))
 }
 
-/// A statement whose row has the column `counts`, and that counts nothing where the server does.
-pub(crate) fn sql(keys: &[ForeignKey]) -> String {
-    format!("SELECT {} AS counts", query(keys))
-}
-
-/// An expression for the same column after the writes.
+/// An expression for the counts after the writes, which counts nothing where the server does.
 pub(crate) fn query_of(counting: Option<&Counting>) -> &str {
     counting.map_or("NULL::text", |counting| &counting.query)
 }

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sqlx::Row;
-use sqlx::postgres::PgRow;
 
 use super::run::{Claim, Tenure};
+use crate::postgres::query::Query;
 use crate::postgres::{Fault, Target, Tx};
 
 /// Where the rows of a batch go.
@@ -47,28 +47,29 @@ pub struct Checkpoint {
 
 /// The first statement of a batch's transaction. It waits for a lost session of ours that has the same claim still
 /// uncommitted, which a SELECT would not see, and for whoever takes over.
-pub fn claim_sql(Tenure { run_id, epoch }: Tenure, destination: Destination, batch: Checkpoint) -> String {
+pub(crate) fn claim(
+    Tenure { run_id, epoch }: Tenure,
+    destination: Destination,
+    batch: Checkpoint,
+) -> Query<'static, Claim> {
     let Checkpoint { batch, round, rows, after_id, through_id } = batch;
     let bound = |id: Option<i32>| id.map_or_else(|| "NULL".to_owned(), |id| id.to_string());
     let (after_id, through_id) = (bound(after_id), bound(through_id));
-    format!(
+    let sql = format!(
         "WITH run AS (SELECT run_id FROM dewey_sync.run WHERE run_id = {run_id} AND epoch = {epoch} \
            AND state = 'running' FOR SHARE), \
          claimed AS (INSERT INTO {checkpoints} (run_id, batch, round, after_id, through_id, rows, epoch) \
            SELECT run_id, {batch}, {round}, {after_id}::bigint, {through_id}::bigint, {rows}, {epoch} FROM run \
            ON CONFLICT DO NOTHING RETURNING batch) \
-         SELECT (SELECT count(*) FROM run) AS runs, (SELECT count(*) FROM claimed) AS claims",
+         SELECT (SELECT count(*) FROM run), (SELECT count(*) FROM claimed)",
         checkpoints = destination.checkpoints(),
-    )
-}
-
-/// Finds the answer to [`claim_sql`] among the rows of a query that began with it.
-pub fn claim(rows: &[PgRow]) -> Result<Claim, Fault> {
-    let row = rows.first().ok_or_else(|| Fault::client("a claim was not answered"))?;
-    Ok(match (row.try_get::<i64, _>("runs")?, row.try_get::<i64, _>("claims")?) {
-        (0, _) => Claim::Lost,
-        (_, 0) => Claim::AlreadyDone,
-        _ => Claim::Ours,
+    );
+    Query::last_row(sql, |row| {
+        Ok(match (row.try_get::<i64, _>(0)?, row.try_get::<i64, _>(1)?) {
+            (0, _) => Claim::Lost,
+            (_, 0) => Claim::AlreadyDone,
+            _ => Claim::Ours,
+        })
     })
 }
 

@@ -4,6 +4,7 @@
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
+use crate::postgres::query::Query;
 use crate::postgres::{Effect, Fault, Fingerprint, literal};
 
 /// What makes the text of a row the same value again, whatever the server's settings are.
@@ -39,28 +40,25 @@ impl Generation {
         )
     }
 
-    /// A query for the only one.
-    pub const QUERY: &str = "SELECT run_id AS generation, rows_before, digest_before, rows_after, digest_after, \
-         not_undone::text AS not_undone FROM dewey_sync.generation ORDER BY run_id DESC LIMIT 1";
-
-    /// Finds the answer to [`Self::QUERY`] among the rows of a query that held it.
-    pub fn find(rows: &[PgRow]) -> Result<Option<Self>, Fault> {
-        let row = rows.iter().find(|row| row.try_get::<i64, _>("generation").is_ok());
-        row.map(Self::from_row).transpose()
+    /// The only one.
+    pub(crate) fn query() -> Query<'static, Option<Self>> {
+        let sql = "SELECT run_id, rows_before, digest_before, rows_after, digest_after, \
+             not_undone::text FROM dewey_sync.generation ORDER BY run_id DESC LIMIT 1";
+        Query::new(sql, |rows| rows.first().map(Self::from_row).transpose())
     }
 
     fn from_row(row: &PgRow) -> Result<Self, Fault> {
-        let digest = |name| {
-            let hex: String = row.try_get(name)?;
+        let digest = |at: usize| {
+            let hex: String = row.try_get(at)?;
             u64::from_str_radix(&hex, 16).map_err(|_| Fault::client("a digest in the ledger is no number"))
         };
-        let not_undone: Option<String> = row.try_get("not_undone")?;
+        let not_undone: Option<String> = row.try_get(5)?;
         let not_undone = not_undone.map(|text| serde_json::from_str(&text)).transpose();
         Ok(Self {
             not_undone: not_undone.map_err(|error| Fault::unreadable(&error))?.flatten(),
-            run_id: row.try_get("generation")?,
-            before: Fingerprint { rows: row.try_get("rows_before")?, digest: digest("digest_before")? },
-            after: Fingerprint { rows: row.try_get("rows_after")?, digest: digest("digest_after")? },
+            run_id: row.try_get(0)?,
+            before: Fingerprint { rows: row.try_get(1)?, digest: digest(2)? },
+            after: Fingerprint { rows: row.try_get(3)?, digest: digest(4)? },
         })
     }
 }

@@ -3,11 +3,11 @@
 
 use serde::Serialize;
 use sqlx::Row;
-use sqlx::postgres::PgRow;
 
 use crate::book::TargetUserId;
 use crate::error::{Error, Kind};
 use crate::postgres::fingerprint::Fingerprint;
+use crate::postgres::query::Query;
 use crate::postgres::{Fault, Identity, Target, literal};
 
 /// A run and the epoch in which it may write. Whoever takes over raises the epoch.
@@ -118,8 +118,7 @@ pub async fn begin(target: &Target, new: &NewRun) -> Result<Tenure, Fault> {
            target_identity, strategy, mode, engine, owner_id, plan, session, epoch)
          SELECT {action}, 'running', {os_user}, {host}, '{version}', {source}, {at}, {source_identity}, \
            {target_identity}, {strategy}, {mode}, {engine}, {owner}, {plan}::jsonb, {session}, {NEXT_EPOCH}
-         WHERE NOT EXISTS (SELECT FROM dewey_sync.run WHERE session = {session});
-         SELECT run_id, epoch FROM dewey_sync.run WHERE session = {session}",
+         WHERE NOT EXISTS (SELECT FROM dewey_sync.run WHERE session = {session})",
         end_sessions = end_sessions_sql(&new.session),
         end_others = end_unfinished(&format!("session IS DISTINCT FROM {session}")),
         action = literal(new.action),
@@ -133,8 +132,9 @@ pub async fn begin(target: &Target, new: &NewRun) -> Result<Tenure, Fault> {
         owner = new.owner.map_or_else(|| "NULL".into(), |owner| owner.0.to_string()),
         plan = text(new.plan.as_deref()),
     );
-    tenure(&target.once(target.server().quick(), &sql).await?)?
-        .ok_or_else(|| Fault::client("no run was begun"))
+    let begun = tenure(&format!("session = {session}"));
+    let ((), begun) = target.once(target.server().quick(), (Query::silent(sql), begun)).await?;
+    begun.ok_or_else(|| Fault::client("no run was begun"))
 }
 
 /// Takes over and makes run `run_id` the current one again; `None` when it cannot be resumed any more.
@@ -146,17 +146,17 @@ pub async fn resume(
     plan: Option<&str>,
 ) -> Result<Option<Tenure>, Fault> {
     let plan = plan.map_or_else(|| "NULL".into(), literal);
+    let of_session = literal(session);
     let sql = format!(
         "{end_sessions}; {LOCK}; {end_others};
-         UPDATE dewey_sync.run SET state = 'running', epoch = {NEXT_EPOCH}, session = {session}, \
-           finished_at = NULL, error = NULL, plan = coalesce(plan, {plan}::jsonb) WHERE run_id = {run_id} AND {is_resumable};
-         SELECT run_id, epoch FROM dewey_sync.run WHERE run_id = {run_id} AND session = {session}",
-        session = literal(session),
+         UPDATE dewey_sync.run SET state = 'running', epoch = {NEXT_EPOCH}, session = {of_session}, \
+           finished_at = NULL, error = NULL, plan = coalesce(plan, {plan}::jsonb) WHERE run_id = {run_id} AND {is_resumable}",
         end_sessions = end_sessions_sql(session),
         is_resumable = is_resumable(),
         end_others = end_unfinished(&format!("run_id <> {run_id}")),
     );
-    tenure(&target.once(target.server().quick(), &sql).await?)
+    let resumed = tenure(&format!("run_id = {run_id} AND session = {of_session}"));
+    Ok(target.once(target.server().quick(), (Query::silent(sql), resumed)).await?.1)
 }
 
 /// Waits for every transaction that has claimed in an older epoch. An UPDATE alone would starve behind the shared row
@@ -201,9 +201,10 @@ fn end_unfinished(which: &str) -> String {
     )
 }
 
-fn tenure(rows: &[PgRow]) -> Result<Option<Tenure>, Fault> {
-    let read = |row: &PgRow| Ok(Tenure { run_id: row.try_get("run_id")?, epoch: row.try_get("epoch")? });
-    rows.iter().find(|row| row.try_get::<i64, _>("run_id").is_ok()).map(read).transpose()
+fn tenure(of_run: &str) -> Query<'static, Option<Tenure>> {
+    Query::new(format!("SELECT run_id, epoch FROM dewey_sync.run WHERE {of_run}"), |rows| {
+        rows.first().map(|row| Ok(Tenure { run_id: row.try_get(0)?, epoch: row.try_get(1)? })).transpose()
+    })
 }
 
 /// The first statement of a transaction that may be done twice without harm, but not by a run that was ended: a row when
@@ -251,34 +252,28 @@ pub fn end_sql(Tenure { run_id, epoch }: Tenure, from: &str, end: &RunEnd) -> St
 pub async fn record_end(target: &Target, tenure: Tenure, end: &RunEnd) -> Result<bool, Fault> {
     // The answer to an earlier attempt may have been lost.
     let Tenure { run_id, epoch } = tenure;
-    let sql = format!(
-        "{}; SELECT state = {} AS recorded FROM dewey_sync.run WHERE run_id = {run_id} AND epoch = {epoch}",
-        end_sql(tenure, "running", end),
+    let is_recorded = format!(
+        "SELECT EXISTS (SELECT FROM dewey_sync.run WHERE run_id = {run_id} AND epoch = {epoch} AND state = {})",
         literal(end.state),
     );
-    let rows = target.once(target.server().quick(), &sql).await?;
-    Ok(rows.iter().any(|row| row.try_get("recorded").unwrap_or(false)))
+    let is_recorded = Query::last_row(is_recorded, |row| Ok(row.try_get(0)?));
+    let record = Query::silent(end_sql(tenure, "running", end));
+    Ok(target.once(target.server().quick(), (record, is_recorded)).await?.1)
 }
 
 /// The first statements of a transaction that does the whole run: they wait for another one that does the same, and
 /// move the run to its end, which is true when the transaction is committed.
-pub fn claim_whole_sql(Tenure { run_id, epoch }: Tenure) -> String {
-    format!(
+pub(crate) fn claim_run(Tenure { run_id, epoch }: Tenure) -> Query<'static, Claim> {
+    let sql = format!(
         "UPDATE dewey_sync.run SET state = 'verified' WHERE run_id = {run_id} AND epoch = {epoch} \
-         AND state = 'running' RETURNING true AS ours;
+         AND state = 'running' RETURNING true;
          SELECT state FROM dewey_sync.run WHERE run_id = {run_id} AND epoch = {epoch}"
-    )
-}
-
-/// Finds the answer to [`claim_whole_sql`] among the rows of a query that began with it.
-pub fn claim_whole(rows: &[PgRow]) -> Claim {
-    if rows.iter().any(|row| row.try_get::<bool, _>("ours").is_ok()) {
-        return Claim::Ours;
-    }
-    match rows.iter().find_map(|row| row.try_get::<String, _>("state").ok()).as_deref() {
-        Some("verified") => Claim::AlreadyDone,
-        _ => Claim::Lost,
-    }
+    );
+    Query::new(sql, |rows| match rows {
+        [_moved, _state] => Ok(Claim::Ours),
+        [state] if state.try_get::<&str, _>(0)? == "verified" => Ok(Claim::AlreadyDone),
+        _ => Ok(Claim::Lost),
+    })
 }
 
 /// What a claim found.

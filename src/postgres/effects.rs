@@ -10,19 +10,20 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use sqlx::Row as _;
-use sqlx::postgres::PgRow;
 
 use super::effect::{Effect, Effects, TOO_MUCH};
 use super::fault::Fault;
+use super::query::Query;
 use crate::book::TABLE;
 use crate::quote::literal;
 
 impl Effects {
-    /// Reads the last row of a query that ended with [`guard`].
-    pub fn from_rows(rows: &[PgRow]) -> Result<Self, Fault> {
-        let row = rows.last().ok_or_else(|| Fault::client("a transaction was not measured"))?;
-        let reading: String = row.try_get("effects")?;
-        Self::from_json(&reading).map_err(|error| Fault::unreadable(&error))
+    /// What `statements` do, the last of which says it, as [`guard`] does.
+    pub(crate) fn of(statements: String) -> Query<'static, Self> {
+        Query::last_row(statements, |row| {
+            let reading: String = row.try_get(0)?;
+            Self::from_json(&reading).map_err(|error| Fault::unreadable(&error))
+        })
     }
 }
 

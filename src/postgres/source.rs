@@ -8,11 +8,11 @@ use dewey_sync_entity::book;
 use futures_util::Stream;
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Select, Statement};
 use sqlx::Row;
-use sqlx::postgres::PgRow;
 
 use super::Limit;
 use super::connect::Server;
 use super::fault::Fault;
+use super::query::Queries;
 use super::tx::{SNAPSHOT, Tx};
 
 /// The server that books are read from.
@@ -30,18 +30,22 @@ impl Source {
         &self.0
     }
 
-    /// Begins a transaction with one snapshot from its first query on. The rows are those of `first`.
-    pub async fn snapshot(
+    /// Begins a transaction with one snapshot from its first query on; with it the answers to `first`.
+    pub async fn snapshot<Q: Queries>(
         &self,
         limit: impl Into<Limit>,
-        first: &str,
-    ) -> Result<(SourceTx<'_>, Vec<PgRow>), Fault> {
+        first: Q,
+    ) -> Result<(SourceTx<'_>, Q::Answers), Fault> {
         let (tx, rows) = Tx::begin(&self.0, SNAPSHOT, limit.into(), first).await?;
         Ok((SourceTx(tx), rows))
     }
 
     /// The same for a guard that looks at the session's settings.
-    pub async fn look(&self, limit: Limit, first: &str) -> Result<(SourceTx<'_>, Vec<PgRow>), Fault> {
+    pub async fn look<Q: Queries>(
+        &self,
+        limit: Limit,
+        first: Q,
+    ) -> Result<(SourceTx<'_>, Q::Answers), Fault> {
         let (tx, rows) = Tx::open(&self.0, SNAPSHOT, limit).await?.tolerant().with(first).await?;
         Ok((SourceTx(tx), rows))
     }
@@ -57,9 +61,9 @@ impl Source {
 pub struct SourceTx<'server>(Tx<'server>);
 
 impl SourceTx<'_> {
-    /// Runs a query without parameters in one round trip.
-    pub async fn read(&self, query: &str) -> Result<Vec<PgRow>, Fault> {
-        self.0.simple(query).await
+    /// Asks queries without parameters in one round trip.
+    pub async fn read<Q: Queries>(&self, queries: Q) -> Result<Q::Answers, Fault> {
+        self.0.ask(queries).await
     }
 
     /// Runs one statement, which a text of several is not.
@@ -96,8 +100,9 @@ impl SourceTx<'_> {
         self.last("").await.map(drop)
     }
 
-    /// Runs the last query and ends the transaction as [`finish`](Self::finish) does, in one round trip; its rows.
-    pub async fn last(self, query: &str) -> Result<Vec<PgRow>, Fault> {
+    /// Runs the last query and ends the transaction as [`finish`](Self::finish) does, in one round trip.
+    pub async fn last<Q: Queries>(self, queries: Q) -> Result<Q::Answers, Fault> {
+        let query = queries.sql();
         let separator = if query.is_empty() { "" } else { "; " };
         let check = self.0.book_check();
         let ending =
@@ -110,6 +115,6 @@ impl SourceTx<'_> {
         if untouched != Some(true) {
             return Err(Fault::client("the source assigned a transaction id to a reading transaction"));
         }
-        Ok(rows)
+        queries.read(rows)
     }
 }

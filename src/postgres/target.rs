@@ -5,12 +5,13 @@ use std::time::Duration;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqlxPostgresConnector, TransactionTrait,
 };
-use sqlx::postgres::{PgPoolOptions, PgRow};
+use sqlx::postgres::PgPoolOptions;
 
 use super::Limit;
 use super::connect::Server;
 use super::fault::Fault;
 use super::heartbeat::while_answering;
+use super::query::Queries;
 use super::settings::of_migration;
 use super::tx::{SNAPSHOT, Tx};
 use super::waiting::Watch;
@@ -31,17 +32,17 @@ impl Target {
         &self.0
     }
 
-    /// Begins a READ ONLY transaction with one snapshot. The rows are those of `first`.
-    pub async fn snapshot(
+    /// Begins a READ ONLY transaction with one snapshot; with it the answers to `first`.
+    pub async fn snapshot<Q: Queries>(
         &self,
         limit: impl Into<Limit>,
-        first: &str,
-    ) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
+        first: Q,
+    ) -> Result<(Tx<'_>, Q::Answers), Fault> {
         Tx::begin(&self.0, SNAPSHOT, limit.into(), first).await
     }
 
     /// The same for a guard that looks at the session's settings.
-    pub async fn look(&self, limit: Limit, first: &str) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
+    pub async fn look<Q: Queries>(&self, limit: Limit, first: Q) -> Result<(Tx<'_>, Q::Answers), Fault> {
         Tx::open(&self.0, SNAPSHOT, limit).await?.tolerant().with(first).await
     }
 
@@ -50,25 +51,33 @@ impl Target {
         Tx::open(&self.0, SNAPSHOT, limit.into()).await
     }
 
-    /// Begins a writing transaction, whatever the role's defaults are. The rows are those of `first`.
-    pub async fn write(&self, limit: impl Into<Limit>, first: &str) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
+    /// Begins a writing transaction, whatever the role's defaults are; with it the answers to `first`.
+    pub async fn write<Q: Queries>(
+        &self,
+        limit: impl Into<Limit>,
+        first: Q,
+    ) -> Result<(Tx<'_>, Q::Answers), Fault> {
         Tx::begin(&self.0, READ_WRITE, limit.into(), first).await
     }
 
     /// The same, for a transaction whose work is measured before it commits; see [`effects`](super::effects).
-    pub async fn write_measured(
+    pub async fn write_measured<Q: Queries>(
         &self,
         limit: impl Into<Limit>,
-        first: &str,
-    ) -> Result<(Tx<'_>, Vec<PgRow>), Fault> {
+        first: Q,
+    ) -> Result<(Tx<'_>, Q::Answers), Fault> {
         Tx::open(&self.0, READ_WRITE, limit.into()).await?.measured().with(first).await
     }
 
-    /// Runs `sql` as a whole READ ONLY transaction with one snapshot, in one round trip; its rows.
-    pub async fn read_once(&self, limit: impl Into<Limit>, sql: &str) -> Result<Vec<PgRow>, Fault> {
-        let (tx, rows) = self.snapshot(limit, &format!("{sql}; COMMIT")).await?;
+    /// Asks `queries` as a whole READ ONLY transaction with one snapshot, in one round trip.
+    pub async fn read_once<Q: Queries>(
+        &self,
+        limit: impl Into<Limit>,
+        queries: Q,
+    ) -> Result<Q::Answers, Fault> {
+        let (tx, rows) = self.snapshot(limit, &format!("{}; COMMIT", queries.sql())).await?;
         tx.ended();
-        Ok(rows)
+        queries.read(rows)
     }
 
     /// Whether the book table is still the one that is expected.
@@ -79,21 +88,25 @@ impl Target {
         self.read_once(limit, &self.0.book_check()).await.map(drop)
     }
 
-    /// Runs `sql` as a whole transaction, in one round trip; its rows.
-    pub async fn once(&self, limit: impl Into<Limit>, sql: &str) -> Result<Vec<PgRow>, Fault> {
-        let (tx, rows) = self.write(limit, &format!("{sql}; COMMIT")).await?;
+    /// Asks `queries` as a whole transaction, in one round trip.
+    pub async fn once<Q: Queries>(&self, limit: impl Into<Limit>, queries: Q) -> Result<Q::Answers, Fault> {
+        let (tx, rows) = self.write(limit, &format!("{}; COMMIT", queries.sql())).await?;
         tx.ended();
-        Ok(rows)
+        queries.read(rows)
     }
 
-    /// Runs `sql` in a measured transaction that is rolled back, in one round trip; its rows. No literal of it may depend on how
-    /// the session is set.
-    pub async fn try_and_roll_back(&self, limit: impl Into<Limit>, sql: &str) -> Result<Vec<PgRow>, Fault> {
-        let sql = format!("{sql}; ROLLBACK");
+    /// Asks `queries` in a measured transaction that is rolled back, in one round trip. No literal of them may depend on how the
+    /// session is set.
+    pub async fn try_and_roll_back<Q: Queries>(
+        &self,
+        limit: impl Into<Limit>,
+        queries: Q,
+    ) -> Result<Q::Answers, Fault> {
+        let sql = format!("{}; ROLLBACK", queries.sql());
         let tx = Tx::open(&self.0, READ_WRITE, limit.into()).await?.measured();
         let (tx, rows) = tx.with_at_once(&sql).await?;
         tx.ended();
-        Ok(rows)
+        queries.read(rows)
     }
 
     /// Ends what sessions were left alone, such as that of the lock, which would keep the next run waiting; `failed` is how

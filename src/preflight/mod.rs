@@ -17,7 +17,7 @@ use crate::config::Mapping;
 use crate::dependents::Agreement;
 use crate::dependents::uncounted::NOT_COUNTED;
 use crate::error::{Error, Kind, Result};
-use crate::postgres::rows::from_json;
+use crate::postgres::query::Query;
 use crate::postgres::{Server, Source, SourceTx, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry;
@@ -241,8 +241,7 @@ pub(crate) async fn source_books(
 ) -> Result<SourceBooks> {
     let at_source = sides.source.server().endpoint();
     let query = source_books_query(source, columns, &sides.mapping.owners, batch_size);
-    let rows = source_tx.last(&query).await.map_err(asking(at_source))?;
-    from_json(&rows).map_err(asking(at_source))
+    source_tx.last(Query::json(query)).await.map_err(asking(at_source))
 }
 
 pub(crate) async fn target_books(
@@ -254,8 +253,7 @@ pub(crate) async fn target_books(
     let at_target = sides.target.server().endpoint();
     let lines = &sides.mapping.owners;
     let query = target_books_query(target, &owner::wanted(wanted, lines), lines);
-    let rows = target_tx.last(&query).await.map_err(asking(at_target))?;
-    from_json(&rows).map_err(asking(at_target))
+    target_tx.last(Query::json(query)).await.map_err(asking(at_target))
 }
 
 fn notice_rights(source: &Facts, progress: &dyn Progress) {

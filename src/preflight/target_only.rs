@@ -9,7 +9,7 @@ use super::survey::{MARKED, ledger_version, owners_query, refuse_newer, users_qu
 use crate::book::{OWNER, TABLE};
 use crate::config::Endpoint;
 use crate::error::Result;
-use crate::postgres::rows::from_json;
+use crate::postgres::query::Query;
 use crate::postgres::{Identity, Source, SourceTx, Target};
 
 /// Mark, books, their owners, users, and the newest migration of the ledger.
@@ -47,11 +47,8 @@ pub async fn check_target(
             let ((source_tx, source_facts), opened) = open(source, target).await?;
             if source_facts.ledger {
                 let at_source = source.server().endpoint();
-                let rows = source_tx
-                    .read(&format!("SELECT coalesce({MARKED}::text, 'null')"))
-                    .await
-                    .map_err(asking(at_source))?;
-                let marked: Option<Identity> = from_json(&rows).map_err(asking(at_source))?;
+                let marked = Query::json(format!("SELECT coalesce({MARKED}::text, 'null')"));
+                let marked: Option<Identity> = source_tx.read(marked).await.map_err(asking(at_source))?;
                 swapped::check(&source_facts, &opened.1, marked.as_ref())?;
             }
             (Some((source, source_tx, source_facts)), opened)
@@ -67,8 +64,8 @@ pub async fn check_target(
         users_query(&facts),
         if facts.ledger { ledger_version() } else { "NULL".into() }
     );
-    let rows = target_tx.last(&query).await.map_err(asking(at_target))?;
-    let (marked, books, owners, users, version): Found = from_json(&rows).map_err(asking(at_target))?;
+    let found: Found = target_tx.last(Query::json(query)).await.map_err(asking(at_target))?;
+    let (marked, books, owners, users, version) = found;
     refuse_newer(version.as_deref())?;
     let ends = Ends { target: at_target, source: source.map(|source| source.server().endpoint()) };
     let marking = ends.check(&facts, marked.as_ref(), books, name)?;
@@ -103,14 +100,11 @@ async fn size_of_source(
     };
     let query =
         format!("SELECT json_build_array({}, {})::text", books_query(at_source, &facts), users_query(&facts));
-    let counted = source_tx.last(&query).await;
+    let counted = source_tx.last(Query::json(query)).await;
     match counted {
         // Neither a migration nor a new user needs a right on production's books.
         Err(fault) if fault.sqlstate() == Some("42501") => Ok(None),
         Err(fault) => Err(asking(at_source)(fault)),
-        Ok(rows) => {
-            let (books, users) = from_json(&rows).map_err(asking(at_source))?;
-            Ok(Some(Size { books, users }))
-        }
+        Ok((books, users)) => Ok(Some(Size { books, users })),
     }
 }

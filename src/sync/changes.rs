@@ -7,7 +7,7 @@ use crate::book::{self, Column, CopiedColumns, KEY, OWNER, PRIVATE, TABLE, VISIB
 use crate::dependents::{Dependents, Fate, ForeignKey, Reach, Which, Writes};
 use crate::error::Result;
 use crate::postgres::Tx;
-use crate::postgres::rows::named_json;
+use crate::postgres::query::Query;
 
 /// Books by what an apply does with them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,9 +33,9 @@ impl Changes {
     }
 }
 
-/// A query that compares the stage of a run with the books, whose dependents are reached through `keys`; its row has the
-/// column `changes`. One pass over both: a sort or a hash of a hundred thousand books does not fit the default.
-pub(super) fn count_sql(run_id: i64, columns: &CopiedColumns, keys: &[ForeignKey]) -> String {
+/// What the stage of a run would change in the books, whose dependents are reached through `keys`. One pass over both: a sort
+/// or a hash of a hundred thousand books does not fit the default.
+pub(super) fn counted(run_id: i64, columns: &CopiedColumns, keys: &[ForeignKey]) -> Query<'static, Changes> {
     let reach = Reach::of(keys, Writes::Copies(columns));
     let dependents = reach.map(|reach| {
         reach.counted(&Which {
@@ -43,10 +43,10 @@ pub(super) fn count_sql(run_id: i64, columns: &CopiedColumns, keys: &[ForeignKey
             changed: &|alias, names| changes_in(run_id, columns, alias, names),
         })
     });
-    format!(
+    let sql = format!(
         "SET LOCAL work_mem = '{WORK_MEM}';
 SELECT json_build_object('new', new, 'changed', changed, 'unchanged', found - changed,
- 'removed', greatest((SELECT count(*) FROM {TABLE}) - found, 0), 'private', private, 'dependents', {dependents})::text AS changes
+ 'removed', greatest((SELECT count(*) FROM {TABLE}) - found, 0), 'private', private, 'dependents', {dependents})::text
 FROM (SELECT count(*) FILTER (WHERE b.id IS NULL) AS new, count(b.id) AS found,
   count(*) FILTER (WHERE b.id IS NOT NULL AND differs) AS changed,
   count(*) FILTER (WHERE (b.id IS NULL OR differs) AND s.{visibility} = '{PRIVATE}') AS private
@@ -56,20 +56,19 @@ FROM (SELECT count(*) FILTER (WHERE b.id IS NULL) AS new, count(b.id) AS found,
         visibility = quoted(VISIBILITY),
         differs = differs(columns),
         dependents = dependents.as_deref().unwrap_or("json_build_array()"),
-    )
+    );
+    Query::json(sql)
 }
 
-/// Runs [`count_sql`] in an open transaction on the target.
+/// Asks [`counted`] in an open transaction on the target.
 pub(super) async fn count(
     tx: &Tx<'_>,
     run_id: i64,
     columns: &CopiedColumns,
     keys: &[ForeignKey],
 ) -> Result<Changes> {
-    let counted = tx.simple(&count_sql(run_id, columns, keys)).await;
-    counted
-        .and_then(|rows| named_json(&rows, "changes"))
-        .map_err(|fault| fault.error("could not count what would change"))
+    let counted = tx.ask(counted(run_id, columns, keys)).await;
+    counted.map_err(|fault| fault.error("could not count what would change"))
 }
 
 /// For the comparison of whole tables.

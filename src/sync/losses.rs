@@ -3,12 +3,12 @@
 //! Prediction and measurement meet here: foreign keys are followed beforehand, the server counts what really happened.
 
 use sqlx::Row;
-use sqlx::postgres::PgRow;
 
 use crate::dependents::uncounted::{Counting, query_of};
 use crate::dependents::{Dependents, Fate};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::effects::measured;
+use crate::postgres::query::Query;
 use crate::postgres::{Effect, Effects, Fault, Tx};
 use crate::progress::{Event, Progress};
 
@@ -91,24 +91,22 @@ pub(super) async fn read_after(
     first: &str,
     counting: Option<&Counting>,
 ) -> Result<(Effects, String), Fault> {
-    let rows = tx.simple(&format!("{first}; {}", reading_sql(tx, counting))).await?;
-    read(&rows, counting)
+    let ((), reading) = tx.ask((Query::silent(first), reading(tx, counting))).await?;
+    Ok(reading)
 }
 
-/// The statements of that reading.
-pub(super) fn reading_sql(tx: &Tx<'_>, counting: Option<&Counting>) -> String {
+/// What the transaction did until then, and the same as the server said it.
+pub(super) fn reading<'q>(tx: &Tx<'_>, counting: Option<&'q Counting>) -> Query<'q, (Effects, String)> {
     let (check, measured, counts) = (tx.book_check(), measured(), query_of(counting));
-    format!("SET CONSTRAINTS ALL IMMEDIATE; {check}; SELECT {measured} AS effects, {counts} AS counts")
-}
-
-/// Reads the last row of a text that ended with [`reading_sql`].
-pub(super) fn read(rows: &[PgRow], counting: Option<&Counting>) -> Result<(Effects, String), Fault> {
-    let row = rows.last().ok_or_else(|| Fault::client("a transaction was not measured"))?;
-    let mut effects = Effects::from_rows(rows)?;
-    if let Some(counting) = counting {
-        counting.complete(&mut effects, row)?;
-    }
-    Ok((effects, row.try_get("effects")?))
+    let sql = format!("SET CONSTRAINTS ALL IMMEDIATE; {check}; SELECT {measured}, {counts}");
+    Query::last_row(sql, move |row| {
+        let reading: String = row.try_get(0)?;
+        let mut effects = Effects::from_json(&reading).map_err(|error| Fault::unreadable(&error))?;
+        if let Some(counting) = counting {
+            counting.complete(&mut effects, row, 1)?;
+        }
+        Ok((effects, reading))
+    })
 }
 
 /// The error of a transaction that was not committed, because it did more than it may, or because of any other fault.

@@ -1,8 +1,11 @@
 //! How a sync ends, and the sentences about the state that it leaves.
 
+use sqlx::Row;
+
 use super::tally::Tally;
 use crate::error::{Error, Kind};
 use crate::postgres::fingerprint::Fingerprint;
+use crate::postgres::query::Query;
 use crate::preflight::guard::owner::Owners;
 use crate::progress::{Event, Progress};
 
@@ -72,8 +75,11 @@ impl Verified {
     }
 }
 
-/// The source's clock, as the first row of a snapshot's first query.
-pub(crate) const SNAPSHOT_TIME: &str = "SELECT to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')";
+/// The source's clock, RFC 3339; asked first, so that it is that of the snapshot.
+pub(crate) fn snapshot_time() -> Query<'static, String> {
+    let sql = "SELECT to_char(now(), 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')";
+    Query::last_row(sql, |row| Ok(row.try_get(0)?))
+}
 
 /// What to do when it was not the source that made a difference.
 pub(crate) const OTHER_WRITER: &str =

@@ -1,30 +1,36 @@
 //! The target's users who are to own books, held in place by every transaction that gives them some.
 
 use sqlx::Row;
-use sqlx::postgres::PgRow;
 
 use crate::book::{OWNER_TABLE, OwnerMap};
 use crate::error::{Error, Kind, Result};
+use crate::postgres::query::Query;
 
-/// A query that finds every user of `owners` and keeps them from being removed until the transaction ends.
-pub(super) fn hold_sql(owners: &OwnerMap) -> String {
-    let ids: Vec<String> = owners.users().iter().map(|user| user.0.to_string()).collect();
-    let ids = ids.join(", ");
-    format!(
-        "SELECT count(*) AS owners FROM (SELECT FROM {OWNER_TABLE} WHERE id IN ({ids}) FOR KEY SHARE) held"
-    )
+/// How many of the users who are to own books are there.
+pub(super) struct Held {
+    wanted: usize,
+    found: i64,
 }
 
-/// Looks for the answer to [`hold_sql`] among the rows of a query that had it.
-///
-/// # Errors
-/// [`Kind::Usage`] when one was removed since the guards looked.
-pub(super) fn check_held(rows: &[PgRow], owners: &OwnerMap) -> Result<()> {
-    let held = rows.iter().find_map(|row| row.try_get::<i64, _>("owners").ok());
-    if held.is_some_and(|held| held.unsigned_abs() == owners.users().len() as u64) {
-        return Ok(());
+/// Finds every user of `owners`, and keeps them from being removed until the transaction ends.
+pub(super) fn hold(owners: &OwnerMap) -> Query<'static, Held> {
+    let users = owners.users();
+    let ids: Vec<String> = users.iter().map(|user| user.0.to_string()).collect();
+    let (ids, wanted) = (ids.join(", "), users.len());
+    let sql =
+        format!("SELECT count(*) FROM (SELECT FROM {OWNER_TABLE} WHERE id IN ({ids}) FOR KEY SHARE) held");
+    Query::last_row(sql, move |row| Ok(Held { wanted, found: row.try_get(0)? }))
+}
+
+impl Held {
+    /// # Errors
+    /// [`Kind::Usage`] when one was removed since the guards looked.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.found.unsigned_abs() == self.wanted as u64 {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Usage, "could not give the books to the chosen user")
+            .because("the user was removed from the target meanwhile")
+            .hint("`dewey-sync users` lists the users"))
     }
-    Err(Error::new(Kind::Usage, "could not give the books to the chosen user")
-        .because("the user was removed from the target meanwhile")
-        .hint("`dewey-sync users` lists the users"))
 }

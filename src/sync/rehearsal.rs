@@ -115,14 +115,13 @@ impl Stage<'_> {
             staging_text(run_id, books),
             rehearsal_sql(run_id, remap)
         );
-        let rows = match self.target.try_and_roll_back(self.limit, &sql).await {
-            Ok(rows) => rows,
+        match self.target.try_and_roll_back(self.limit, Effects::of(sql)).await {
+            Ok(effects) => Ok(Ok(effects)),
             Err(fault) if classify(&fault) == Class::Permanent || fault.sqlstate() == Some("55P03") => {
-                return Ok(Err(fault));
+                Ok(Err(fault))
             }
-            Err(fault) => return Err(rehearsing(fault)),
-        };
-        Effects::from_rows(&rows).map(Ok).map_err(rehearsing)
+            Err(fault) => Err(rehearsing(fault)),
+        }
     }
 }
 

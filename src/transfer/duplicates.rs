@@ -4,6 +4,7 @@ use super::export;
 use super::import::is_duplicate_key;
 use crate::book::{Column, CopiedColumns, KEY, OTHER_KEY, TABLE, quoted};
 use crate::error::{Error, Kind, Result};
+use crate::postgres::query::Query;
 use crate::postgres::{SourceTx, literal};
 
 /// The ids of books that cannot all be in the target, when that is why a batch failed.
@@ -25,9 +26,9 @@ pub(crate) async fn explain_duplicates(
     error
 }
 
-/// A query for what keeps books of the stage from being in a table with unique keys together; its row has the column
-/// `duplicates`, with at most ten groups of source ids. Few keys come twice, so that only theirs are sorted.
-pub(crate) fn duplicates_sql(run_id: i64) -> String {
+/// What keeps books of the stage from being in a table with unique keys together: at most ten groups of source ids. Few keys
+/// come twice, so that only theirs are sorted.
+pub(crate) fn duplicates(run_id: i64) -> Query<'static, Vec<String>> {
     let groups = |column: Column, forbidden: &str| {
         format!(
             "SELECT string_agg(source_id::text, ', ' ORDER BY source_id) || ' ({name})' FROM dewey_sync.stage
@@ -37,15 +38,15 @@ pub(crate) fn duplicates_sql(run_id: i64) -> String {
             column = quoted(column),
         )
     };
-    format!(
-        "SELECT coalesce(json_agg(ids), '[]')::text AS duplicates FROM ({}
+    Query::json(format!(
+        "SELECT coalesce(json_agg(ids), '[]')::text FROM ({}
   UNION ALL {} LIMIT 10) AS equal (ids)",
         groups(KEY, "true"),
         groups(OTHER_KEY, &is_unique_now(OTHER_KEY))
-    )
+    ))
 }
 
-/// Stops when [`duplicates_sql`] found some.
+/// Stops when [`duplicates`] found some.
 ///
 /// # Errors
 /// [`Kind::NotCompleted`]; the hint names the books.

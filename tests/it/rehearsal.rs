@@ -71,8 +71,7 @@ async fn a_book_outside_the_sample_is_not_written_for_its_value() {
         CREATE TRIGGER keep BEFORE UPDATE ON "Book" FOR EACH ROW EXECUTE FUNCTION keep()"#;
     execute(&sandbox.target_url(), strict).await;
     let isbn10 = rows(&sandbox, r#"SELECT isbn10 FROM "Book" WHERE id = 9"#);
-    let replaced =
-        format!(r#"UPDATE "Book" SET isbn13 = 'another' WHERE isbn10 = '{}'"#, isbn10.trim());
+    let replaced = format!(r#"UPDATE "Book" SET isbn13 = 'another' WHERE isbn10 = '{}'"#, isbn10.trim());
     execute(&sandbox.source_admin_url(), &replaced).await;
     let run = sandbox.run(&["sync", "--yes"]).await;
     assert_eq!(run.code, Some(0), "{run:?}");

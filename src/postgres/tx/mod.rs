@@ -21,6 +21,7 @@ use super::effects::first_reading;
 use super::fault::{Fault, Origin};
 use super::mutex::locked;
 use super::opening::Opening;
+use super::query::Queries;
 use super::waiting::Watch;
 
 /// For COMMIT and ROLLBACK, whatever the statements before were given.
@@ -50,21 +51,21 @@ pub struct Tx<'server> {
 }
 
 impl<'server> Tx<'server> {
-    /// Begins in `mode` (what follows BEGIN), makes the settings that every transaction of ours has, and runs
-    /// `first`: all of it one simple query, so one round trip. The rows are those of `first`.
-    pub(super) async fn begin(
+    /// Begins in `mode` (what follows BEGIN), makes the settings that every transaction of ours has, and asks
+    /// `first`: all of it one simple query, so one round trip.
+    pub(super) async fn begin<Q: Queries>(
         server: &'server Server,
         mode: &str,
         limit: Limit,
-        first: &str,
-    ) -> Result<(Self, Vec<PgRow>), Fault> {
+        first: Q,
+    ) -> Result<(Self, Q::Answers), Fault> {
         Self::open(server, mode, limit).await?.with(first).await
     }
 
-    /// Runs `first`, which the transaction begins together with.
-    pub(super) async fn with(self, first: &str) -> Result<(Self, Vec<PgRow>), Fault> {
-        let rows = self.simple(first).await?;
-        Ok((self, rows))
+    /// Asks `first`, which the transaction begins together with.
+    pub(super) async fn with<Q: Queries>(self, first: Q) -> Result<(Self, Q::Answers), Fault> {
+        let answers = self.ask(first).await?;
+        Ok((self, answers))
     }
 
     /// The same for a text of which no literal depends on how the session is set, backslashes or not: nothing begins by itself.
@@ -136,6 +137,12 @@ impl<'server> Tx<'server> {
     /// Runs SQL text without parameters in one round trip; the rows of all its statements.
     pub async fn simple(&self, sql: &str) -> Result<Vec<PgRow>, Fault> {
         Ok(self.rows(sql).await?)
+    }
+
+    /// Asks queries in one round trip.
+    pub async fn ask<Q: Queries>(&self, queries: Q) -> Result<Q::Answers, Fault> {
+        let rows = self.simple(&queries.sql()).await?;
+        queries.read(rows)
     }
 
     async fn rows(&self, sql: &str) -> Result<Vec<PgRow>, sqlx::Error> {
@@ -227,14 +234,14 @@ impl<'server> Tx<'server> {
     ///
     /// # Errors
     /// As [`commit`](Self::commit): PostgreSQL skips the COMMIT when a statement before it in the same text fails.
-    pub async fn commit_after(self, last: &str) -> Result<Vec<PgRow>, Fault> {
+    pub async fn commit_after<Q: Queries>(self, last: Q) -> Result<Q::Answers, Fault> {
         self.refuse_if_poisoned()?;
         // Whatever `last` reads of the transaction is read last.
-        let sql = format!("{}; {last}; COMMIT", self.book_check());
+        let sql = format!("{}; {}; COMMIT", self.book_check(), last.sql());
         let mut rows = self.simple(&sql).await.map_err(Fault::at_commit)?;
         rows.remove(0);
         self.ended();
-        Ok(rows)
+        last.read(rows)
     }
 
     /// A statement that fails unless the book table is the one that the guards looked at; one row.
@@ -256,11 +263,11 @@ impl<'server> Tx<'server> {
         }
     }
 
-    /// Runs the last query and rolls back, in one round trip; its rows.
-    pub async fn last(self, sql: &str) -> Result<Vec<PgRow>, Fault> {
-        let rows = self.simple(&format!("{sql}; ROLLBACK")).await?;
+    /// Asks the last queries and rolls back, in one round trip.
+    pub async fn last<Q: Queries>(self, queries: Q) -> Result<Q::Answers, Fault> {
+        let rows = self.simple(&format!("{}; ROLLBACK", queries.sql())).await?;
         self.ended();
-        Ok(rows)
+        queries.read(rows)
     }
 
     /// Sends the last statements, the one that ends the transaction among them; their rows.

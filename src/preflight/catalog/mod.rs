@@ -4,17 +4,15 @@ pub mod rights;
 pub mod table;
 pub mod triggers;
 
-use sea_orm::IdenStatic;
-use serde::Deserialize;
-use sqlx::postgres::PgRow;
-
 use crate::book::{BOOK_OID, Column, TABLE, sequence};
 use crate::config::{Endpoint, Side};
 use crate::dependents::{self, ForeignKey};
-use crate::postgres::rows::from_json;
+use crate::postgres::query::Query;
 use crate::postgres::settings::unsettled;
-use crate::postgres::{Fault, Identity, literal};
+use crate::postgres::{Identity, literal};
 use rights::Lacking;
+use sea_orm::IdenStatic;
+use serde::Deserialize;
 use table::BookTable;
 use triggers::Trigger;
 
@@ -96,21 +94,21 @@ pub struct ColumnFacts {
 
 impl Facts {
     /// The query for `endpoint`; `lock` is an SQL expression of boolean that takes or tries the same-database lock.
-    pub fn query(endpoint: &Endpoint, lock: &str) -> String {
+    pub(crate) fn query(endpoint: &Endpoint, lock: &str) -> Query<'static, Self> {
         Self::query_with(endpoint, lock, "(SELECT system_identifier::text FROM pg_control_system())")
     }
 
     /// The same for a role that may not know the identity.
-    pub(crate) fn query_without_identity(endpoint: &Endpoint, lock: &str) -> String {
+    pub(crate) fn query_without_identity(endpoint: &Endpoint, lock: &str) -> Query<'static, Self> {
         Self::query_with(endpoint, lock, "NULL::text")
     }
 
-    fn query_with(endpoint: &Endpoint, lock: &str, system_identifier: &str) -> String {
+    fn query_with(endpoint: &Endpoint, lock: &str, system_identifier: &str) -> Query<'static, Self> {
         // Planning this query is most of what its answer costs. So what only concerns writing is not asked of the source, and
         // `OFFSET 0` keeps what stands in FROM from being planned again wherever it is used.
         let writes = endpoint.side == Side::Target;
         let if_written = |asked: String| if writes { asked } else { "NULL".to_owned() };
-        format!(
+        Query::json(format!(
             "SELECT json_build_object(
  'version', current_setting('server_version'),
  'version_num', current_setting('server_version_num')::int,
@@ -164,12 +162,7 @@ FROM (SELECT named.*, coalesce(relkind NOT IN ('r', 'p'), false) AS is_view, {se
             rights = if writes { rights::query("book") } else { rights::query_of_schema() },
             ids_left = if_written(ids_left("book.oid", "book.ids")),
             sequence = if_written(sequence::of_ids("named.oid")),
-        )
-    }
-
-    /// Reads the answer to [`Facts::query`].
-    pub fn from_rows(rows: &[PgRow]) -> Result<Self, Fault> {
-        from_json(rows)
+        ))
     }
 
     /// Whether the book table has `column`.

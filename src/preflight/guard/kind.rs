@@ -20,7 +20,7 @@ use sea_orm::IdenStatic;
 use crate::book::{Column, CopiedColumns, KEY, TABLE, quoted};
 use crate::config::{Endpoint, Side};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::rows::from_json;
+use crate::postgres::query::Query;
 use crate::postgres::{Fault, SourceTx, identifier};
 use crate::preflight::catalog::Facts;
 use crate::preflight::catalog::table::BookTable;
@@ -171,8 +171,8 @@ pub async fn check_source(source: &SourceTx<'_>, facts: &Facts, columns: &Copied
         "SELECT json_build_array((SELECT count(*) FROM {TABLE} WHERE id IS NULL), (SELECT json_agg(id) FROM (SELECT id \
          FROM {TABLE} WHERE id IS NOT NULL GROUP BY id HAVING count(*) > 1 ORDER BY id LIMIT {SHOWN}) ids), {keys})::text"
     );
-    let rows = source.read(&sql).await.map_err(looking)?;
-    let found: (u64, Option<Vec<i64>>, Option<Vec<String>>) = from_json(&rows).map_err(looking)?;
+    let found: (u64, Option<Vec<i64>>, Option<Vec<String>>) =
+        source.read(Query::json(sql)).await.map_err(looking)?;
     let cause = match found {
         (0, None, None) => return Ok(()),
         (nulls @ 1.., _, _) => format!("{nulls} of its books have no `id`"),

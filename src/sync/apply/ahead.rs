@@ -13,7 +13,6 @@
 use std::time::Duration;
 
 use sqlx::Row;
-use sqlx::postgres::PgRow;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -21,6 +20,7 @@ use super::write::first_fill_sql;
 use crate::book::TABLE;
 use crate::error::Result;
 use crate::plan::Range;
+use crate::postgres::query::Query;
 use crate::postgres::{Fault, Tx};
 use crate::sync::batches::pacing::{FillProgress, StagedBatches};
 use crate::sync::owners;
@@ -68,9 +68,9 @@ async fn insert_ahead<'a>(
         };
         let batch = range.condition("s.source_id");
         let insert = first_fill_sql(run.tenure.run_id, &run.remap, &batch);
-        let rows = tx.simple(&format!("{insert}; {IS_AWAITED}")).await?;
+        let ((), is_awaited) = tx.ask((Query::silent(insert), is_awaited())).await?;
         filled = Some(Ahead { tx, through });
-        if is_awaited(&rows) {
+        if is_awaited {
             return give_up(filled).await;
         }
         told.send_replace(range.batch);
@@ -91,7 +91,7 @@ async fn until_staged(
             return Ok(!known.is_ok_and(|staged| staged.is_incomplete));
         }
         if let Some(Ahead { tx, .. }) = filled
-            && is_awaited(&tx.simple(IS_AWAITED).await?)
+            && tx.ask(is_awaited()).await?
         {
             return Ok(false);
         }
@@ -104,12 +104,11 @@ const LOCK_TIMEOUT_MS: u32 = 500;
 /// So long somebody waits for a transaction that waits for a batch.
 const AWAITED_EVERY: Duration = Duration::from_secs(1);
 
-/// A query for whether somebody waits for a lock of this transaction.
-const IS_AWAITED: &str = "SELECT EXISTS (SELECT FROM pg_locks l \
-    WHERE NOT l.granted AND pg_backend_pid() = ANY (pg_blocking_pids(l.pid))) AS is_awaited";
-
-fn is_awaited(rows: &[PgRow]) -> bool {
-    rows.iter().any(|row| row.try_get("is_awaited").unwrap_or(false))
+/// Whether somebody waits for a lock of this transaction.
+fn is_awaited() -> Query<'static, bool> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_locks l \
+        WHERE NOT l.granted AND pg_backend_pid() = ANY (pg_blocking_pids(l.pid)))";
+    Query::last_row(sql, |row| Ok(row.try_get(0)?))
 }
 
 /// At once, so that nobody waits until the connection is closed.
@@ -123,12 +122,16 @@ async fn give_up(filled: Option<Ahead<'_>>) -> Result<Option<Ahead<'_>>, Fault> 
 
 /// `None` where the table is not empty any more, or a pooler might lack the session for a batch.
 async fn begin<'a>(run: &Run<'a>) -> Result<Option<Tx<'a>>, Fault> {
-    let first = format!(
-        "SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; {}; SELECT EXISTS (SELECT FROM {TABLE}) AS had_books",
-        owners::hold_sql(&run.remap.owners)
+    let had_books =
+        Query::last_row(format!("SELECT EXISTS (SELECT FROM {TABLE})"), |row| Ok(row.try_get(0)?));
+    let first = (
+        Query::silent(format!("SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")),
+        owners::hold(&run.remap.owners),
+        had_books,
     );
-    let (tx, rows) = run.sides().target.write_measured(run.tuning().whole_table(), &first).await?;
-    if !tx.session_is_own() || rows.iter().any(|row| row.try_get("had_books").unwrap_or(false)) {
+    let began = run.sides().target.write_measured(run.tuning().whole_table(), first).await?;
+    let (tx, ((), _, had_books)) = began;
+    if !tx.session_is_own() || had_books {
         tx.rollback().await;
         return Ok(None);
     }

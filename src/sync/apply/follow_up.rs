@@ -1,24 +1,20 @@
 //! What an apply is followed by.
 
-use sqlx::postgres::PgRow;
-
 use crate::postgres::Target;
+use crate::postgres::query::Queries;
 use crate::sync::context::Context;
 use crate::sync::request::Tuning;
 
-/// Runs what an apply is followed by, in a transaction of its own; its rows. Failing to is not the run's failure.
-pub(crate) async fn follow_up(
+/// Asks what an apply is followed by, in a transaction of its own. Failing to is not the run's failure.
+pub(crate) async fn follow_up<Q: Queries>(
     target: &Target,
     tuning: &Tuning,
     context: &Context<'_>,
-    sql: &str,
-) -> Vec<PgRow> {
+    queries: impl Fn() -> Q,
+) -> Option<Q::Answers> {
     let done = context.retry_on("the analysis", async |_| {
-        let done = target.once(tuning.whole_table(), sql).await;
+        let done = target.once(tuning.whole_table(), queries()).await;
         done.map_err(|fault| fault.error("could not analyse the new books"))
     });
-    done.await.unwrap_or_else(|error| {
-        tracing::info!(%error, "the new books were not analysed");
-        Vec::new()
-    })
+    done.await.inspect_err(|error| tracing::info!(%error, "the new books were not analysed")).ok()
 }

@@ -1,13 +1,11 @@
 //! Keeps what an apply will replace, before it does: books, and the rows that foreign keys delete or change along with them.
 
-use sqlx::postgres::PgRow;
-
 use crate::book::{Column, KEY, TABLE, quoted};
 use crate::dependents::{Dependents, Fate, Reach, Relation, Which};
 use crate::ledger::replaced::columns_sql;
 use crate::postgres::fingerprint::record_digest;
-use crate::postgres::rows::named_json;
-use crate::postgres::{Fault, Fingerprint, literal};
+use crate::postgres::query::{Query, json_at};
+use crate::postgres::{Fingerprint, literal};
 use crate::sync::changes::{changes_in, differs};
 use crate::transfer::remap::Remap;
 
@@ -23,9 +21,14 @@ pub(crate) struct Kept {
     pub(super) before: Fingerprint,
 }
 
-/// Statements that keep them, count by what was kept, and take the digest of all books. One pass over both tables finds what is
-/// deleted and what changes; nothing is scanned unless the constant condition `staged` is true.
-pub(super) fn sql(run_id: i64, remap: &Remap, staged: &str, reach: Option<&Reach<'_>>) -> String {
+/// Keeps them, counts by what was kept, and takes the digest of all books. One pass over both tables finds what is deleted and
+/// what changes; nothing is scanned unless the constant condition `staged` is true.
+pub(super) fn keep(
+    run_id: i64,
+    remap: &Remap,
+    staged: &str,
+    reach: Option<&Reach<'_>>,
+) -> Query<'static, Kept> {
     let columns = &remap.columns;
     let deleted = |alias: &str| doomed(run_id, alias);
     let changed = |alias: &str, names: &[String]| {
@@ -34,7 +37,7 @@ pub(super) fn sql(run_id: i64, remap: &Remap, staged: &str, reach: Option<&Reach
     let which = Which { deleted: Some(&deleted), changed: &changed };
     let dependents = reach.map(|reach| reach.counted(&which));
     let digest = record_digest("b.*");
-    format!(
+    let sql = format!(
         "INSERT INTO dewey_sync.replaced (run_id, action, place, table_name, columns, book_id, source_id, row, digest)
   SELECT {run_id}, CASE WHEN s.source_id IS NULL THEN 'deleted' ELSE 'updated' END, 0, {name}, {table_columns},
     b.id, s.source_id, (b.*)::text, {digest}
@@ -42,7 +45,7 @@ pub(super) fn sql(run_id: i64, remap: &Remap, staged: &str, reach: Option<&Reach
   WHERE {staged} AND (s.source_id IS NULL OR {differs});
 {keep_dependents}
 ANALYZE dewey_sync.replaced (run_id, action, place, book_id, source_id);
-SELECT json_build_array(removed, changed, {dependents})::text AS kept, books, digest
+SELECT json_build_array(removed, changed, {dependents})::text, books, digest
 FROM (SELECT count(*) FILTER (WHERE action = 'deleted' AND source_id IS NULL) AS removed,
    count(*) FILTER (WHERE action = 'updated') AS changed
    FROM dewey_sync.replaced WHERE run_id = {run_id} AND place = 0) r,
@@ -53,14 +56,11 @@ FROM (SELECT count(*) FILTER (WHERE action = 'deleted' AND source_id IS NULL) AS
         differs = differs(columns),
         keep_dependents = reach.and_then(|reach| dependents_sql(run_id, reach, &which)).unwrap_or_default(),
         dependents = dependents.as_deref().unwrap_or("json_build_array()"),
-    )
-}
-
-/// Finds the answer to [`sql`] among the rows of a query that ended with it.
-pub(super) fn found(rows: &[PgRow]) -> Result<Kept, Fault> {
-    let (removed, changed, dependents) = named_json(rows, "kept")?;
-    let row = rows.last().ok_or_else(|| Fault::client("what was kept was not counted"))?;
-    Ok(Kept { removed, changed, dependents, before: Fingerprint::from_row(row, 1)? })
+    );
+    Query::last_row(sql, |row| {
+        let (removed, changed, dependents) = json_at(row, 0)?;
+        Ok(Kept { removed, changed, dependents, before: Fingerprint::from_row(row, 1)? })
+    })
 }
 
 /// The condition that production lacks the book `alias`, as it was kept. Books that a foreign key deletes along are in the stage.

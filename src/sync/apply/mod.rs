@@ -4,6 +4,7 @@
 //! with everything that puts the old state back.
 
 mod ahead;
+mod begin;
 mod fill;
 pub mod follow_up;
 mod keep;

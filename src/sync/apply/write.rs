@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::postgres::effect::Effects;
 use crate::postgres::effects::measured;
 use crate::postgres::fingerprint::{Rows, record_digest, row_digest};
-use crate::postgres::rows::named_json;
+use crate::postgres::query::{Query, json_at};
 use crate::postgres::{Fault, Fingerprint, Tx, identifier, literal};
 use crate::sync::changes::differs;
 use crate::transfer::remap::Remap;
@@ -60,17 +60,9 @@ pub(super) async fn write(tx: &Tx<'_>, apply: &Applying<'_>) -> Result<Written, 
     // A deferred constraint is checked here, not at COMMIT, whose failure would say less.
     let left =
         if apply.had_books && apply.changes_others { keep_left_sql(apply.run_id) } else { String::new() };
-    let sql = format!("{writes}; SET CONSTRAINTS ALL IMMEDIATE; {left}; {}", read_sql(apply));
-    let rows = tx.simple(&sql).await?;
-    let row = rows.last().ok_or_else(|| Fault::client("no fingerprint"))?;
-    let [copied, state] = [0, 2].map(|at| Fingerprint::from_row(row, at));
-    let (new, private, apply_ms) = named_json(&rows, "numbers")?;
-    let reading: String = row.try_get("effects")?;
-    let mut effects = Effects::from_json(&reading).map_err(|error| Fault::unreadable(&error))?;
-    if let Some(counting) = &apply.counting {
-        counting.complete(&mut effects, row)?;
-    }
-    Ok(Written { copied: copied?, state: state?, new, private, apply_ms, effects, reading })
+    let writes = Query::silent(format!("{writes}; SET CONSTRAINTS ALL IMMEDIATE; {left}"));
+    let ((), written) = tx.ask((writes, written(apply))).await?;
+    Ok(written)
 }
 
 /// Statements that write a staged sample as the apply does, but delete nothing; the last row has what they did to every table.
@@ -108,7 +100,7 @@ SELECT setval(sequence, highest) FROM (SELECT {sequence}::regclass AS sequence, 
 }
 
 /// The book table as one pass finds it. Of a first fill everything is new.
-fn read_sql(apply: &Applying<'_>) -> String {
+fn written<'a>(apply: &'a Applying<'_>) -> Query<'a, Written> {
     let kept = format!("FROM dewey_sync.replaced WHERE run_id = {} AND place = 0 AND action", apply.run_id);
     let [new, touched] = if apply.had_books {
         [
@@ -118,17 +110,27 @@ fn read_sql(apply: &Applying<'_>) -> String {
     } else {
         ["count(*)", "true"].map(str::to_owned)
     };
-    format!(
+    let sql = format!(
         "SELECT count(*), coalesce(sum(copied), 0)::text, count(*), coalesce(sum(state), 0)::text,
-  json_build_array({new}, count(*) FILTER (WHERE touched AND {visibility}::text = '{PRIVATE}'), {SINCE_LOCKED})::text AS numbers,
-  {measured} AS effects, {counts} AS counts
+  json_build_array({new}, count(*) FILTER (WHERE touched AND {visibility}::text = '{PRIVATE}'), {SINCE_LOCKED})::text,
+  {measured}, {counts}
 FROM (SELECT {copied} AS copied, {state} AS state, {visibility}, {touched} AS touched FROM {TABLE} b) books",
         copied = row_digest(&apply.remap.columns, Rows::OfTarget),
         state = record_digest("b.*"),
         visibility = quoted(VISIBILITY),
         measured = measured(),
         counts = query_of(apply.counting.as_ref()),
-    )
+    );
+    Query::last_row(sql, |row| {
+        let (copied, state) = (Fingerprint::from_row(row, 0)?, Fingerprint::from_row(row, 2)?);
+        let (new, private, apply_ms) = json_at(row, 4)?;
+        let reading: String = row.try_get(5)?;
+        let mut effects = Effects::from_json(&reading).map_err(|error| Fault::unreadable(&error))?;
+        if let Some(counting) = &apply.counting {
+            counting.complete(&mut effects, row, 6)?;
+        }
+        Ok(Written { copied, state, new, private, apply_ms, effects, reading })
+    })
 }
 
 /// Gives a placeholder to books that are changed or deleted later and whose value of the other unique column another one wants.

@@ -2,8 +2,6 @@
 
 use std::pin::Pin;
 
-use sqlx::postgres::PgRow;
-
 use crate::error::Result;
 use crate::ledger::checkpoint::{self, Checkpoint, Destination};
 use crate::ledger::run::Claim;
@@ -12,7 +10,7 @@ use crate::postgres::effects::{Bounds, guard};
 use crate::postgres::{Effects, Fault, SourceTx, Tx};
 use crate::retry::Attempt;
 use crate::sync::losses::{self, Losses};
-use crate::sync::owners;
+use crate::sync::owners::{self, Held};
 use crate::sync::run::Run;
 use crate::transfer::duplicates::explain_duplicates;
 use crate::transfer::export::Books;
@@ -49,6 +47,12 @@ enum Written<'a> {
     Now(Tx<'a>, Copied),
     /// By an attempt whose answer was lost, or by an earlier life of the run; so many rows.
     Before(u64),
+}
+
+/// What a batch's transaction begins with.
+struct Claimed {
+    claim: Claim,
+    owners: Option<Held>,
 }
 
 impl<'b> Batch<'b> {
@@ -97,8 +101,8 @@ impl<'b> Batch<'b> {
             }
         };
         let (target, ()) = tokio::join!(self.begin(run), first_books);
-        let (target, rows) = target.map_err(|fault| fault.error("could not begin on the target"))?;
-        match checkpoint::claim(&rows).map_err(claiming)? {
+        let (target, claim) = target.map_err(|fault| fault.error("could not begin on the target"))?;
+        match claim.claim {
             Claim::Ours => {}
             Claim::AlreadyDone => {
                 let rows = checkpoint::rows(&target, run.tenure, destination, checkpoint).await;
@@ -107,8 +111,8 @@ impl<'b> Batch<'b> {
             }
             Claim::Lost => return Err(run.taken_over()),
         }
-        if destination == Destination::Book {
-            owners::check_held(&rows, &run.remap.owners)?;
+        if let Some(owners) = claim.owners {
+            owners.check()?;
         }
         if checkpoint.round > 0 {
             let of_range = range.condition("source_id");
@@ -127,26 +131,28 @@ impl<'b> Batch<'b> {
         Ok(Written::Now(target, copied))
     }
 
-    /// The transaction and the answers to its claim. The stage belongs to nobody, so its batches wait for no user: whoever
-    /// changes that table may wait for the transaction that fills ahead, and that one waits for batches.
-    async fn begin<'a>(&self, run: &Run<'a>) -> Result<(Tx<'a>, Vec<PgRow>), Fault> {
-        let claim = checkpoint::claim_sql(run.tenure, self.to.destination(), self.checkpoint);
+    /// The transaction and its claim. The stage belongs to nobody, so its batches wait for no user: whoever changes that
+    /// table may wait for the transaction that fills ahead, and that one waits for batches.
+    async fn begin<'a>(&self, run: &Run<'a>) -> Result<(Tx<'a>, Claimed), Fault> {
+        let claim = checkpoint::claim(run.tenure, self.to.destination(), self.checkpoint);
         let (target, timeout) = (&run.sides().target, run.tuning().batch_timeout);
         match self.to {
             To::Book(_) => {
-                let first = format!("{claim}; {}", owners::hold_sql(&run.remap.owners));
-                target.write_measured(timeout, &first).await
+                let first = (claim, owners::hold(&run.remap.owners));
+                let (tx, (claim, held)) = target.write_measured(timeout, first).await?;
+                Ok((tx, Claimed { claim, owners: Some(held) }))
             }
-            To::Stage => target.write(timeout, &claim).await,
+            To::Stage => {
+                let (tx, claim) = target.write(timeout, claim).await?;
+                Ok((tx, Claimed { claim, owners: None }))
+            }
         }
     }
 
     async fn commit(&self, run: &Run<'_>, target: Tx<'_>) -> Result<()> {
         let committing = |fault| losses::refused(fault, "could not commit the batch");
         let To::Book(bounds) = self.to else { return target.commit().await.map_err(committing) };
-        let rows = target.commit_after(&guard(bounds)).await.map_err(committing)?;
-        let effects =
-            Effects::from_rows(&rows).map_err(|fault| fault.error("could not measure the batch"))?;
+        let effects = target.commit_after(Effects::of(guard(bounds))).await.map_err(committing)?;
         Losses::of(&effects, 0)?.measured(&effects, &[]).tell(run.context().progress);
         Ok(())
     }

@@ -3,17 +3,16 @@
 
 use std::pin::Pin;
 
-use sqlx::Row;
-
 use super::staged::{ROUNDS_MAX, more_each_time};
-use crate::dependents::uncounted::{self, Counting};
+use crate::dependents::uncounted::Counting;
 use crate::error::{Error, Result};
 use crate::ledger::FORGET_GENERATION;
 use crate::ledger::checkpoint::Destination;
-use crate::ledger::run::{Claim, Counts, RunEnd, claim_whole, claim_whole_sql, end_sql};
+use crate::ledger::run::{Claim, Counts, RunEnd, claim_run, end_sql};
 use crate::plan::{Plan, Range};
 use crate::postgres::effects::{Bounds, guard};
 use crate::postgres::fingerprint::Fingerprint;
+use crate::postgres::query::Query;
 use crate::postgres::{Effects, Fault, Limit, SourceTx, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::Attempt;
@@ -22,7 +21,7 @@ use crate::sync::book_table::analyze_sql;
 use crate::sync::changes::{Agreed, Changes};
 use crate::sync::exactly_once::{Attempted, Failed, Sent, commit};
 use crate::sync::losses::{self, Losses, Measured};
-use crate::sync::outcome::{OTHER_WRITER, SNAPSHOT_TIME, SYNC, UNCHANGED, Verified};
+use crate::sync::outcome::{OTHER_WRITER, SYNC, UNCHANGED, Verified, snapshot_time};
 use crate::sync::owners;
 use crate::sync::run::Run;
 use crate::sync::verify::Pair;
@@ -95,23 +94,24 @@ async fn write<'a>(
     let whole_table = run.tuning().whole_table();
     context.phase(Phase::Planning);
     let planning = |fault: Fault| fault.error("could not plan the batches");
-    let first = format!("{SNAPSHOT_TIME}; {}", Plan::query(run.tuning().batch_size));
-    let (source, rows) = sides.source.snapshot(whole_table, &first).await.map_err(planning)?;
-    let (time, ranges) = rows.split_first().ok_or_else(|| planning(Fault::client("no plan")))?;
-    let snapshot_at = time.try_get(0).map_err(|error| planning(error.into()))?;
-    let plan = Plan::from_rows(ranges).map_err(planning)?;
-    let claim = claim_whole_sql(run.tenure);
-    let counts = uncounted::sql(run.keys());
-    let first = format!("{claim}; {}; {FORGET_GENERATION}; {counts}", owners::hold_sql(&remap.owners));
-    let began = sides.target.write_measured(whole_table, &first).await;
-    let (target, rows) = began.map_err(|fault| fault.error("could not begin on the target"))?;
-    match claim_whole(&rows) {
+    let first = (snapshot_time(), Query::new(Plan::query(run.tuning().batch_size), Plan::from_rows));
+    let began = sides.source.snapshot(whole_table, first).await;
+    let (source, (snapshot_at, plan)) = began.map_err(planning)?;
+    let first = (
+        claim_run(run.tenure),
+        owners::hold(&remap.owners),
+        Query::silent(FORGET_GENERATION),
+        Counting::begin(run.keys()),
+    );
+    let began = sides.target.write_measured(whole_table, first).await;
+    let (target, (claim, owners, (), counting)) =
+        began.map_err(|fault| fault.error("could not begin on the target"))?;
+    match claim {
         Claim::Ours => sent.forget(),
         Claim::AlreadyDone => return Ok(Attempted::Before),
         Claim::Lost => return Err(run.taken_over()),
     }
-    owners::check_held(&rows, &remap.owners)?;
-    let counting = Counting::begun(&rows, run.keys()).map_err(|fault| fault.error("could not count rows"))?;
+    owners.check()?;
     // Only now, because the counts of an attempt that was committed after all have to stay.
     context.progress.event(&Event::Planned { batches: plan.ranges.len(), books: plan.books });
 

@@ -6,12 +6,13 @@ use super::staged::{ROUNDS_MAX, more_each_time};
 use super::trial::{BEFORE, try_batch};
 use crate::book::{SourceBook, TABLE};
 use crate::dependents::Agreement;
-use crate::dependents::uncounted::{self, Counting};
+use crate::dependents::uncounted::Counting;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::FORGET_GENERATION;
 use crate::ledger::checkpoint::{self, Checkpoint, Destination};
 use crate::ledger::run::Claim;
 use crate::postgres::effects::{Bounds, Losing, guard};
+use crate::postgres::query::Query;
 use crate::postgres::{Fault, Fingerprint};
 use crate::preflight::guard::schema::ids;
 use crate::progress::Phase;
@@ -126,12 +127,15 @@ async fn delete<'a>(
     sent: &mut Sent<Deletion>,
 ) -> Result<Attempted<'a, Deletion>> {
     let deleting = |fault: Fault| fault.error("could not remove the old books");
-    let claim = checkpoint::claim_sql(run.tenure, Destination::Book, DELETION);
-    let counts = uncounted::sql(run.keys());
-    let first = format!("{claim}; {}; {FORGET_GENERATION}; {counts}", owners::hold_sql(&run.remap.owners));
-    let began = run.sides().target.write_measured(run.tuning().whole_table(), &first).await;
-    let (target, rows) = began.map_err(deleting)?;
-    match checkpoint::claim(&rows).map_err(deleting)? {
+    let first = (
+        checkpoint::claim(run.tenure, Destination::Book, DELETION),
+        owners::hold(&run.remap.owners),
+        Query::silent(FORGET_GENERATION),
+        Counting::begin(run.keys()),
+    );
+    let began = run.sides().target.write_measured(run.tuning().whole_table(), first).await;
+    let (target, (claim, owners, (), counting)) = began.map_err(deleting)?;
+    match claim {
         Claim::Ours => sent.forget(),
         Claim::AlreadyDone => {
             let rows = checkpoint::rows(&target, run.tenure, Destination::Book, DELETION).await;
@@ -140,13 +144,12 @@ async fn delete<'a>(
         }
         Claim::Lost => return Err(run.taken_over()),
     }
-    owners::check_held(&rows, &run.remap.owners)?;
-    let counting = Counting::begun(&rows, run.keys()).map_err(deleting)?;
+    owners.check()?;
     let books = delete_all(&target, run.tuning().whole_table()).await.map_err(deleting)?;
     let correct = checkpoint::correct_sql(run.tenure, Destination::Book, DELETION, books);
-    let read = losses::reading_sql(&target, counting.as_ref());
-    let rows = target.simple(&format!("{correct}; {read}; {BEFORE}")).await.map_err(deleting)?;
-    let (effects, mut reading) = losses::read(&rows, counting.as_ref()).map_err(deleting)?;
+    let read = losses::reading(&target, counting.as_ref());
+    let asked = target.ask((Query::silent(correct), read, Query::silent(BEFORE))).await;
+    let ((), (effects, mut reading), ()) = asked.map_err(deleting)?;
     let losses = Losses::of(&effects, books)?;
     let new = run.plan.books;
     let changes = Changes { new, removed: books, dependents: losses.as_dependents(), ..Changes::default() };

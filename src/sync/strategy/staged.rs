@@ -2,11 +2,10 @@
 //! numbers; then one short transaction makes the books equal to the stage. Whatever fails before, the old books are there,
 //! and the run can be resumed.
 
-use sqlx::Row;
-
 use crate::error::{Error, Kind, Result};
-use crate::ledger::stage::IS_LEFT;
+use crate::ledger::stage::is_left;
 use crate::postgres::Fault;
+use crate::postgres::query::Query;
 use crate::sync::apply::follow_up::follow_up;
 use crate::sync::apply::outcome::Outcome;
 use crate::sync::apply::staged::{Staged, finish};
@@ -111,11 +110,12 @@ async fn agree(run: &Run<'_>, staged: &mut Staged<'_>) -> Result<Agreed> {
 
 /// What comes after the COMMIT, while the lock of the run is let go: nobody has to wait for it.
 async fn settle(run: &Run<'_>, changes: Option<&Changes>) {
-    let analyze = changes.filter(|changes| !changes.is_none()).map(|_| analyze_sql() + "; ");
-    let sql = analyze.unwrap_or_default() + IS_LEFT;
-    let settled = follow_up(&run.sides().target, run.tuning(), run.context(), &sql);
-    let (rows, ()) = tokio::join!(settled, run.lock.release());
-    if rows.iter().any(|row| row.try_get("left_over").unwrap_or(false)) {
+    let analyze = changes.filter(|changes| !changes.is_none()).map(|_| analyze_sql()).unwrap_or_default();
+    let settled = follow_up(&run.sides().target, run.tuning(), run.context(), || {
+        (Query::silent(analyze.clone()), is_left())
+    });
+    let (settled, ()) = tokio::join!(settled, run.lock.release());
+    if settled.is_some_and(|((), is_left)| is_left) {
         empty_stage(run).await;
     }
 }

@@ -9,6 +9,7 @@ use crate::dependents::uncounted::Counting;
 use crate::error::{Error, Result};
 use crate::ledger::checkpoint::Destination;
 use crate::postgres::effects::measured;
+use crate::postgres::query::Query;
 use crate::postgres::{Effects, Fault, Tx};
 use crate::preflight::catalog::ids_left;
 use crate::progress::Phase;
@@ -66,26 +67,17 @@ async fn attempt(
     counting: Option<&Counting>,
 ) -> Result<Result<(Effects, String, Option<i64>), Fault>> {
     let exported = stream::iter([Ok(Chunk::Books(books.to_vec()))]).boxed_local().peekable();
-    let sql = format!(
-        "{}; {TAKE_BACK}; SELECT {} AS reading, {} AS ids_left",
-        losses::reading_sql(target, counting),
-        measured(),
-        ids_left(BOOK_OID, &sequence::of_ids(BOOK_OID)),
-    );
+    let left =
+        format!("{TAKE_BACK}; SELECT {}, {}", measured(), ids_left(BOOK_OID, &sequence::of_ids(BOOK_OID)));
+    let left = Query::last_row(left, |row| Ok((row.try_get(0)?, row.try_get(1)?)));
     let written = async {
         let transfer = Transfer { is_single: true, ..run.transfer(Destination::Book) };
         let imported = transfer.import(target, exported).await;
         imported.map_err(|error| fault_of(&error).cloned().ok_or(error))?;
-        target.simple(&sql).await.map_err(Ok)
+        target.ask((losses::reading(target, counting), left)).await.map_err(Ok)
     };
     match written.await {
-        Ok(mut rows) => {
-            let after = rows.pop().ok_or_else(|| trying(Fault::client("a trial was not measured")))?;
-            let reading = after.try_get("reading").map_err(|error| trying(error.into()))?;
-            let ids_left = after.try_get("ids_left").map_err(|error| trying(error.into()))?;
-            let (effects, _) = losses::read(&rows, counting).map_err(trying)?;
-            Ok(Ok((effects, reading, ids_left)))
-        }
+        Ok(((effects, _), (reading, ids_left))) => Ok(Ok((effects, reading, ids_left))),
         Err(Ok(fault)) if classify(&fault) == Class::Permanent => {
             target.simple(TAKE_BACK).await.map_err(trying)?;
             Ok(Err(fault))

@@ -9,8 +9,6 @@ mod put_back;
 mod restore;
 pub mod undone;
 
-use sqlx::postgres::PgRow;
-
 use super::apply::follow_up::follow_up;
 use super::book_table::{analyze_sql, lock_sql};
 use super::changes::{self, Agreed};
@@ -24,10 +22,10 @@ use crate::ledger::FORGET_GENERATION;
 use crate::ledger::lock::Lock;
 use crate::ledger::replaced::{EXACT_TEXT, Generation};
 use crate::ledger::run::{
-    self, Claim, Counts, NewRun, RunEnd, Tenure, claim_whole, claim_whole_sql, end_sessions_sql, end_sql,
-    taken_over,
+    self, Claim, Counts, NewRun, RunEnd, Tenure, claim_run, end_sessions_sql, end_sql, taken_over,
 };
 use crate::postgres::effects::{Bounds, guard};
+use crate::postgres::query::Query;
 use crate::postgres::{Identity, Limit, Target, Tx};
 use crate::progress::Phase;
 use put_back::{PutBack, put_back};
@@ -94,7 +92,7 @@ pub async fn run(target: &Target, request: &Request, agreed: &Agreed, context: &
         lost = lock.keep(tenure) => Err(lost.state(UP_TO_THE_OTHER)),
     };
     match &done {
-        Ok(_) => drop(follow_up(target, &request.tuning, context, &analyze_sql()).await),
+        Ok(_) => drop(follow_up(target, &request.tuning, context, || Query::silent(analyze_sql())).await),
         Err(error) => undoing.record_failure(error).await,
     }
     lock.release().await;
@@ -128,15 +126,11 @@ async fn begin(target: &Target, request: &Request) -> Result<Tenure> {
 }
 
 async fn try_and_roll_back(target: &Target, request: &Request) -> Result<Undo> {
-    let upgrade = match &*request.ledger_upgrade {
-        "" => String::new(),
-        statements => format!("{statements}; "),
-    };
     // A run that was stopped in the middle and has lost the lock may still hold the books.
     let end_sessions = end_sessions_sql(target.server().session_base());
-    let (tx, rows) =
-        open(target, request.tuning.whole_table(), &format!("{upgrade}{end_sessions}; ")).await?;
-    let PutBack { undo, .. } = put_back(&tx, &rows, &Agreed::default()).await?;
+    let before = Query::silent(format!("{}; {end_sessions}", request.ledger_upgrade));
+    let (tx, (), generation) = open(target, request.tuning.whole_table(), before).await?;
+    let PutBack { undo, .. } = put_back(&tx, generation, &Agreed::default()).await?;
     tx.rollback().await;
     Ok(undo)
 }
@@ -169,14 +163,13 @@ impl<'a> Undoing<'a> {
     /// Everything but the COMMIT.
     async fn write(&self, sent: &mut Sent<Undo>) -> Result<Attempted<'a, Undo>> {
         let Self { target, tenure, .. } = *self;
-        let claim = format!("{}; ", claim_whole_sql(tenure));
-        let (tx, rows) = open(target, self.tuning.whole_table(), &claim).await?;
-        match claim_whole(&rows) {
+        let (tx, claim, generation) = open(target, self.tuning.whole_table(), claim_run(tenure)).await?;
+        match claim {
             Claim::Ours => sent.forget(),
             Claim::AlreadyDone => return Ok(Attempted::Before),
             Claim::Lost => return Err(taken_over(tenure)),
         }
-        let PutBack { undo, reading } = put_back(&tx, &rows, self.agreed).await?;
+        let PutBack { undo, reading } = put_back(&tx, generation, self.agreed).await?;
         let end = RunEnd::new("verified", undo.counts(), self.context.summary().retries);
         let guard = guard(&Bounds::AsMeasured(reading));
         let record = format!("{FORGET_GENERATION}; {}; {guard}", end_sql(tenure, "verified", &end));
@@ -196,15 +189,19 @@ impl<'a> Undoing<'a> {
     }
 }
 
-/// A transaction that has the books to itself; the rows of `before` and of the generation.
-async fn open<'a>(target: &'a Target, limit: Limit, before: &str) -> Result<(Tx<'a>, Vec<PgRow>)> {
-    let work_mem = changes::WORK_MEM;
-    let lock = lock_sql(&[TABLE]);
-    let (check, generation) = (target.server().book_check(), Generation::QUERY);
-    let first =
-        format!("{before}{EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}'; {lock}; {check}; {generation}");
-    let opened = target.write_measured(limit, &first).await;
-    opened.map_err(|fault| fault.error("could not begin on the target"))
+/// A transaction that has the books to itself, the answer to `before`, and the generation.
+async fn open<'a, T>(
+    target: &'a Target,
+    limit: Limit,
+    before: Query<'static, T>,
+) -> Result<(Tx<'a>, T, Option<Generation>)> {
+    let (work_mem, lock, check) = (changes::WORK_MEM, lock_sql(&[TABLE]), target.server().book_check());
+    let locked = format!("{EXACT_TEXT}; SET LOCAL work_mem = '{work_mem}'; {lock}; {check}");
+    let first = (before, Query::silent(locked), Generation::query());
+    let opened = target.write_measured(limit, first).await;
+    let (tx, (before, (), generation)) =
+        opened.map_err(|fault| fault.error("could not begin on the target"))?;
+    Ok((tx, before, generation))
 }
 
 fn unchanged(error: Error) -> Error {

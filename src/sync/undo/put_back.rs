@@ -2,21 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::postgres::PgRow;
-
 use super::attach::{Attached, References};
 use super::kept::KeptTable;
 use super::restore::{inserted, kept_tables, not_as_they_were, restore};
 use super::undone::{Undo, nothing_to_undo};
 use crate::book::TABLE;
-use crate::dependents::uncounted::{self, Counting};
+use crate::dependents::uncounted::{Counting, query_of};
 use crate::dependents::{
     Agreement, Dependents, Fate, ForeignKey, Reach, Which, Writes, check, current as foreign_keys,
 };
 use crate::error::{Error, Kind, Result};
 use crate::ledger::replaced::Generation;
 use crate::postgres::fingerprint::record_digest;
-use crate::postgres::rows::from_json;
+use crate::postgres::query::Query;
 use crate::postgres::{Effect, Effects, Fault, Fingerprint, Tx};
 use crate::preflight::catalog::triggers::Trigger;
 use crate::preflight::catalog::triggers_sql;
@@ -34,10 +32,14 @@ pub(super) struct PutBack {
     pub(super) reading: String,
 }
 
-/// Makes the books what they were, in an open transaction that has the books to itself; `rows` hold the generation.
-pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Result<PutBack> {
+/// Makes the books what they were before the `generation`, in an open transaction that has the books to itself.
+pub(super) async fn put_back(
+    tx: &Tx<'_>,
+    generation: Option<Generation>,
+    agreed: &Agreed,
+) -> Result<PutBack> {
     let looking = |fault: Fault| fault.error("could not look at what the sync replaced");
-    let generation = Generation::find(rows).map_err(looking)?.ok_or_else(nothing_to_undo)?;
+    let generation = generation.ok_or_else(nothing_to_undo)?;
     let run_id = generation.run_id;
     let refused =
         |cause: String| Error::new(Kind::Refused, format!("could not undo run {run_id}")).because(cause);
@@ -51,7 +53,7 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
         let name = &table.name;
         return Err(refused(format!("`{name}` has no primary key by which its rows could be found")));
     }
-    let keys = foreign_keys::read(tx).await.map_err(looking)?;
+    let keys = tx.ask(foreign_keys::query()).await.map_err(looking)?;
     triggers::check(&keys)?;
     if generation.not_undone.is_none()
         && let Some(unseen) = unseen_by_older_versions(tx, &keys).await.map_err(looking)?
@@ -64,8 +66,8 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
     let written: BTreeSet<&str> = reached.into_iter().chain(kept).collect();
     let written: Vec<&str> = written.into_iter().collect();
     let lock = if written.is_empty() { "SELECT".into() } else { lock_sql(&written) };
-    let locked = tx.simple(&format!("{lock}; {}", uncounted::sql(&keys))).await.map_err(looking)?;
-    let mut counting = Counting::begun(&locked, &keys).map_err(looking)?;
+    let locked = tx.ask((Query::silent(lock), Counting::begin(&keys))).await;
+    let ((), mut counting) = locked.map_err(looking)?;
     let now = state(tx).await.map_err(looking)?;
     if now != generation.after {
         return Err(refused(if now.rows == generation.after.rows {
@@ -103,10 +105,9 @@ pub(super) async fn put_back(tx: &Tx<'_>, rows: &[PgRow], agreed: &Agreed) -> Re
             let attached = attached.get(table.name.as_str()).map_or(0, |attached| attached.rows);
             counting.expect(&table.name, table.deleted, attached);
         }
-        let after = tx.simple(&uncounted::sql(&keys)).await.map_err(verifying)?;
-        if let Some(row) = after.last() {
-            counting.complete(&mut effects, row).map_err(verifying)?;
-        }
+        let query = format!("SELECT {}", query_of(Some(counting)));
+        let after = tx.ask(Query::last_row(query, |row| counting.complete(&mut effects, row, 0))).await;
+        after.map_err(verifying)?;
     }
     let losses = Losses::of(&effects, undo.removed)?;
     let lost = losses.as_dependents();
@@ -143,7 +144,7 @@ async fn unseen_by_older_versions(tx: &Tx<'_>, keys: &[ForeignKey]) -> Result<Op
     if let Some(key) = keys.iter().find(is_unseen) {
         return Ok(Some(format!("the foreign key `{}` of `{}`", key.name, key.table.name)));
     }
-    let triggers: Vec<Trigger> = from_json(&tx.simple(&triggers_sql()).await?)?;
+    let triggers: Vec<Trigger> = tx.ask(Query::json(triggers_sql())).await?;
     Ok(triggers.first().map(|trigger| format!("the {trigger} of `{TABLE}`")))
 }
 
@@ -166,7 +167,7 @@ async fn count(tx: &Tx<'_>, generation: &Generation, keys: &[ForeignKey]) -> Res
 FROM dewey_sync.replaced WHERE run_id = {run_id}",
         lost.as_deref().unwrap_or("json_build_array()")
     );
-    let (listed, restored, changed, lost) = from_json(&tx.simple(&sql).await?)?;
+    let (listed, restored, changed, lost) = tx.ask(Query::json(sql)).await?;
     let removed = if before.rows == 0 { after.rows.unsigned_abs() } else { listed };
     let unchanged = after.rows.unsigned_abs().saturating_sub(removed + changed);
     let not_undone = not_undone.clone().unwrap_or_default();

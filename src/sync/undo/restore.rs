@@ -8,7 +8,7 @@ use crate::dependents::{ForeignKey, Reach, Writes};
 use crate::ledger::replaced::{Generation, columns_sql};
 use crate::postgres::effects::measured;
 use crate::postgres::fingerprint::record_digest;
-use crate::postgres::rows::from_json;
+use crate::postgres::query::Query;
 use crate::postgres::{Fault, Tx, literal};
 use crate::sync::apply::PLACEHOLDER;
 
@@ -27,7 +27,7 @@ FROM (SELECT table_name, columns, count(*) FILTER (WHERE action <> 'detached') A
   WHERE run_id = {generation} AND row IS NOT NULL GROUP BY table_name, columns) kept",
         columns = columns_sql("table_name"),
     );
-    from_json(&tx.simple(&sql).await?)
+    tx.ask(Query::json(sql)).await
 }
 
 impl KeptTable {
@@ -164,5 +164,5 @@ pub(super) async fn not_as_they_were(
         "SELECT json_build_array({sum}, json_build_array({attached}), {measured})::text",
         measured = measured()
     );
-    from_json(&tx.simple(&sql).await?)
+    tx.ask(Query::json(sql)).await
 }

@@ -12,14 +12,14 @@ use crate::book::{Column, KEY, OWNER, OwnerMap, TABLE, comparable_type, quoted};
 use crate::dependents::{Dependents, Reach, Which, Writes};
 use crate::error::{Error, Result};
 use crate::postgres::fingerprint::{Rows, whole_table};
-use crate::postgres::rows::from_json;
+use crate::postgres::query::Query;
 use crate::postgres::{Fault, Fingerprint, SourceTx, Tx, literal};
 use crate::preflight::Preflight;
 use crate::progress::Phase;
 use crate::sync::call::Call;
 use crate::sync::changes::names_column;
 use crate::sync::intent::Intent;
-use crate::sync::outcome::{SNAPSHOT_TIME, Verified};
+use crate::sync::outcome::{Verified, snapshot_time};
 
 /// What a run would change.
 #[derive(Debug, Clone)]
@@ -42,22 +42,20 @@ pub async fn equal(call: Call<'_>, intent: &Intent) -> Result<Option<Verified>> 
         return Ok(None);
     }
     let (columns, owners) = (&found.columns, intent.owners.map());
-    let at_source = format!("{SNAPSHOT_TIME}; {}", whole_table(columns, Rows::OfSource(&owners)));
-    let at_target = whole_table(columns, Rows::OfTarget);
+    let print =
+        |rows: Rows<'_>| Query::last_row(whole_table(columns, rows), |row| Fingerprint::from_row(row, 0));
     let limit = call.tuning().whole_table();
     retried(call, async || {
         call.context.phase(Phase::Comparing);
         let (source, target) = tokio::join!(
-            async { sides.source.open(limit).await?.last(&at_source).await },
-            sides.target.read_once(limit, &at_target)
+            async {
+                let asked = (snapshot_time(), print(Rows::OfSource(&owners)));
+                sides.source.open(limit).await?.last(asked).await
+            },
+            sides.target.read_once(limit, print(Rows::OfTarget))
         );
-        let (source, target) = (source.map_err(comparing)?, target.map_err(comparing)?);
-        let unanswered = || comparing(Fault::client("no fingerprint"));
-        let [time, expected] = &source[..] else { return Err(unanswered()) };
-        let found = target.first().ok_or_else(unanswered)?;
-        let [expected, found] = [expected, found].map(|row| Fingerprint::from_row(row, 0).map_err(comparing));
-        let (expected, snapshot_at) = (expected?, time.try_get(0).map_err(|error| comparing(error.into()))?);
-        Ok((expected == found?).then(|| Verified::new(expected, snapshot_at)))
+        let ((snapshot_at, expected), found) = (source.map_err(comparing)?, target.map_err(comparing)?);
+        Ok((expected == found).then(|| Verified::new(expected, snapshot_at)))
     })
     .await
 }
@@ -97,10 +95,8 @@ impl<'a> Open<'a> {
     async fn begin(call: Call<'a>, intent: &Intent) -> Result<Self> {
         call.context.phase(Phase::Comparing);
         let (sides, limit) = (call.sides, call.tuning().whole_table());
-        let opened = tokio::join!(sides.source.snapshot(limit, SNAPSHOT_TIME), sides.target.open(limit));
-        let ((source, time), target) = (opened.0.map_err(comparing)?, opened.1.map_err(comparing)?);
-        let time = time.first().ok_or_else(|| comparing(Fault::client("no time")))?;
-        let snapshot_at = time.try_get(0).map_err(|error| comparing(error.into()))?;
+        let opened = tokio::join!(sides.source.snapshot(limit, snapshot_time()), sides.target.open(limit));
+        let ((source, snapshot_at), target) = (opened.0.map_err(comparing)?, opened.1.map_err(comparing)?);
         Ok(Self { owners: intent.owners.map(), source, target, snapshot_at })
     }
 
@@ -142,7 +138,7 @@ async fn hanging_on(
             is_one_of(alias, &keys.cloned().collect::<Vec<_>>())
         },
     };
-    from_json(&pair.target.simple(&format!("SELECT {}::text", reach.counted(&which))).await?)
+    pair.target.ask(Query::json(format!("SELECT {}::text", reach.counted(&which)))).await
 }
 
 /// Those of `keys` whose books have another value of `column` on the other side.

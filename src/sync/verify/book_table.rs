@@ -1,11 +1,9 @@
 //! The last look of `batched`: both sides compared as one snapshot of the source has them. What changed in production
 //! since its range was read is copied again in that snapshot, once, and compared before the COMMIT.
 
-use sqlx::Row;
-
 use super::Pair;
 use crate::book::TABLE;
-use crate::dependents::uncounted::{self, Counting};
+use crate::dependents::uncounted::Counting;
 use crate::error::Result;
 use crate::ledger::checkpoint::{self, Destination};
 use crate::ledger::run::fence_sql;
@@ -17,7 +15,7 @@ use crate::retry::Attempt;
 use crate::sync::batches::committed;
 use crate::sync::book_table::lock_sql;
 use crate::sync::losses::{self, Losses};
-use crate::sync::outcome::{OTHER_WRITER, SNAPSHOT_TIME, Verified};
+use crate::sync::outcome::{OTHER_WRITER, Verified, snapshot_time};
 use crate::sync::run::Run;
 use crate::transfer::duplicates::explain_duplicates;
 use crate::transfer::export::Books;
@@ -67,10 +65,8 @@ async fn compare<'a>(
 ) -> Result<(Verified, Option<Repair<'a>>)> {
     run.context().phase(Phase::Verifying);
     let verifying = |fault: Fault| fault.error("could not verify");
-    let (source, time) =
-        run.sides().source.snapshot(run.tuning().whole_table(), SNAPSHOT_TIME).await.map_err(verifying)?;
-    let time = time.first().ok_or_else(|| verifying(Fault::client("no time")))?;
-    let snapshot_at = time.try_get(0).map_err(|error| verifying(error.into()))?;
+    let began = run.sides().source.snapshot(run.tuning().whole_table(), snapshot_time()).await;
+    let (source, snapshot_at) = began.map_err(verifying)?;
     let target = run.sides().target.open(run.tuning().whole_table()).await.map_err(verifying)?;
     let columns = &run.remap.columns;
     let pair = Pair { source: &source, target: &target, columns, owners: &run.remap.owners };
@@ -109,8 +105,7 @@ async fn repair<'a>(
     if fence.is_empty() {
         return Err(run.taken_over());
     }
-    let counted = target.simple(&uncounted::sql(run.keys())).await.map_err(repairing)?;
-    let counting = Counting::begun(&counted, run.keys()).map_err(repairing)?;
+    let counting = target.ask(Counting::begin(run.keys())).await.map_err(repairing)?;
     let list: Vec<String> = buckets.iter().map(i32::to_string).collect();
     let columns = &run.remap.columns;
     let bucket = bucket(columns, Rows::OfTarget);

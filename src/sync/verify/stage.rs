@@ -14,17 +14,17 @@ use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::{self, Destination};
 use crate::plan::{Plan, Range};
 use crate::postgres::fingerprint::{Fingerprint, by_range, stage_by_range};
-use crate::postgres::rows::named_json;
+use crate::postgres::query::Query;
 use crate::postgres::{Fault, SourceTx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::Attempt;
 use crate::sync::apply::staged::{Staged, finish};
 use crate::sync::apply::{Ahead, Filled, discard, fill_early};
 use crate::sync::batches::batch::Batch;
-use crate::sync::changes::{Changes, count_sql};
-use crate::sync::outcome::{SNAPSHOT_TIME, Verified};
+use crate::sync::changes::{self, Changes};
+use crate::sync::outcome::{Verified, snapshot_time};
 use crate::sync::run::Run;
-use crate::transfer::duplicates::{duplicates_sql, refuse_duplicates};
+use crate::transfer::duplicates::{duplicates, refuse_duplicates};
 
 /// By range, counted from 0; a range without rows has none.
 type Fingerprints = BTreeMap<usize, Fingerprint>;
@@ -143,10 +143,9 @@ fn unequal(ranges: &[Range]) -> Error {
 /// The snapshot, its time, and what it holds.
 async fn of_source<'a>(run: &Run<'a>) -> Result<(SourceTx<'a>, String, Fingerprints), Fault> {
     let by_range = by_range(&run.remap.columns, &run.remap.owners, &run.plan.ends());
-    let first = format!("{SNAPSHOT_TIME}; {by_range}");
-    let (source, rows) = run.sides().source.snapshot(run.tuning().whole_table(), &first).await?;
-    let time = rows.first().ok_or_else(|| Fault::client("no time"))?.try_get(0)?;
-    Ok((source, time, fingerprints(&rows)?))
+    let first = (snapshot_time(), Query::new(by_range, fingerprints));
+    let (source, (time, expected)) = run.sides().source.snapshot(run.tuning().whole_table(), first).await?;
+    Ok((source, time, expected))
 }
 
 /// One look at the stage and the books.
@@ -160,37 +159,35 @@ async fn of_target(run: &Run<'_>, keys: &mut Vec<ForeignKey>) -> Result<Found, F
     let (run_id, columns) = (run.tenure.run_id, &run.remap.columns);
     let (target, limit) = (&run.sides().target, run.tuning().whole_table());
     foreign_keys::asked_for(target, limit, keys, async |keys| {
-        // Without statistics the stage would be read by its index, by nobody in parallel. Sorts are off from the last on.
-        let query = [
-            format!(
-                "SET LOCAL default_statistics_target = 10; ANALYZE dewey_sync.stage (run_id, source_id, {}, {})",
-                quoted(KEY),
-                quoted(OTHER_KEY)
-            ),
-            count_sql(run_id, columns, keys),
-            duplicates_sql(run_id),
+        // Without statistics the stage would be read by its index, by nobody in parallel.
+        let analyze = format!(
+            "SET LOCAL default_statistics_target = 10; ANALYZE dewey_sync.stage (run_id, source_id, {}, {})",
+            quoted(KEY),
+            quoted(OTHER_KEY)
+        );
+        let queries = (
+            Query::silent(analyze),
+            changes::counted(run_id, columns, keys),
+            duplicates(run_id),
             foreign_keys::query(),
-            stage_by_range(columns, run_id, &run.plan.ends()),
-        ];
-        let rows = target.once(limit, &query.join(";\n")).await?;
-        let now = foreign_keys::found(&rows)?;
+            // The last, because sorts are off from then on.
+            Query::new(stage_by_range(columns, run_id, &run.plan.ends()), fingerprints),
+        );
+        let ((), changes, duplicates, now, staged) = target.once(limit, queries).await?;
         if !foreign_keys::are_same(keys, &now) {
             return Ok(Asked::Outdated(now));
         }
-        Ok(Asked::Answered(Found {
-            staged: fingerprints(&rows)?,
-            duplicates: named_json(&rows, "duplicates")?,
-            changes: named_json(&rows, "changes")?,
-        }))
+        Ok(Asked::Answered(Found { staged, duplicates, changes }))
     })
     .await
 }
 
 fn fingerprints(rows: &[PgRow]) -> Result<Fingerprints, Fault> {
-    let of_ranges = rows.iter().filter_map(|row| Some((row.try_get::<i32, _>("range").ok()?, row)));
-    let read =
-        |(range, row)| Ok((usize::try_from(range).unwrap_or_default(), Fingerprint::from_row(row, 1)?));
-    of_ranges.map(read).collect()
+    let read = |row: &PgRow| {
+        let range = usize::try_from(row.try_get::<i32, _>(0)?).unwrap_or_default();
+        Ok((range, Fingerprint::from_row(row, 1)?))
+    };
+    rows.iter().map(read).collect()
 }
 
 fn differing(plan: &Plan, expected: &Fingerprints, staged: &Fingerprints) -> Vec<Range> {
