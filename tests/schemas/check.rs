@@ -108,7 +108,8 @@ pub(crate) fn announced(played: &mut Played<'_>, dry: &Ran, after: &Snapshot) ->
             missing.get(family).copied().unwrap_or_default().saturating_sub(deleted)
         };
         let fewer = announced.removed > deleted && played.case.gives_up_references();
-        if announced.removed != deleted && (fewer || shared || played.case.moves_rows()) {
+        let more = announced.removed < deleted && played.case.refers_by_default();
+        if announced.removed != deleted && (fewer || more || shared || played.case.moves_rows()) {
             played.remarks.push("announced other deletions, which were measured");
             return Ok(());
         }

@@ -233,6 +233,11 @@ impl Case {
             || self.rules.iter().any(|rule| rule.also.is_some_and(inserts))
     }
 
+    /// Whether rows of other tables may forbid that a book is deleted or changed.
+    pub(crate) fn may_forbid(&self) -> bool {
+        self.keys.iter().any(|key| key.on_delete.forbids() || key.on_update.forbids())
+    }
+
     /// Whether two keys share a column: what one does to it decides what the other one finds.
     pub(crate) fn has_shared_columns(&self) -> bool {
         let pairs = self.keys.iter().enumerate().flat_map(|(at, key)| {
@@ -277,15 +282,29 @@ impl Case {
         self.keys.iter().any(|key| key.from.part.is_some() && moved(key))
     }
 
-    /// Whether a book that goes may have to give its isbn10 away before: what referred to it then refers to another book, or to
-    /// none, and its deletion takes less along.
+    /// Whether a book that is deleted may have to give its isbn10 away before: what referred to it then refers to another book, or
+    /// to none, and its deletion takes less along.
     pub(crate) fn gives_up_references(&self) -> bool {
-        let of_books = |key: &Key| key.from.table == BOOK && key.to.table == BOOK;
         let leaves = |key: &Key| {
             let by_isbn10 = key.references.iter().any(|column| column == "isbn10");
             key.to.table == BOOK && by_isbn10 && key.on_update != Reaction::Cascade
         };
-        self.keys.iter().any(of_books) && self.keys.iter().any(leaves)
+        self.keys.iter().any(|key| key.from.table == BOOK) && self.keys.iter().any(leaves)
+    }
+
+    /// Whether a row may be given a reference by default, to a book that is deleted after that.
+    pub(crate) fn refers_by_default(&self) -> bool {
+        let by_default = |key: &Key| {
+            let has_default = |name: &String| {
+                let columns = &self.tables[key.from.table].columns;
+                columns.iter().any(|column| column.name == *name && column.default.is_some())
+            };
+            let reactions = [key.on_delete, key.on_update];
+            key.to.table == BOOK
+                && reactions.contains(&Reaction::SetDefault)
+                && key.columns.iter().any(has_default)
+        };
+        self.keys.iter().any(|key| key.from.table == BOOK) && self.keys.iter().any(by_default)
     }
 
     /// Whether a trigger or a rule changes columns of books that no sync copies.

@@ -157,7 +157,7 @@ impl Played<'_> {
             return Ok(());
         }
         let first = self.simulate(Order::DeleteUpdateInsert).await;
-        let forbids = self.case.keys.iter().any(|key| key.on_delete.forbids() || key.on_update.forbids());
+        let forbids = self.case.may_forbid();
         let needless = if allowed_losses { first.has_known_size() } else { first.is_free() };
         if needless && self.case.rules.is_empty() {
             // A row that forbids a deletion may be one that would be deleted before it is asked, and a copied reference
@@ -171,7 +171,7 @@ impl Played<'_> {
         }
         // What a rule forbids, a statement of another form meets.
         if self.case.rules.is_empty() {
-            names_the_reason(&self.before, &first, ran, forbids, allowed_losses)?;
+            names_the_reason(self, &first, ran, allowed_losses)?;
         }
         let announced = dry.announced(&self.before).unwrap_or_default();
         let blocked =
@@ -246,13 +246,8 @@ impl Played<'_> {
 }
 
 /// The refusal names a table that would lose rows and how many, or the one that forbids it, or the one that goes.
-fn names_the_reason(
-    before: &Snapshot,
-    simulated: &Simulated,
-    ran: &Ran,
-    forbids: bool,
-    allowed_losses: bool,
-) -> Verdict {
+fn names_the_reason(played: &Played<'_>, simulated: &Simulated, ran: &Ran, allowed_losses: bool) -> Verdict {
+    let Played { before, case, .. } = played;
     let reason = ran.reason();
     let says = |table: &str| {
         let bare = table.strip_prefix("public.").unwrap_or(table);
@@ -267,11 +262,11 @@ fn names_the_reason(
     // Books are tried before any is deleted. So a book that is deleted with its parent and inserted again is changed in the
     // trial, which a trigger may refuse.
     let of_a_trigger = reason.contains("do not fit") && reason.contains("(trigger `");
-    if of_a_trigger && simulated.reborn > 0 {
+    if of_a_trigger && (simulated.reborn > 0 || case.forbids_by_number()) {
         return Ok(());
     }
     // Where rows forbid something, it may have looked at them first.
-    if forbids && says_some("") {
+    if case.may_forbid() && says_some("") {
         return Ok(());
     }
     let mut reasons: Vec<&str> = simulated.rewritten.iter().map(String::as_str).collect();
