@@ -8,6 +8,9 @@ use std::error::Error as StdError;
 /// The result of everything that can end a command.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What exit code 0 means, beside [`Kind::meaning`].
+pub const SUCCESS: &str = "success: verified, or nothing to do";
+
 /// The kinds of ending, one exit code each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -34,7 +37,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind, in the order of the README's table.
+    /// Every kind, in the order of the tables in `--help` and the README.
     pub const ALL: [Self; 10] = [
         Self::Internal,
         Self::Usage,
@@ -64,7 +67,25 @@ impl Kind {
         }
     }
 
-    /// What the code means, as the README's table and the JSON outcome say it.
+    /// What the exit code means, as `--help` and the README's table say it.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Internal => "internal error",
+            Self::Usage => {
+                "usage, configuration, credentials, or a database, table or user that does not exist"
+            }
+            Self::Refused => "a guard refused",
+            Self::Differs => "the target differs from the source",
+            Self::NotCompleted => "not completed: a batch or statement failed for good",
+            Self::Unreachable => "a server was unreachable, also after retries",
+            Self::Busy => "another run is active, or took over",
+            Self::Declined => "declined, or no terminal to ask on",
+            Self::Interrupted => "interrupted by SIGINT (Ctrl-C)",
+            Self::Terminated => "interrupted by SIGTERM or SIGHUP",
+        }
+    }
+
+    /// The outcome in JSON; kinds that a program handles alike share one.
     pub const fn outcome(self) -> &'static str {
         match self {
             Self::Internal | Self::Usage => "failed",

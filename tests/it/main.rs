@@ -30,6 +30,7 @@ mod guards_ledger;
 mod guards_source;
 mod guards_table;
 mod guards_triggers;
+mod help;
 mod hostile;
 mod ids;
 mod live_source;

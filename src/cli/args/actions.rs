@@ -12,10 +12,10 @@ pub(crate) enum UsersAction {
         /// E-mail of the new user; must not exist yet
         #[arg(long, value_name = "EMAIL", value_parser = entered::email)]
         email: String,
-        /// The id at the application's login service; without it the user cannot log in
+        /// The user's id at the application's login service; without one the user cannot log in
         #[arg(long, value_name = "ID", value_parser = entered::one_line)]
         clerk_id: Option<String>,
-        /// The name that the application shows
+        /// Name shown in the application [default: none]
         #[arg(long, value_name = "NAME", value_parser = entered::one_line)]
         name: Option<String>,
         #[command(flatten)]
@@ -25,21 +25,21 @@ pub(crate) enum UsersAction {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MigrateAction {
-    /// Create the ledger or bring it up to date, and create the application's tables in a schema that has none of them
+    /// Create or update the ledger; in a schema without any of the application's tables, create those as well
     ///
-    /// Where the application is at hand, `prisma migrate deploy` is the better first step: it knows all of the
-    /// application's tables. Objects that are there are adopted and never altered, and nothing is created beside them.
+    /// If you have the application, run `prisma migrate deploy` first: it creates all of the application's tables. Existing
+    /// objects are adopted and never altered; if there are any, no table of the application is created.
     Up {
         #[command(flatten)]
         mark: MarkArgs,
     },
-    /// Remove the ledger and the tables that `up` created; never an adopted table
+    /// Remove the ledger and the tables that `up` created; adopted tables stay
     Down {
-        /// Skip the confirmation, which lists what goes
+        /// Skip the confirmation, which lists what is removed
         #[arg(short, long)]
         yes: bool,
     },
-    /// Show what is there and who made it
+    /// List the objects that exist and who created them
     Status,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct UndoArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// Also rehearse: write at most 100 books and roll them back, as a sync does. It uses up to 100 ids and runs triggers, with
+    /// Also rehearse, as a sync does: write up to 100 books and roll them back. It uses up to 100 ids and runs triggers, with
     /// their effects outside the database
     #[arg(long)]
     pub(crate) rehearse: bool,
@@ -65,10 +65,10 @@ pub(crate) struct DoctorArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Leave both servers running and show their URLs
+    /// Leave both servers running and print their URLs
     #[arg(long)]
     pub(crate) keep: bool,
-    /// How many books production has
+    /// Number of books in production, 1 to 1000000
     #[arg(long, value_name = "N", default_value_t = 357)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) books: u32,

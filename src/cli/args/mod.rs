@@ -1,6 +1,7 @@
 //! The command line as `--help` shows it.
 
 mod actions;
+mod after;
 pub(super) mod shared;
 
 use std::path::PathBuf;
@@ -15,14 +16,10 @@ use crate::transfer::engine::Engine;
 pub(super) use actions::{DemoArgs, DoctorArgs, MigrateAction, UndoArgs, UsersAction};
 use shared::{ConsentArgs, MarkArgs, OwnerArgs, PatienceArgs, duration};
 
-const EXIT_CODES: &str = "\
-Exit codes: 0 verified, or nothing to do; 1 internal error; 2 usage, configuration, credentials, no such database, \
-table or user; 3 a guard refused; 4 the target differs from the source; 5 not completed; 6 unreachable after retries; \
-7 another run is active; 8 declined; 130 SIGINT; 143 SIGTERM or SIGHUP";
-
 /// Copies production's `"Book"` rows into a development database, under a local user, and verifies every row
 #[derive(Debug, Parser)]
-#[command(version, bin_name = "dewey-sync", after_help = EXIT_CODES, max_term_width = 100)]
+#[command(version, bin_name = "dewey-sync", max_term_width = 100)]
+#[command(after_help = after::BRIEF, after_long_help = after::exit_codes())]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) global: Global,
@@ -33,29 +30,29 @@ pub(super) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(super) struct Global {
-    /// Where `.env.production` (source) and `.env` (target) are
+    /// Directory of `.env.production` (source), `.env` (target) and `dewey-sync.toml`
     #[arg(long, global = true, value_name = "DIR", default_value = ".")]
     pub(super) dir: PathBuf,
-    /// Read the source's URL from this file instead of `.env.production`
+    /// File with the source's URL [default: `.env.production` in `--dir`]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) source_env: Option<PathBuf>,
-    /// Read the target's URL from this file instead of `.env`
+    /// File with the target's URL [default: `.env` in `--dir`]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) target_env: Option<PathBuf>,
-    /// Schema mapping file (renamed, skipped and constant columns) [default: `dewey-sync.toml` beside the env files]
+    /// Schema mapping file: renamed, skipped and constant columns [default: `dewey-sync.toml` in `--dir`, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Output format: text, or JSON Lines on stdout
-    #[arg(long, global = true, value_name = "FORM", default_value = "human")]
+    /// Output format: `human` is text, `json` is JSON Lines on stdout
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "human", hide_possible_values = true)]
     pub(super) output: Output,
-    /// Log more to stderr; twice for every step, and the round trips and bytes of each phase
+    /// Log more to stderr [default: warnings]; `-vv`: also every step, and the round trips and bytes of each phase
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
-    /// No progress, only results and errors
+    /// Show only questions, results and errors: no progress, notes or warnings
     #[arg(short, long, global = true)]
     pub(super) quiet: bool,
-    /// When to use colour; `auto`: `NO_COLOR`, `CLICOLOR_FORCE`, `CLICOLOR`, then whether it is a terminal
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// When to use colour: `always`, `never`, or `auto`, which asks `NO_COLOR`, `CLICOLOR_FORCE`, `CLICOLOR`, then the terminal
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     pub(super) color: Color,
 }
 
@@ -71,6 +68,11 @@ pub(super) enum Color {
     Always,
     Never,
 }
+
+/// `verify` asks nothing, and knows the last sync.
+const VERIFIED_OWNER: &str = "Id of the target's user who should own the books (see `users`) [default: as at the last sync, else the only user]";
+/// `doctor` marks nothing.
+const CHECKED_MARK: &str = "Check that a sync would accept this name: the database's, or `NAME@HOST:PORT`; only if it is not production";
 
 impl Color {
     /// Whether the call wants it, if it says so.
@@ -93,8 +95,12 @@ impl Color {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Make development's books identical to production's and verify every row
+    #[command(after_long_help = after::SYNC_EXAMPLES)]
     Sync(SyncArgs),
     /// Compare both databases (read-only)
+    ///
+    /// The exit code is 0 if the target equals the source, and 4 if it differs.
+    #[command(mut_arg("user_id", |arg| arg.help(VERIFIED_OWNER)))]
     Verify(OwnerArgs),
     /// List the target's users, or add one
     Users {
@@ -106,19 +112,21 @@ pub(super) enum Command {
         #[command(subcommand)]
         action: MigrateAction,
     },
-    /// Migrate, add a user if there is none, sync: a fresh development environment
+    /// Set up a fresh development database: migrate, add a user if there is none, sync
     Setup {
         #[command(flatten)]
         sync: SyncArgs,
-        /// The e-mail of the user that is added to a target without users
+        /// E-mail of the user to add to a target without users
         #[arg(long, value_name = "EMAIL", default_value = "developer@example.org", value_parser = entered::email)]
+        #[arg(help_heading = None::<&'static str>)]
         email: String,
     },
     /// Check everything a sync depends on and suggest fixes (read-only)
+    #[command(mut_arg("mark_development", |arg| arg.help(CHECKED_MARK)))]
     Doctor(DoctorArgs),
     /// List past runs, or show one
     History {
-        /// Run number [default: all]
+        /// Run number [default: list all runs]
         run: Option<i64>,
     },
     /// Restore what the last sync replaced
@@ -134,27 +142,27 @@ pub(super) struct SyncArgs {
     pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) consent: ConsentArgs,
-    /// Accept that production has no books at all, though the target has some
-    #[arg(long, hide_short_help = true)]
+    /// Accept a production without any books: delete all books of the target
+    #[arg(long)]
     pub(super) allow_empty_source: bool,
     #[command(flatten)]
     pub(super) owner: OwnerArgs,
-    /// Resume an unfinished run [default: the newest]
+    /// Resume an unfinished run by its number (see `history`) [default: the newest]
     #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "newest", conflicts_with = "dry_run")]
     #[arg(value_parser = resume)]
     pub(super) resume: Option<Resume>,
-    /// Write the summary, success or failure, to this file: one JSON object
-    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    /// Also write the summary, of success or failure, to this file: one JSON object
+    #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
-    /// How the sync is split into transactions [default: staged]
+    /// How the sync is split into transactions [default: staged; with `--resume`, as the run began]
     #[arg(long, value_enum)]
     pub(super) strategy: Option<Strategy>,
-    /// Skip the rehearsal, which writes at most 100 books and rolls them back before anything else: it uses up to 100 ids and
-    /// runs triggers, with their effects outside the database
-    #[arg(long, hide_short_help = true)]
+    /// Skip the rehearsal: it writes up to 100 books and rolls them back before anything else is written. It uses up to 100
+    /// ids and runs triggers, with their effects outside the database
+    #[arg(long)]
     pub(super) no_rehearsal: bool,
-    /// How books are written [default: insert]
-    #[arg(long, value_enum, hide_short_help = true, help_heading = "Tuning")]
+    /// How books are written [default: insert; with `--resume`, as the run began]
+    #[arg(long, value_enum, help_heading = "Tuning")]
     pub(super) engine: Option<Engine>,
     #[command(flatten)]
     pub(super) tuning: TuningArgs,
@@ -163,18 +171,18 @@ pub(super) struct SyncArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Tuning")]
 pub(super) struct TuningArgs {
-    /// Maximum books per batch [default: 1000, with `--engine copy` 3000]
+    /// Maximum books per batch, 1 to 1000000 [default: 1000, with `--engine copy` 3000]
     #[arg(long, value_name = "N", hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) batch_size: Option<u32>,
-    /// Batches copied in parallel (not with `atomic`)
+    /// Batches copied in parallel, 1 to 64; `atomic` copies one at a time
     #[arg(long, value_name = "N", default_value_t = 2, hide_short_help = true)]
     #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(super) jobs: u8,
     #[command(flatten)]
     pub(super) patience: PatienceArgs,
-    /// Time limit per connection attempt [default: the URL's `connect_timeout`, else 10s]
-    #[arg(long, value_name = "D", hide_short_help = true)]
+    /// Time limit per connection attempt, such as `500ms` or `30s` [default: the URL's `connect_timeout`, else 10s]
+    #[arg(long, value_name = "TIME", hide_short_help = true)]
     #[arg(value_parser = |text: &str| duration(text, Duration::from_millis(100)))]
     pub(super) connect_timeout: Option<Duration>,
     #[command(flatten)]

@@ -12,15 +12,15 @@ use crate::sync::request::Tuning;
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct OwnerArgs {
-    /// The target's user who owns the books (see `users`)
+    /// Id of the target's user who owns the books (see `users`) [default: the only user]
     #[arg(long, value_name = "N", conflicts_with = "user_email", allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(i32).range(1..))]
     pub(crate) user_id: Option<i32>,
-    /// The owner's e-mail
+    /// The same user by e-mail
     #[arg(long, value_name = "EMAIL")]
     pub(crate) user_email: Option<String>,
-    /// Read who owns whose books from this file instead of `[owners]` in `dewey-sync.toml`
-    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    /// Owner map: the target's owner for each of production's owners [default: `[owners]` in `dewey-sync.toml`, if there is one]
+    #[arg(long, value_name = "FILE")]
     pub(crate) owner_map: Option<PathBuf>,
 }
 
@@ -39,8 +39,8 @@ pub(crate) struct ConsentArgs {
     /// Skip the confirmation; safety checks still apply
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// With `--yes`: also delete or change rows of other tables, as foreign keys and triggers do with deleted or changed books
-    #[arg(long, hide_short_help = true)]
+    /// With `--yes`: also delete or change rows of other tables that foreign keys or triggers tie to deleted or changed books
+    #[arg(long)]
     pub(crate) allow_cascade: bool,
 }
 
@@ -60,16 +60,16 @@ pub(crate) struct PatienceArgs {
     /// Retries after a transient error
     #[arg(long, value_name = "N", default_value_t = 3, hide_short_help = true)]
     pub(crate) max_retries: u32,
-    /// The first delay before a retry; each next one is twice as long
-    #[arg(long, value_name = "D", default_value = "1s", hide_short_help = true)]
+    /// Delay before the first retry, such as `500ms` or `2s`; it doubles for each next one, up to 30s
+    #[arg(long, value_name = "TIME", default_value = "1s", hide_short_help = true)]
     #[arg(value_parser = |text: &str| duration(text, Duration::ZERO))]
     pub(crate) retry_delay: Duration,
-    /// Time limit per statement of a batch; longer statements fail when the server is silent for this long
-    #[arg(long, value_name = "D", default_value = "30s", hide_short_help = true)]
+    /// Time limit per statement of a batch, such as `30s` or `2m`; longer statements fail when the server is silent for this long
+    #[arg(long, value_name = "TIME", default_value = "30s", hide_short_help = true)]
     #[arg(value_parser = |text: &str| duration(text, Duration::from_millis(100)))]
     pub(crate) batch_timeout: Duration,
-    /// How long to wait for another run on the target to end
-    #[arg(long, value_name = "D", default_value = "3s", hide_short_help = true)]
+    /// How long to wait for another run on the target to end, such as `30s` or `5m`
+    #[arg(long, value_name = "TIME", default_value = "3s")]
     #[arg(value_parser = |text: &str| duration(text, Duration::ZERO))]
     pub(crate) lock_wait: Duration,
 }
@@ -89,8 +89,9 @@ impl PatienceArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct MarkArgs {
-    /// Mark the target as a development database, by its database's name or as `NAME@HOST:PORT`; only if it is not production
-    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    /// Mark the target as a development database, by the name of its database or as `NAME@HOST:PORT`; only if it is not production
+    // Under `Options`, also where it is flattened into a struct with a heading.
+    #[arg(long, value_name = "NAME", help_heading = None::<&'static str>)]
     pub(crate) mark_development: Option<String>,
 }
 
