@@ -7,7 +7,7 @@ cargo_run := "cargo run --quiet --locked --release --manifest-path " + quote(jus
 default:
     @just --justfile {{ quote(justfile()) }} --list --unsorted
 
-# Makes development's books equal to production's, every row verified; run it in the application's folder
+# Makes development's books identical to production's and verifies every row; run it in the application's folder
 [group('run')]
 [no-cd]
 [no-exit-message]
@@ -21,55 +21,55 @@ sync *ARGS: _release
 sync-dry *ARGS: _release
     @{{ cargo_run }} sync --dry-run "$@"
 
-# Makes a fresh development database usable: tables, a user, books
+# Sets up a fresh development database: tables, a user if there is none, a sync
 [group('run')]
 [no-cd]
 [no-exit-message]
 setup *ARGS: _release
     @{{ cargo_run }} setup "$@"
 
-# Puts back the books that the last sync replaced
+# Restores what the last sync replaced
 [group('run')]
 [no-cd]
 [no-exit-message]
 undo *ARGS: _release
     @{{ cargo_run }} undo "$@"
 
-# Everything that a sync looks at before its first write, each finding with its fix
+# Checks everything a sync depends on and suggests fixes (read-only)
 [group('run')]
 [no-cd]
 [no-exit-message]
 doctor *ARGS: _release
     @{{ cargo_run }} doctor "$@"
 
-# Compares both databases, writes nothing
+# Compares both databases (read-only)
 [group('run')]
 [no-cd]
 [no-exit-message]
 verify *ARGS: _release
     @{{ cargo_run }} verify "$@"
 
-# Lists development's users; `users add` creates one
+# Lists the target's users; `users add` creates one
 [group('run')]
 [no-cd]
 [no-exit-message]
 users *ARGS: _release
     @{{ cargo_run }} users "$@"
 
-# Past runs, newest first; `history RUN` shows one
+# Lists past runs; `history RUN` shows one
 [group('run')]
 [no-cd]
 [no-exit-message]
 history *ARGS: _release
     @{{ cargo_run }} history "$@"
 
-# The whole story on two throw-away servers
+# Walks through a sync on two temporary servers
 [group('run')]
 [no-exit-message]
 demo *ARGS: (_require "postgresql") _debug
     @"${CARGO_TARGET_DIR:-target}/debug/dewey-sync" demo "$@"
 
-# Creates or removes what this program needs in development: `migrate up`, `down` or `status`
+# Creates, removes or lists this tool's objects in the target: `migrate up`, `down` or `status`
 [group('database')]
 [no-cd]
 [no-exit-message]
@@ -117,7 +117,7 @@ drift: (_require "postgresql")
 # While some tests wait for a time-out, others keep the processors busy.
 export RUST_TEST_THREADS := env("RUST_TEST_THREADS", shell("echo $((2 * $1))", num_cpus()))
 
-# Every test, on throw-away servers; arguments go to `cargo test`
+# Every test, on temporary servers; arguments go to `cargo test`
 [group('test')]
 test *ARGS: (_require "postgresql" "pgbouncer" "procps")
     cargo test --workspace --locked "$@"
