@@ -1,10 +1,18 @@
-//! What the READMEs say that a program can check: exit codes, links, commands and options.
+//! What the READMEs say that a program can check: length, exit codes, links, commands, options, numbers, the recorded session.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use dewey_sync::error::Kind;
+use dewey_sync::demo::books;
+use dewey_sync::error::{Kind, SUCCESS};
+
+use crate::support::sandbox::Sandbox;
+use crate::support::servers::connect;
+use crate::support::terminal::{Terminal, shown};
+
+const LINES_MAX: usize = 200;
+const BYTES_MAX: usize = 11_000;
 
 /// The commands that `just` runs with the arguments of a call; `sync-dry` adds one of its own.
 const OURS: [&str; 10] =
@@ -63,18 +71,29 @@ fn collect(folder: &Path, found: &mut Vec<Page>) {
     }
 }
 
-/// The codes in the first cells of the root's tables.
-fn documented() -> Vec<u8> {
-    let Page { text, .. } = readme();
-    let first_cells = text.lines().filter_map(|line| line.strip_prefix('|')?.split('|').next());
-    first_cells.filter_map(|cell| cell.trim().parse().ok()).collect()
+/// The trimmed cells of every row of the root's tables.
+fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    rows.map(|row| row.split('|').map(str::trim).collect())
 }
 
 #[test]
-fn the_readme_has_a_row_for_success_and_for_each_kind_of_ending() {
-    let codes: Vec<u8> = std::iter::once(0).chain(Kind::ALL.map(Kind::exit_code)).collect();
-    assert_eq!(documented(), codes);
-    assert_eq!(BTreeSet::from_iter(&codes).len(), codes.len(), "two endings share a code");
+fn the_readme_is_short() {
+    let Page { text, .. } = readme();
+    assert!(text.lines().count() <= LINES_MAX, "{} lines", text.lines().count());
+    assert!(text.len() <= BYTES_MAX, "{} bytes", text.len());
+}
+
+#[test]
+fn the_readme_has_the_meaning_of_each_exit_code_in_the_words_of_the_help() {
+    let Page { text, .. } = readme();
+    let documented: Vec<(u8, &str)> =
+        rows(&text).filter_map(|row| Some((row[0].parse().ok()?, row[1]))).collect();
+    let kinds = Kind::ALL.map(|kind| (kind.exit_code(), kind.meaning()));
+    let expected: Vec<(u8, &str)> = std::iter::once((0, SUCCESS)).chain(kinds).collect();
+    assert_eq!(documented, expected);
+    let codes: BTreeSet<u8> = expected.iter().map(|(code, _)| *code).collect();
+    assert_eq!(codes.len(), expected.len(), "two endings share a code");
 }
 
 /// As GitHub makes them of a heading.
@@ -177,4 +196,54 @@ fn options(text: &str) -> Vec<String> {
     let is_option =
         |word: &&str| word.starts_with("--") && word[2..].starts_with(|c: char| c.is_ascii_lowercase());
     words.filter(is_option).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_numbers_of_the_performance_table_are_measured_ones() {
+    let measured = Page::read(root().join("tests/bench/README.md")).text;
+    let Page { text, .. } = readme();
+    let (_, performance) = text.split_once("\n## Performance\n").unwrap();
+    let (performance, _) = performance.split_once("\n## ").unwrap();
+    let cells: Vec<&str> = rows(performance).flatten().filter(|cell| cell.ends_with(" s")).collect();
+    assert!(cells.len() >= 8, "{cells:?}");
+    for cell in cells {
+        assert!(measured.contains(&format!("| {cell} ")), "{cell} was not measured");
+    }
+}
+
+/// Without what differs from run to run: numbers with a unit or a place, versions, and the width of columns.
+fn without_chance(session: &str, database: &str) -> Vec<String> {
+    let places = ["PostgreSQL", "at", "in"];
+    let line = |line: &str| {
+        let line = line.replace(&format!("{database} at 127.0.0.1:"), "DB at ");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let word = |(index, word): (usize, &&str)| {
+            let is_number = word.starts_with(|c: char| c.is_ascii_digit());
+            let differs =
+                index > 0 && places.contains(&words[index - 1]) || words.get(index + 1) == Some(&"books/s");
+            if is_number && differs { "N".to_owned() } else { (*word).to_owned() }
+        };
+        words.iter().enumerate().map(word).collect::<Vec<_>>().join(" ")
+    };
+    session.lines().map(line).filter(|line| !line.is_empty()).collect()
+}
+
+#[tokio::test]
+async fn the_recorded_session_is_what_a_sync_prints() {
+    let sandbox = Sandbox::new().await;
+    let first = sandbox.run(&["sync", "--yes"]).await;
+    assert_eq!(first.code, Some(0), "{first:?}");
+    books::add_reading_list(&mut connect(&sandbox.target_admin_url()).await, 1, 50).await.unwrap();
+    books::go_on(&mut connect(&sandbox.source_admin_url()).await).await.unwrap();
+    let mut terminal = Terminal::start(&sandbox, &["sync"]);
+    let asked = terminal.until("? [y/N] ").await;
+    terminal.answer("y\n").await;
+    let (status, done) = terminal.end().await;
+    assert_eq!(status.code(), Some(0), "{done}");
+    let printed = shown(&(asked + &done)).replace(&format!("{}/", sandbox.directory().display()), "");
+
+    let Page { text, .. } = readme();
+    let (_, session) = text.split_once("\n$ dewey-sync sync\n").unwrap();
+    let (session, _) = session.split_once("\n```").unwrap();
+    assert_eq!(without_chance(&printed, &sandbox.database), without_chance(session, "penumbra"));
 }
