@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ledger::checkpoint::{self, Checkpoint, Destination};
 use crate::ledger::run::Claim;
 use crate::plan::Range;
@@ -45,8 +45,8 @@ pub(crate) struct Batch<'b> {
 /// A batch that waits for its COMMIT, or was committed before.
 enum Written<'a> {
     Now(Tx<'a>, Copied),
-    /// By an attempt whose answer was lost, or by an earlier life of the run; so many rows.
-    Before(u64),
+    /// By an attempt whose answer was lost, or by an earlier life of the run, as this transaction found.
+    Before(Tx<'a>),
 }
 
 /// What a batch's transaction begins with.
@@ -71,7 +71,12 @@ impl<'b> Batch<'b> {
         let source = source.map_err(|fault| fault.error("could not begin on the source"))?;
         let (target, copied) = match self.write(run, &source).await? {
             Written::Now(target, copied) => (target, copied),
-            Written::Before(rows) => return Ok(Copied { exported: rows, inserted: rows }),
+            Written::Before(tx) => {
+                let rows = checkpoint::rows(&tx, run.tenure, self.to.destination(), self.checkpoint).await;
+                tx.rollback().await;
+                let rows = rows.map_err(claiming)?;
+                return Ok(Copied { exported: rows, inserted: rows });
+            }
         };
         let (committed, finished) = tokio::join!(self.commit(run, target), source.finish());
         committed?;
@@ -83,7 +88,10 @@ impl<'b> Batch<'b> {
     pub(crate) async fn copy_from(self, run: &Run<'_>, source: &SourceTx<'_>) -> Result<Option<Copied>> {
         match self.write(run, source).await? {
             Written::Now(target, copied) => self.commit(run, target).await.map(|()| Some(copied)),
-            Written::Before(_) => Ok(None),
+            Written::Before(tx) => {
+                tx.rollback().await;
+                Ok(None)
+            }
         }
     }
 
@@ -91,7 +99,6 @@ impl<'b> Batch<'b> {
     async fn write<'a>(&self, run: &Run<'a>, source: &SourceTx<'_>) -> Result<Written<'a>> {
         let Self { range, checkpoint, to, attempt } = *self;
         let destination = to.destination();
-        let claiming = |fault: Fault| fault.error("could not claim the batch");
         let transfer = run.transfer(destination);
         let mut exported = transfer.export(source, Books::Range(range), range.books, attempt.shrinks);
         // Books are on their way while the batch is claimed; those of a snapshot that others need only when they are needed.
@@ -104,11 +111,7 @@ impl<'b> Batch<'b> {
         let (target, claim) = target.map_err(|fault| fault.error("could not begin on the target"))?;
         match claim.claim {
             Claim::Ours => {}
-            Claim::AlreadyDone => {
-                let rows = checkpoint::rows(&target, run.tenure, destination, checkpoint).await;
-                target.rollback().await;
-                return rows.map(Written::Before).map_err(claiming);
-            }
+            Claim::AlreadyDone => return Ok(Written::Before(target)),
             Claim::Lost => return Err(run.taken_over()),
         }
         if let Some(owners) = claim.owners {
@@ -156,4 +159,8 @@ impl<'b> Batch<'b> {
         Losses::of(&effects, 0)?.measured(&effects, &[]).tell(run.context().progress);
         Ok(())
     }
+}
+
+fn claiming(fault: Fault) -> Error {
+    fault.error("could not claim the batch")
 }
