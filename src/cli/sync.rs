@@ -80,7 +80,7 @@ async fn sync(session: &Session, args: &SyncArgs, sides: &Sides) -> (Result<Done
 
 async fn preview(call: Call<'_>, prompt: &Prompt<'_>) -> Result<Done> {
     let (intent, compared) = Box::pin(sync::preview::preview(call)).await?;
-    if intent.found.marking == Marking::MustBeTyped && prompt.yes {
+    if intent.marking == Marking::MustBeTyped && prompt.yes {
         return Err(call.sides.ends().unmarked(&intent.found.stake(), None).state(UNCHANGED));
     }
     Ok(Done::DryRun(Box::new(intent), compared))
@@ -167,7 +167,7 @@ impl Ended<'_> {
             "titles": found.source_books.titles,
             "dependents": predicted(found, compared, intent.strategy),
             "triggers": found.target.triggers.as_deref().unwrap_or_default(),
-            "marked": found.marking == Marking::Marked,
+            "marked": intent.marking == Marking::Marked,
         })
     }
 
@@ -265,7 +265,7 @@ impl Ended<'_> {
         if source.private > 0 {
             lines.push(format!("{} of them are PRIVATE in production.", grouped(source.private)));
         }
-        if found.marking == Marking::MustBeTyped {
+        if intent.marking == Marking::MustBeTyped {
             lines.push(
                 "The target is not marked as a development database: its name would have to be typed.".into(),
             );

@@ -13,7 +13,7 @@ use crate::postgres::fingerprint::Fingerprint;
 use crate::postgres::{Fault, Limit};
 use crate::preflight::guard::owner::{self, Found, Wanted};
 use crate::preflight::guard::rights::Needs;
-use crate::preflight::{self, Looked, Sides};
+use crate::preflight::{self, Preflight, Sides};
 use crate::progress::{Event, Phase, Progress};
 use crate::sync::verify::{Difference, Pair};
 
@@ -84,7 +84,7 @@ async fn compare(session: &Session, sides: &Sides, wanted: &Wanted) -> Result<(F
 
 /// Who should own the books: as the owner map says, and the others the user that the call names, the last run's owner,
 /// or the only user.
-fn expected_owners(sides: &Sides, looked: &Looked, wanted: &Wanted) -> Result<OwnerMap> {
+fn expected_owners(sides: &Sides, looked: &Preflight, wanted: &Wanted) -> Result<OwnerMap> {
     let lines = &sides.mapping.owners;
     let map = |others| OwnerMap::new(lines.named.clone(), others);
     if let (Wanted::Any, Some(last)) = (owner::wanted(wanted, lines), looked.target_books.last_owner) {

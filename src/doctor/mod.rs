@@ -127,7 +127,7 @@ impl Pair<'_> {
             if let (Rehearsal::Wanted, Some(columns), Some(owner)) = (self.rehearsal, &columns, owner)
                 && diagnosis.finds_no_problem()
             {
-                rehearsal::rehearse(diagnosis, sides, target, columns, to, &owner).await;
+                rehearsal::rehearse(diagnosis, sides, (target, to), columns, &owner).await;
             }
         }
     }

@@ -22,9 +22,8 @@ const RUN_ID: i64 = -1;
 pub(crate) async fn rehearse(
     diagnosis: &mut Diagnosis,
     sides: &Sides,
-    target: &Facts,
+    (target, books): (&Facts, &TargetBooks),
     columns: &CopiedColumns,
-    books: &TargetBooks,
     owner: &Found,
 ) {
     let owners = owners(sides, books, owner);

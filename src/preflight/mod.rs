@@ -63,7 +63,7 @@ pub struct Wishes {
     pub empty_source: EmptySource,
 }
 
-/// What was found and decided; nothing was written yet.
+/// Both sides as they are, told apart and able to be compared; nothing was written yet.
 #[derive(Debug, Clone)]
 pub struct Preflight {
     /// The source's catalogs and settings.
@@ -76,6 +76,13 @@ pub struct Preflight {
     pub target_books: TargetBooks,
     /// The columns that travel.
     pub columns: CopiedColumns,
+}
+
+/// A preflight that every guard of a sync has passed.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// Both sides.
+    pub found: Preflight,
     /// How the target comes to be marked.
     pub marking: Marking,
     /// Who will own the books, or that it has to be asked.
@@ -139,18 +146,18 @@ pub async fn check(
     wishes: &Wishes,
     batch_size: Option<u32>,
     progress: &dyn Progress,
-) -> Result<Preflight> {
-    let Looked { source, source_books, target, target_books, columns } =
-        look(sides, &wishes.owner, batch_size, Needs::Writing, progress).await?;
+) -> Result<Checked> {
+    let found = look(sides, &wishes.owner, batch_size, Needs::Writing, progress).await?;
+    let Preflight { source_books, target, target_books, .. } = &found;
     let at_target = sides.target.server().endpoint();
-    kind::check_keys(at_target, &target, target_books.repeated_ids)?;
-    rights::check_upgrade(at_target, &target, target_books.ledger_is_old()?)?;
+    kind::check_keys(at_target, target, target_books.repeated_ids)?;
+    rights::check_upgrade(at_target, target, target_books.ledger_is_old()?)?;
     empty_source::check(source_books.books, target_books.books, wishes.empty_source)?;
     let marked = target_books.marked.as_ref();
     let name = wishes.mark_development.as_deref();
-    let marking = sides.ends().check(&target, marked, target_books.books, name)?;
-    let owner = owner_of(sides, &wishes.owner, &source_books, &target_books)?;
-    Ok(Preflight { source, source_books, target, target_books, columns, marking, owner })
+    let marking = sides.ends().check(target, marked, target_books.books, name)?;
+    let owner = owner_of(sides, &wishes.owner, source_books, target_books)?;
+    Ok(Checked { found, marking, owner })
 }
 
 /// Who will own the books, as far as the call and the owner map say.
@@ -168,21 +175,6 @@ pub fn owner_of(
     Ok(found)
 }
 
-/// Both sides as they are, told apart and able to be compared.
-#[derive(Debug, Clone)]
-pub struct Looked {
-    /// The source's catalogs and settings.
-    pub source: Facts,
-    /// The source's books.
-    pub source_books: SourceBooks,
-    /// The target's catalogs and settings.
-    pub target: Facts,
-    /// The target's books, users and ledger.
-    pub target_books: TargetBooks,
-    /// The columns that travel.
-    pub columns: CopiedColumns,
-}
-
 /// Asks both sides, with the guards that concern reading as well; with `batch_size`, also for a plan.
 pub async fn look(
     sides: &Sides,
@@ -190,7 +182,7 @@ pub async fn look(
     batch_size: Option<u32>,
     needs: Needs,
     progress: &dyn Progress,
-) -> Result<Looked> {
+) -> Result<Preflight> {
     let (at_source, at_target) = (sides.source.server().endpoint(), sides.target.server().endpoint());
     let ((source_tx, source), (target_tx, target)) = open(&sides.source, &sides.target).await?;
     if let Some(text) = same_database::notice(&source, &target) {
@@ -229,7 +221,7 @@ pub async fn look(
     for text in notices.into_iter().chain(kind::notice(&target)) {
         progress.event(&Event::Notice { text });
     }
-    Ok(Looked { source, source_books, target, target_books, columns })
+    Ok(Preflight { source, source_books, target, target_books, columns })
 }
 
 pub(crate) async fn source_books(

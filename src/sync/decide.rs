@@ -12,7 +12,7 @@ use crate::ledger::lock::Lock;
 use crate::preflight::guard::owner::{Found, Owners};
 use crate::preflight::guard::schema::ids;
 use crate::preflight::guard::target_identity::Marking;
-use crate::preflight::{self, Preflight};
+use crate::preflight::{self, Checked};
 use crate::transfer::export::SAMPLE_MAX;
 
 /// Looks, decides, compares and asks. Where no question can keep others waiting, the lock is had in the end, if it was free.
@@ -29,7 +29,7 @@ pub(crate) async fn prepare(call: Call<'_>) -> Result<(Intent, Option<Lock<'_>>)
 }
 
 /// Both catalogs read and every guard passed, while the lock is tried: that saves a round trip.
-async fn look_and_lock(call: Call<'_>) -> Result<(Preflight, Option<Lock<'_>>)> {
+async fn look_and_lock(call: Call<'_>) -> Result<(Checked, Option<Lock<'_>>)> {
     let Call { sides, request, ask, context } = call;
     let wants_lock = !ask.waits();
     let spare = async {
@@ -64,8 +64,8 @@ async fn look_and_lock(call: Call<'_>) -> Result<(Preflight, Option<Lock<'_>>)> 
 }
 
 /// What is to be done; whether both sides are equal already, and otherwise the questions that come before the first write.
-async fn decide_and_ask(call: Call<'_>, found: Preflight) -> Result<Intent> {
-    let mut intent = decide(call, found).await?;
+async fn decide_and_ask(call: Call<'_>, checked: Checked) -> Result<Intent> {
+    let mut intent = decide(call, checked).await?;
     if intent.resumed.is_none() {
         intent.equal = before::equal(call, &intent).await.map_err(unchanged)?;
     }
@@ -76,8 +76,8 @@ async fn decide_and_ask(call: Call<'_>, found: Preflight) -> Result<Intent> {
 }
 
 async fn ask_before_writing(call: Call<'_>, intent: &Intent) -> Result<()> {
-    let (Intent { found, owners, strategy, .. }, ask) = (intent, call.ask);
-    if found.marking == Marking::MustBeTyped {
+    let (Intent { found, marking, owners, strategy, .. }, ask) = (intent, call.ask);
+    if *marking == Marking::MustBeTyped {
         ask.mark(found).await?;
     }
     if !strategy.removes_all() {
@@ -108,15 +108,15 @@ pub(crate) async fn look(call: Call<'_>) -> Result<Intent> {
     decide(call, check(call, None).await?).await
 }
 
-async fn check(Call { sides, request, context, .. }: Call<'_>, batch_size: Option<u32>) -> Result<Preflight> {
+async fn check(Call { sides, request, context, .. }: Call<'_>, batch_size: Option<u32>) -> Result<Checked> {
     preflight::check(sides, &request.wishes, batch_size, context.progress).await.map_err(unchanged)
 }
 
 /// Which run goes on, who will own the books, and how they are written.
-async fn decide(call: Call<'_>, found: Preflight) -> Result<Intent> {
+async fn decide(call: Call<'_>, Checked { found, marking, owner }: Checked) -> Result<Intent> {
     let Call { sides, request, ask, .. } = call;
     let resumed = resume::find(call, &found).await.map_err(unchanged)?;
-    let others = match (&resumed, &found.owner) {
+    let others = match (&resumed, &owner) {
         (Some(unfinished), _) => unfinished.others.clone(),
         (None, Found::Owner(owner)) => owner.clone(),
         (None, Found::Several) => {
@@ -138,5 +138,5 @@ async fn decide(call: Call<'_>, found: Preflight) -> Result<Intent> {
         let rehearsed = if request.rehearsal == Rehearsal::Wanted { books.min(SAMPLE_MAX as u64) } else { 0 };
         ids::check_room(at_target, found.target.ids_left, books, rehearsed).map_err(unchanged)?;
     }
-    Ok(Intent { found, owners, strategy, engine, resumed, equal: None })
+    Ok(Intent { found, marking, owners, strategy, engine, resumed, equal: None })
 }

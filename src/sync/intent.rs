@@ -15,6 +15,8 @@ use crate::transfer::remap::Remap;
 pub struct Intent {
     /// What the guards found.
     pub found: Preflight,
+    /// How the target comes to be marked.
+    pub marking: Marking,
     /// Who will own the books.
     pub owners: Owners,
     /// Where the transactions end.
@@ -56,7 +58,7 @@ impl Intent {
 
     /// The proof that nothing is to do, where the target is not marked: then nothing is written into it at all.
     pub(crate) fn equal_and_unmarked(&self) -> Option<&Verified> {
-        self.equal.as_ref().filter(|_| self.found.marking == Marking::MustBeTyped)
+        self.equal.as_ref().filter(|_| self.marking == Marking::MustBeTyped)
     }
 
     /// The run's start, where only the target has an `updatedAt`.

@@ -16,11 +16,11 @@ use crate::retry::Policy;
 /// The ledger brought up to date, the target marked, the run's row written, every other run ended.
 /// `plan` is kept with it.
 pub(super) async fn begin(call: Call<'_>, intent: &Intent, plan: Option<&Frozen>) -> Result<Tenure> {
-    let Intent { found, owners, strategy, engine, resumed, .. } = intent;
+    let Intent { found, marking, owners, strategy, engine, resumed, .. } = intent;
     let Sides { source, target, .. } = call.sides;
     let failed =
         |doing: &'static str| move |fault: Fault| Error::new(fault.kind_at_start(), doing).because(fault);
-    if found.target_books.ledger_is_old()? || found.marking != Marking::Marked {
+    if found.target_books.ledger_is_old()? || *marking != Marking::Marked {
         prepare_ledger(target, found).await.map_err(failed("could not prepare the ledger"))?;
     }
     let session = target.server().session_base();

@@ -89,21 +89,24 @@ fn refusal(endpoint: &Endpoint, facts: &Facts, table: &BookTable) -> Option<(Str
         }
         'p' => None,
         kind if !matches!(kind, 'r' | 'v') => refused("is no table".into(), schema),
-        _ if is_target && table.parents.is_some() => {
-            let parent = first(&table.parents).unwrap_or_default();
-            let hint = format!("run `ALTER TABLE {book} NO INHERIT {parent}`");
-            refused(format!("inherits from `{parent}`, which has its rows as well"), hint)
-        }
-        _ if is_target && table.children.is_some() => {
-            let child = first(&table.children).unwrap_or_default();
-            let hint = format!("run `ALTER TABLE {child} NO INHERIT {book}`");
-            let cause = format!(
-                "has the child `{child}`, whose rows are books with more columns, which would be lost"
-            );
+        _ if is_target => {
+            let (cause, hint) = inheritance(&book, first(&table.parents), first(&table.children))?;
             refused(cause, hint)
         }
         _ => None,
     }
+}
+
+/// Why a table that inherits or is inherited cannot be written.
+fn inheritance(book: &str, parent: Option<String>, child: Option<String>) -> Option<(String, String)> {
+    if let Some(parent) = parent {
+        let cause = format!("inherits from `{parent}`, which has its rows as well");
+        return Some((cause, format!("run `ALTER TABLE {book} NO INHERIT {parent}`")));
+    }
+    let child = child?;
+    let cause =
+        format!("has the child `{child}`, whose rows are books with more columns, which would be lost");
+    Some((cause, format!("run `ALTER TABLE {child} NO INHERIT {book}`")))
 }
 
 /// What should be said of the target's table, though it can be written.

@@ -5,6 +5,7 @@
 
 mod attach;
 pub mod kept;
+mod look;
 mod put_back;
 mod restore;
 pub mod undone;

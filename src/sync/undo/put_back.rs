@@ -1,25 +1,19 @@
-//! The work of an undo inside its transaction: every reason against it looked for, then the change, then the proof.
+//! The work of an undo inside its transaction: it looks, changes, and proves what it did.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::attach::{Attached, References};
 use super::kept::KeptTable;
-use super::restore::{inserted, kept_tables, not_as_they_were, restore};
+use super::look::{Undoable, look, looking, state};
+use super::restore::{inserted, not_as_they_were, restore};
 use super::undone::{Undo, nothing_to_undo};
 use crate::book::TABLE;
 use crate::dependents::uncounted::{Counting, query_of};
-use crate::dependents::{
-    Agreement, Dependents, Fate, ForeignKey, Reach, Which, Writes, check, current as foreign_keys,
-};
+use crate::dependents::{Agreement, Dependents, Fate, ForeignKey, Reach, Which, Writes, check};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::replaced::Generation;
-use crate::postgres::fingerprint::record_digest;
 use crate::postgres::query::Query;
-use crate::postgres::{Effect, Effects, Fault, Fingerprint, Tx};
-use crate::preflight::catalog::triggers::Trigger;
-use crate::preflight::catalog::triggers_sql;
-use crate::preflight::guard::triggers;
-use crate::sync::book_table::lock_sql;
+use crate::postgres::{Effect, Effects, Fault, Tx};
 use crate::sync::changes::{Agreed, Changes};
 use crate::sync::losses::Losses;
 use crate::sync::outcome::OTHER_WRITER;
@@ -38,87 +32,71 @@ pub(super) async fn put_back(
     generation: Option<Generation>,
     agreed: &Agreed,
 ) -> Result<PutBack> {
-    let looking = |fault: Fault| fault.error("could not look at what the sync replaced");
-    let generation = generation.ok_or_else(nothing_to_undo)?;
-    let run_id = generation.run_id;
-    let refused =
-        |cause: String| Error::new(Kind::Refused, format!("could not undo run {run_id}")).because(cause);
-    let tables = kept_tables(tx, run_id).await.map_err(looking)?;
-    if let Some(table) = tables.iter().find(|table| !table.same) {
-        let name = &table.name;
-        return Err(refused(format!("the columns of `{name}` are not those that it had then")));
-    }
-    let finds_rows = |table: &&KeptTable| table.name != TABLE && table.detached > 0 && table.has_no_key();
-    if let Some(table) = tables.iter().find(finds_rows) {
-        let name = &table.name;
-        return Err(refused(format!("`{name}` has no primary key by which its rows could be found")));
-    }
-    let keys = tx.ask(foreign_keys::query()).await.map_err(looking)?;
-    triggers::check(&keys)?;
-    if generation.not_undone.is_none()
-        && let Some(unseen) = unseen_by_older_versions(tx, &keys).await.map_err(looking)?
-    {
-        return Err(refused(format!("an older version applied it, which did not know what {unseen} does")));
-    }
-    let reach = Reach::of(&keys, Writes::Anything);
-    let kept = tables.iter().map(|table| table.name.as_str()).filter(|name| *name != TABLE);
-    let reached = reach.as_ref().map(Reach::tables).unwrap_or_default();
-    let written: BTreeSet<&str> = reached.into_iter().chain(kept).collect();
-    let written: Vec<&str> = written.into_iter().collect();
-    let lock = if written.is_empty() { "SELECT".into() } else { lock_sql(&written) };
-    let locked = tx.ask((Query::silent(lock), Counting::begin(&keys))).await;
-    let ((), mut counting) = locked.map_err(looking)?;
-    let now = state(tx).await.map_err(looking)?;
-    if now != generation.after {
-        return Err(refused(if now.rows == generation.after.rows {
-            format!("`{TABLE}` was changed since: its rows or columns are not as the sync left them")
-        } else {
-            format!(
-                "`{TABLE}` was changed since: the sync left {} books and there are {}",
-                generation.after.rows, now.rows
-            )
-        })
-        .hint("the next `dewey-sync sync` brings the books of production again"));
-    }
-    let undo = count(tx, &generation, &keys).await.map_err(looking)?;
+    let mut found = look(tx, generation.ok_or_else(nothing_to_undo)?).await?;
+    let counting = found.counting.take();
+    let Undoable { generation, tables, keys, .. } = &found;
+    let undo = count(tx, generation, keys).await.map_err(looking)?;
     check(&undo.lost, Agreement::ByQuestion)?;
-    let references = References::of(run_id, &tables, &keys);
-    let restored = restore(tx, &generation, &tables, &keys, &references).await;
-    restored.map_err(|fault| not_restored(fault, run_id, &keys))?;
-    let verifying = |fault: Fault| fault.error("could not verify what was put back");
-    let found = state(tx).await.map_err(verifying)?;
-    let (lost, attached, reading) =
-        not_as_they_were(tx, run_id, &tables, &references).await.map_err(verifying)?;
-    if found != generation.before || lost > 0 {
-        let cause = format!(
-            "books then: {}, now: {}, dependent rows that differ: {lost}",
-            generation.before.rows, found.rows
-        );
-        let doing = "what was put back is not equal to what there was";
-        return Err(Error::new(Kind::Differs, doing).because(cause).hint(OTHER_WRITER));
-    }
-    let effects = Effects::from_json(&reading).map_err(|error| verifying(Fault::unreadable(&error)))?;
+    let references = References::of(generation.run_id, tables, keys);
+    let restored = restore(tx, generation, tables, keys, &references).await;
+    restored.map_err(|fault| not_restored(fault, generation.run_id, keys))?;
+    let (attached, reading) = verify(tx, generation, tables, &references).await?;
     let attached: AttachedByTable<'_> = references.iter().map(References::table).zip(attached).collect();
-    let mut effects = own_work_left_out(effects, &tables, &attached);
-    if let Some(counting) = &mut counting {
-        for table in &tables {
-            let attached = attached.get(table.name.as_str()).map_or(0, |attached| attached.rows);
-            counting.expect(&table.name, table.deleted, attached);
-        }
-        let query = format!("SELECT {}", query_of(Some(counting)));
-        let after = tx.ask(Query::last_row(query, |row| counting.complete(&mut effects, row, 0))).await;
-        after.map_err(verifying)?;
-    }
-    let losses = Losses::of(&effects, undo.removed)?;
-    let lost = losses.as_dependents();
+    let effects = effects(tx, &reading, tables, &attached, counting).await.map_err(verifying)?;
+    let lost = Losses::of(&effects, undo.removed)?.as_dependents();
     let elsewhere = inserted_elsewhere(&effects);
-    let undo = Undo { lost, regained: regained(&tables, &attached), elsewhere, ..undo };
+    let undo = Undo { lost, regained: regained(tables, &attached), elsewhere, ..undo };
     let going = Changes { removed: undo.removed, dependents: undo.lost.clone(), ..Changes::default() };
     if !agreed.covers(&going) {
-        return Err(refused("more would be lost by now than was agreed to".into())
+        return Err(found
+            .refused("more would be lost by now than was agreed to".into())
             .hint("run `dewey-sync undo` again"));
     }
     Ok(PutBack { undo, reading })
+}
+
+/// The proof that everything is as it was; what became of the references, and the server's reading of what was done.
+async fn verify(
+    tx: &Tx<'_>,
+    generation: &Generation,
+    tables: &[KeptTable],
+    references: &[References<'_>],
+) -> Result<(Vec<Attached>, String)> {
+    let now = state(tx).await.map_err(verifying)?;
+    let compared = not_as_they_were(tx, generation.run_id, tables, references).await;
+    let (lost, attached, reading) = compared.map_err(verifying)?;
+    if now == generation.before && lost == 0 {
+        return Ok((attached, reading));
+    }
+    let (then, now) = (generation.before.rows, now.rows);
+    Err(Error::new(Kind::Differs, "what was put back is not equal to what there was")
+        .because(format!("books then: {then}, now: {now}, dependent rows that differ: {lost}"))
+        .hint(OTHER_WRITER))
+}
+
+fn verifying(fault: Fault) -> Error {
+    fault.error("could not verify what was put back")
+}
+
+/// What was done besides the work of the undo itself.
+async fn effects(
+    tx: &Tx<'_>,
+    reading: &str,
+    tables: &[KeptTable],
+    attached: &AttachedByTable<'_>,
+    counting: Option<Counting>,
+) -> Result<Effects, Fault> {
+    let effects = Effects::from_json(reading).map_err(|error| Fault::unreadable(&error))?;
+    let mut effects = own_work_left_out(effects, tables, attached);
+    if let Some(mut counting) = counting {
+        for table in tables {
+            let attached = attached.get(table.name.as_str()).map_or(0, |attached| attached.rows);
+            counting.expect(&table.name, table.deleted, attached);
+        }
+        let query = format!("SELECT {}", query_of(Some(&counting)));
+        tx.ask(Query::last_row(query, |row| counting.complete(&mut effects, row, 0))).await?;
+    }
+    Ok(effects)
 }
 
 /// A row that comes back is an insertion. Where references come back, a row that follows a book is written more than once, and
@@ -133,27 +111,6 @@ fn own_work_left_out(mut effects: Effects, tables: &[KeptTable], attached: &Atta
         }
     }
     effects
-}
-
-/// A foreign key or trigger of a kind that versions before the measurement did not look for.
-async fn unseen_by_older_versions(tx: &Tx<'_>, keys: &[ForeignKey]) -> Result<Option<String>, Fault> {
-    let is_unseen = |key: &&ForeignKey| {
-        let of_a_part = key.references.name != key.references.root;
-        key.references.is_book && (key.table.is_book || key.follows_books() || of_a_part)
-    };
-    if let Some(key) = keys.iter().find(is_unseen) {
-        return Ok(Some(format!("the foreign key `{}` of `{}`", key.name, key.table.name)));
-    }
-    let triggers: Vec<Trigger> = tx.ask(Query::json(triggers_sql())).await?;
-    Ok(triggers.first().map(|trigger| format!("the {trigger} of `{TABLE}`")))
-}
-
-/// The whole rows of all books.
-async fn state(tx: &Tx<'_>) -> Result<Fingerprint, Fault> {
-    let digest = record_digest("b.*");
-    let rows =
-        tx.simple(&format!("SELECT count(*), coalesce(sum({digest}), 0)::text FROM {TABLE} b")).await?;
-    rows.first().map_or_else(|| Err(Fault::client("no digest")), |row| Fingerprint::from_row(row, 0))
 }
 
 async fn count(tx: &Tx<'_>, generation: &Generation, keys: &[ForeignKey]) -> Result<Undo, Fault> {
