@@ -9,14 +9,13 @@
 //!    asks about each new one.
 //! 3. `migration/src/ledger/stage.rs` with `entity/src/ledger/stage.rs`: a column of the stage for each copied one, as a
 //!    migration of its own once a ledger exists, such as `stage_optional.rs`.
-//! 4. `src/transfer/export.rs`: the long texts that limit a chunk's memory. `src/transfer/import/mod.rs`: rows of an INSERT at most, by
-//!    the number of its parameters.
-//! 5. What is said of `visibility`, `title`, `id` and the owner's `email`: `src/preflight/survey.rs`, `src/sync/changes.rs`,
+//! 4. What is said of `visibility`, `title`, `id` and the owner's `email`: `src/preflight/survey.rs`, `src/sync/changes.rs`,
 //!    `apply/write.rs`, `guard/schema/columns.rs`.
-//! 6. `src/demo/penumbra.sql` and `books.sql`: the generated data of demo and tests.
+//! 5. `src/demo/penumbra.sql` and `books.sql`: the generated data of demo and tests.
 
 mod copied;
 mod owners;
+mod role;
 pub mod sequence;
 pub mod table;
 
@@ -24,10 +23,11 @@ pub use dewey_sync_entity::book::{ActiveModel, Column, Entity, Model};
 
 pub use copied::{CopiedColumns, MadeUp};
 pub use owners::{OwnerMap, SourceUserId, TargetUserId};
+pub use role::{Role, comparable_type, role};
 pub(crate) use table::BOOK_OID;
 pub use table::{
-    KEY, OTHER_KEY, OWNER, OWNER_TABLE, PRIVATE, Role, TABLE, TITLE, UPDATED_AT, VISIBILITY, comparable_type,
-    is_needed, quoted, read_type, role, stored_type,
+    KEY, OTHER_KEY, OWNER, OWNER_TABLE, PRIVATE, TABLE, TITLE, UPDATED_AT, VISIBILITY, is_needed, quoted,
+    read_type, stored_type,
 };
 
 /// A book as the source has it, its id and owner the source's.

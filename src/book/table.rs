@@ -1,7 +1,9 @@
-//! The application's book table: its names, and the role of each column.
+//! The application's book table: its names, and the columns that the sync works with itself.
 
 use dewey_sync_entity::book::Column;
 use sea_orm::IdenStatic;
+
+use super::role::{Role, comparable_type, role};
 
 /// The table, as an SQL identifier. The transaction's search path says in which schema.
 pub const TABLE: &str = "\"Book\"";
@@ -33,81 +35,19 @@ pub const OWNER: Column = Column::OwnerId;
 /// NOT NULL without a default, so every insert has to give it.
 pub const UPDATED_AT: Column = Column::UpdatedAt;
 
-/// What a column is to the sync.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Given anew by the target.
-    Id,
-    /// Remapped to a user of the target.
-    Owner,
-    /// Copied; both sides must have it.
-    Copied,
-    /// Copied when both sides have it.
-    CopiedIfPresent,
-}
-
-/// What `column` is to the sync.
-pub const fn role(column: Column) -> Role {
-    match column {
-        Column::Id => Role::Id,
-        Column::OwnerId => Role::Owner,
-        Column::ReadDate | Column::CreatedAt | Column::UpdatedAt => Role::CopiedIfPresent,
-        Column::Isbn10
-        | Column::Isbn13
-        | Column::Title
-        | Column::TitleLong
-        | Column::Language
-        | Column::Synopsis
-        | Column::Image
-        | Column::Edition
-        | Column::PageCount
-        | Column::Authors
-        | Column::Binding
-        | Column::Subjects
-        | Column::DatePublished
-        | Column::ImageOriginal
-        | Column::Publisher
-        | Column::Visibility => Role::Copied,
-    }
-}
-
-/// The built-in type under which a copied column is compared: the same on every server, and none that changes a value.
-pub const fn comparable_type(column: Column) -> &'static str {
-    match column {
-        Column::Id | Column::OwnerId | Column::PageCount => "integer",
-        Column::Authors | Column::Subjects => "text[]",
-        Column::ReadDate | Column::CreatedAt | Column::UpdatedAt => "timestamp",
-        Column::Isbn10
-        | Column::Isbn13
-        | Column::Title
-        | Column::TitleLong
-        | Column::Language
-        | Column::Synopsis
-        | Column::Image
-        | Column::Edition
-        | Column::Binding
-        | Column::DatePublished
-        | Column::ImageOriginal
-        | Column::Publisher
-        | Column::Visibility => "text",
-    }
-}
-
 /// The built-in type that an expression on the source is cast to before it is compared or read: a value that a decision
 /// of the user made has the precision of the target's column.
-pub const fn read_type(column: Column) -> &'static str {
-    match column {
-        Column::ReadDate | Column::CreatedAt | Column::UpdatedAt => "timestamp(3)",
-        _ => comparable_type(column),
+pub fn read_type(column: Column) -> &'static str {
+    match comparable_type(column) {
+        "timestamp" => "timestamp(3)",
+        compared_as => compared_as,
     }
 }
 
 /// Whether the sync works with `column` itself, so that it cannot be left out.
-pub const fn is_needed(column: Column) -> bool {
-    matches!(
-        column,
-        Column::Id | Column::OwnerId | Column::Isbn13 | Column::Isbn10 | Column::Visibility | Column::Title
-    )
+pub fn is_needed(column: Column) -> bool {
+    let is_named = [KEY, OTHER_KEY, VISIBILITY, TITLE].iter().any(|named| named.as_str() == column.as_str());
+    is_named || matches!(role(column), Role::Id | Role::Owner)
 }
 
 /// The type that a text has to be cast to before it is stored; elsewhere the assignment's own cast serves, which

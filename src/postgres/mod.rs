@@ -33,7 +33,7 @@ pub use fingerprint::Fingerprint;
 pub use identity::Identity;
 pub use limit::Limit;
 pub(crate) use message::name_of_stranger;
-pub use source::{Source, SourceTx};
+pub use source::{SizedBook, Source, SourceTx};
 pub use target::Target;
 pub use traffic::Traffic;
 pub use tx::Tx;

@@ -6,13 +6,14 @@
 
 use dewey_sync_entity::book;
 use futures_util::Stream;
-use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Select, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, QueryResult, Select, Statement};
 use sqlx::Row;
 
 use super::Limit;
 use super::connect::Server;
 use super::fault::Fault;
 use super::query::Queries;
+use super::traffic::row_bytes;
 use super::tx::{SNAPSHOT, Tx};
 
 /// The server that books are read from.
@@ -56,6 +57,22 @@ impl Source {
     }
 }
 
+/// A book and its size.
+#[derive(Debug)]
+pub struct SizedBook {
+    /// As it was read.
+    pub book: book::Model,
+    /// Bytes of its values, of every column.
+    pub bytes: usize,
+}
+
+impl FromQueryResult for SizedBook {
+    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
+        let bytes = row.try_as_pg_row().map_or(0, row_bytes);
+        Ok(Self { book: book::Model::from_query_result(row, prefix)?, bytes })
+    }
+}
+
 /// An open READ ONLY transaction on the source.
 #[derive(Debug)]
 pub struct SourceTx<'server>(Tx<'server>);
@@ -76,9 +93,8 @@ impl SourceTx<'_> {
     pub async fn books(
         &self,
         select: Select<book::Entity>,
-    ) -> Result<impl Stream<Item = Result<<book::Entity as EntityTrait>::Model, sea_orm::DbErr>> + Send, Fault>
-    {
-        Ok(select.stream(&self.0).await?)
+    ) -> Result<impl Stream<Item = Result<SizedBook, DbErr>> + Send, Fault> {
+        Ok(select.into_model().stream(&self.0).await?)
     }
 
     /// The messages of a COPY TO STDOUT, as they arrive.

@@ -10,14 +10,14 @@ use sqlx::Row;
 
 use super::remap::Remap;
 use crate::book::{
-    Column, CopiedColumns, KEY, Model, OTHER_KEY, OwnerMap, Role, SourceBook, TABLE, UPDATED_AT,
-    comparable_type, quoted, role,
+    Column, CopiedColumns, KEY, OTHER_KEY, OwnerMap, Role, SourceBook, TABLE, UPDATED_AT, comparable_type,
+    quoted, role,
 };
 use crate::plan::Range;
 use crate::postgres::fingerprint::{Rows, bucket};
-use crate::postgres::{Fault, SourceTx};
+use crate::postgres::{Fault, SizedBook, SourceTx};
 
-/// Text of a chunk, in bytes. While one is written the next one is read, so that a worker holds more than one.
+/// Values of a chunk, in bytes. While one is written the next one is read, so that a worker holds more than one.
 const CHUNK_BYTES: usize = 6 << 20;
 
 /// Where a chunk ends at the latest.
@@ -111,8 +111,7 @@ pub async fn sample(
     let mut sample = Vec::new();
     let mut bytes = 0;
     while let Some(book) = books.next().await {
-        let book = book?;
-        let more = bytes_of(&book);
+        let SizedBook { book, bytes: more } = book?;
         if sample.len() < SAMPLE_MAX && (sample.is_empty() || bytes + more < CHUNK_BYTES) {
             bytes += more;
             sample.push(SourceBook(book));
@@ -161,8 +160,8 @@ pub fn chunks<'tx>(
         let mut chunk = Vec::new();
         let mut bytes = 0;
         while let Some(book) = books.next().await {
-            let book = book?;
-            bytes += bytes_of(&book);
+            let SizedBook { book, bytes: more } = book?;
+            bytes += more;
             chunk.push(SourceBook(book));
             if chunk.len() as u64 >= size.rows || bytes >= size.bytes {
                 bytes = 0;
@@ -173,15 +172,6 @@ pub fn chunks<'tx>(
             yield chunk;
         }
     }
-}
-
-/// The bytes of the columns that can be long.
-fn bytes_of(book: &Model) -> usize {
-    let arrays =
-        [&book.authors, &book.subjects, &book.edition].map(|text| text.as_ref().map_or(0, String::len));
-    let texts =
-        [&book.title, &book.title_long, &book.synopsis, &book.image, &book.image_original, &book.publisher];
-    arrays.iter().sum::<usize>() + texts.map(String::len).iter().sum::<usize>()
 }
 
 /// Source ids of books that have a unique value in common, at most ten groups.

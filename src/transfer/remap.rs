@@ -60,36 +60,23 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::book::{Model, TargetUserId};
+    use crate::book::{ActiveModel, Model, TargetUserId, comparable_type};
 
+    /// Of the source's user 103: `x` in each column of text.
     fn book() -> Model {
-        let text = || "x".to_owned();
-        Model {
-            id: 7,
-            owner_id: 103,
-            isbn10: text(),
-            isbn13: text(),
-            title: text(),
-            title_long: text(),
-            language: text(),
-            synopsis: text(),
-            image: text(),
-            edition: None,
-            page_count: 1,
-            authors: None,
-            binding: text(),
-            subjects: Some("{NULL}".into()),
-            date_published: text(),
-            image_original: text(),
-            publisher: text(),
-            visibility: text(),
-            created_at: text(),
-            read_date: None,
-            updated_at: text(),
+        let mut book = <ActiveModel as ActiveModelTrait>::default();
+        for column in Column::iter() {
+            let is_number = comparable_type(column) == "integer";
+            book.set(column, if is_number { 103.into() } else { "x".into() });
         }
+        book.subjects = Set(Some("{NULL}".into()));
+        for absent in [&mut book.edition, &mut book.read_date] {
+            *absent = Set(None);
+        }
+        book.try_into().unwrap()
     }
 
-    fn check(has_times: bool, updated_at: Option<&str>) -> crate::book::ActiveModel {
+    fn check(has_times: bool, updated_at: Option<&str>) -> ActiveModel {
         let mut columns = CopiedColumns::default();
         for column in Column::iter() {
             if role(column) == Role::Copied || has_times && role(column) == Role::CopiedIfPresent {

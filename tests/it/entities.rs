@@ -7,9 +7,13 @@ use std::path::Path;
 use std::process::Command;
 
 use clap::Parser;
+use dewey_sync::book::comparable_type;
 use dewey_sync_entity::{book, user};
-use sea_orm::ActiveValue::NotSet;
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, EntityTrait, QueryOrder, TransactionTrait};
+use sea_orm::ActiveValue::{NotSet, Set};
+use sea_orm::{
+    ActiveModelTrait, ConnectionTrait, Database, DatabaseConnection, EntityTrait, Iterable, QueryOrder,
+    TransactionTrait,
+};
 use sea_orm_cli::{Cli, Commands, GenerateSubcommands};
 
 use crate::support::servers::SERVERS;
@@ -176,30 +180,19 @@ fn ada() -> user::Model {
 }
 
 fn plain_book() -> book::Model {
-    let text = || "text".to_owned();
-    book::Model {
-        id: 0,
-        owner_id: 0,
-        isbn10: text(),
-        isbn13: text(),
-        title: text(),
-        title_long: text(),
-        language: text(),
-        synopsis: text(),
-        image: text(),
-        edition: None,
-        page_count: 1,
-        authors: None,
-        binding: text(),
-        subjects: None,
-        date_published: text(),
-        image_original: text(),
-        publisher: text(),
-        visibility: text(),
-        created_at: "2024-02-29 12:34:56.789".to_owned(),
-        read_date: None,
-        updated_at: "infinity".to_owned(),
+    let mut book = <book::ActiveModel as ActiveModelTrait>::default();
+    for column in book::Column::iter() {
+        let value = match comparable_type(column) {
+            "integer" => 1.into(),
+            "text[]" => "{}".into(),
+            "timestamp" => "2024-02-29 12:34:56.789".into(),
+            _ => "text".into(),
+        };
+        book.set(column, value);
     }
+    book.edition = Set(None);
+    book.updated_at = Set("infinity".to_owned());
+    book.try_into().unwrap()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a switch of this test, not of the tool")]

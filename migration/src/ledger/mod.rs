@@ -25,7 +25,7 @@ pub const LEDGER_VERSION: &str = TABLES[TABLES.len() - 1].version;
 pub const LEDGER_HISTORY: &str = "dewey_sync.ledger_migration";
 
 /// In the order in which they are made.
-const TABLES: [Table; 11] = [
+const TABLES: &[Table] = &[
     identity::TABLE,
     application_object::TABLE,
     run::TABLE,
@@ -168,7 +168,7 @@ struct Ledger;
 
 impl MigratorTraitSelf for Ledger {
     fn migrations(&self) -> Vec<Box<dyn MigrationTrait>> {
-        TABLES.into_iter().map(|table| Box::new(table) as Box<dyn MigrationTrait>).collect()
+        TABLES.iter().map(|table| Box::new(*table) as Box<dyn MigrationTrait>).collect()
     }
 
     fn migration_table_name(&self) -> DynIden {

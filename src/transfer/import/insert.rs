@@ -120,6 +120,7 @@ fn into_stage(
 mod tests {
     use super::super::statement::Text;
     use super::*;
+    use crate::book::{Role, role};
 
     fn rows(titles: [&str; 2]) -> Vec<stage::ActiveModel> {
         let row = |title: &str| stage::ActiveModel {
@@ -129,6 +130,16 @@ mod tests {
             ..Default::default()
         };
         titles.map(row).into()
+    }
+
+    #[test]
+    fn the_stage_has_a_column_for_each_one_that_travels() {
+        let is_staged = |column: &Column| {
+            let name = column.as_str();
+            stage::Column::from_str(name).is_ok_and(|staged| staged.as_str() == name)
+        };
+        let lacking = Column::iter().filter(|column| role(*column) != Role::Id && !is_staged(column));
+        assert_eq!(lacking.map(|column| column.as_str()).collect::<Vec<_>>(), [""; 0]);
     }
 
     #[test]

@@ -9,11 +9,13 @@ pub mod transfer;
 use std::convert::Infallible;
 use std::pin::Pin;
 
+use dewey_sync_entity::ledger::stage;
 use futures_util::{StreamExt, TryStreamExt};
+use sea_orm::Iterable;
 
 use super::engine::Engine;
 use super::export::{self, Books, ChunkSize};
-use crate::book::{CopiedColumns, TABLE};
+use crate::book::{Column, CopiedColumns, TABLE};
 use crate::error::{Error, Result};
 use crate::ledger::checkpoint::Destination;
 use crate::postgres::{Fault, Limit, SourceTx, Tx};
@@ -32,14 +34,18 @@ impl Engine {
     }
 
     /// How many rows one statement can take.
-    pub(crate) const fn rows_max(self) -> u64 {
+    pub(crate) fn rows_max(self) -> u64 {
         match self {
-            // PostgreSQL takes at most 65,535 parameters a statement and a row of the stage has 22.
-            Self::Insert => 2_900,
+            Self::Insert => {
+                PARAMETERS_MAX / Ord::max(stage::Column::iter().count(), Column::iter().count()) as u64
+            }
             Self::Copy => u64::MAX,
         }
     }
 }
+
+/// PostgreSQL takes no more of a statement, and an INSERT has one per row and column.
+const PARAMETERS_MAX: u64 = 65_535;
 
 impl Transfer<'_> {
     /// Reads `books`, of which the plan saw `planned`, from an open snapshot; `shrinks` halves what a chunk holds.
@@ -120,4 +126,32 @@ pub fn is_duplicate_key(error: &Error) -> bool {
 /// Removes every book, and from then on gives each statement `limit`; how many there were.
 pub async fn delete_all(tx: &Tx<'_>, limit: impl Into<Limit>) -> Result<u64, Fault> {
     tx.execute_then_limit(&format!("DELETE FROM {TABLE}"), limit).await
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ActiveModelTrait, ColumnTrait, ColumnType, DbBackend, EntityTrait, QueryTrait};
+
+    use super::*;
+
+    #[test]
+    fn the_largest_insert_has_as_many_parameters_as_a_server_takes() {
+        let mut row = <stage::ActiveModel as ActiveModelTrait>::default();
+        for column in stage::Column::iter() {
+            let value = match column.def().get_column_type() {
+                ColumnType::BigInteger => 1_i64.into(),
+                ColumnType::Integer => 1_i32.into(),
+                _ => "x".into(),
+            };
+            row.set(column, value);
+        }
+        let parameters = |rows: u64| {
+            let rows = (0..rows).map(|_| row.clone());
+            let insert = stage::Entity::insert_many(rows).into_query();
+            DbBackend::Postgres.build(&insert).values.unwrap().0.len()
+        };
+        let most = Engine::Insert.rows_max();
+        assert!(parameters(most) <= 65_535, "{most} rows");
+        assert!(parameters(most + 1) > 65_535, "{most} rows");
+    }
 }
