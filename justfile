@@ -90,7 +90,7 @@ fmt *ARGS:
 [group('check')]
 lint:
     cargo clippy --workspace --all-targets --locked -- --deny warnings
-    cargo clippy --test faults --test schemas --test versions --locked -- --deny warnings
+    cargo clippy --test faults --test schemas --test versions --test own_table --locked -- --deny warnings
 
 # Builds the documentation, warnings are errors
 [group('check')]
@@ -138,6 +138,11 @@ versions *ARGS: (_require "postgresql" "curl")
     .ci/servers target/postgresql
     DEWEY_TEST_SERVERS="$PWD/target/postgresql" cargo test --quiet --locked --test versions -- --nocapture \
         {{ if ARGS == "--settings" { "hostile_settings" } else { "awkward_books" } }}
+
+# Whether one more column is a line of its role: adds it to a copy of the workspace and lets the compiler judge
+[group('test')]
+own-table:
+    cargo test --quiet --locked --test own_table
 
 # Feeds anything to the reading of URLs, for that many seconds or until something is found
 [group('test')]

@@ -2,16 +2,21 @@
 //!
 //! # Your own table
 //!
-//! These places know the columns; a column more or another table means a change in each:
+//! One more column is a change in these places and in no other. `just own-table` makes it in a copy of the workspace:
 //!
-//! 1. `migration/src/application/`: the tables as migrations; then `just entities` generates `entity/src/book.rs`.
-//! 2. This module: which column is the id, the owner, the natural key, copied, or copied if both sides have it; the compiler
-//!    asks about each new one.
-//! 3. `migration/src/ledger/stage.rs` with `entity/src/ledger/stage.rs`: a column of the stage for each copied one, as a
-//!    migration of its own once a ledger exists, such as `stage_optional.rs`.
-//! 4. What is said of `visibility`, `title`, `id` and the owner's `email`: `src/preflight/survey.rs`, `src/sync/changes.rs`,
-//!    `apply/write.rs`, `guard/schema/columns.rs`.
-//! 5. `src/demo/penumbra.sql` and `books.sql`: the generated data of demo and tests.
+//! 1. `migration/src/application/book.rs`: the column. `src/demo/penumbra.sql` is the same table as the application makes it; a test
+//!    compares the two.
+//! 2. `migration/src/ledger/`: the same column of the stage, without NOT NULL, as a migration of its own such as
+//!    `stage_optional.rs`; `mod.rs` names it last.
+//! 3. `just entities` generates `entity/src/book.rs` and `entity/src/ledger/stage.rs`. A test names a column that the stage lacks.
+//! 4. `src/book/role.rs`: a line with the column's role and type. Without it the compiler stops there.
+//!
+//! A type that `role.rs` does not have yet also needs its conversions in `src/preflight/guard/schema/types.rs`, and a column that is
+//! NOT NULL a value in `src/demo/books.sql`.
+//!
+//! Another table is also other names: those of the table and of its id, owner, keys, title and visibility are in `table.rs`. That
+//! the id is `id`, and that an owner has an `id`, an `email` and a `name`, is in the SQL of `src/preflight/`, `src/sync/` and
+//! `src/cli/users.rs`.
 
 mod copied;
 mod owners;
