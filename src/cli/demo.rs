@@ -6,11 +6,12 @@ use clap::Parser;
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 
 use super::args::{Cli, Command, DemoArgs, Global};
-use super::output::{print, print_all};
+use super::end::{Details, Ended, KeptServer, Outcome};
+use super::output::print_all;
 use super::session::Session;
 use super::{sync, undo, verify};
 use crate::book::TABLE;
-use crate::config::{self, Locations};
+use crate::config::{self, Locations, Side};
 use crate::demo::server::{Server, ServerOptions};
 use crate::demo::{binaries, books};
 use crate::error::{Error, Kind, Result};
@@ -27,26 +28,42 @@ struct Servers {
     target: Server,
 }
 
-pub(super) async fn run(session: &Session, args: &DemoArgs) -> Result<()> {
+pub(super) async fn run(session: &Session, args: &DemoArgs) -> Result<Ended> {
     let binaries = binaries::find(session.environment.get("PG_BIN").map(PathBuf::from))?;
-    print("Two throw-away PostgreSQL servers are started.");
+    tell(session, ["Two throw-away PostgreSQL servers are started."]);
     let servers = session.unless_interrupted(start(binaries)).await?;
     let books = args.books;
-    print(&format!("Production gets {books} books, development gets the application's tables and a user."));
-    print("");
+    tell(
+        session,
+        [
+            format!("Production gets {books} books, development gets the application's tables and a user.")
+                .as_str(),
+            "",
+        ],
+    );
     session.unless_interrupted(Box::pin(fill(&servers, args.books))).await?;
     let directory = tempfile::tempdir().map_err(|error| failed(error, "could not make a directory"))?;
     write_env_files(directory.path(), &servers)?;
-    let told = Box::pin(tell(session, directory.path(), &servers)).await;
-    told?;
-    if args.keep {
-        return keep(servers, &directory.keep());
+    let played = Box::pin(play_all(session, directory.path(), &servers)).await;
+    played?;
+    let servers = if args.keep { keep(session, servers, &directory.keep())? } else { Vec::new() };
+    if !args.keep {
+        tell(
+            session,
+            [
+                "",
+                "Both servers have been stopped. For your own databases, run `just sync` in the application's folder.",
+            ],
+        );
     }
-    print_all([
-        "",
-        "Both servers have been stopped. For your own databases, run `just sync` in the application's folder.",
-    ]);
-    Ok(())
+    Ok(Ended::new(Outcome::Demonstrated, Details::Demo { servers }))
+}
+
+/// The story, for a person.
+fn tell<'a>(session: &Session, lines: impl IntoIterator<Item = &'a str>) {
+    if !session.screen.is_json() {
+        print_all(lines);
+    }
 }
 
 async fn start(binaries: PathBuf) -> Result<Servers> {
@@ -103,12 +120,11 @@ fn write_env_files(directory: &Path, servers: &Servers) -> Result<()> {
 }
 
 /// Each command with a line of explanation, run as a user would run it from the application's folder.
-async fn tell(session: &Session, directory: &Path, servers: &Servers) -> Result<()> {
+async fn play_all(session: &Session, directory: &Path, servers: &Servers) -> Result<()> {
     let play = async |explanation: &str, call: &str| {
-        print("");
-        print_all(explanation.lines());
-        print(&format!("$ dewey-sync {call}"));
-        Box::pin(play(&story(session, directory), call)).await
+        let call_line = format!("$ dewey-sync {call}");
+        tell(session, [""].into_iter().chain(explanation.lines()).chain([call_line.as_str()]));
+        Box::pin(play(session, directory, call)).await
     };
     play("A dry run checks both sides, counts, and writes nothing anywhere.", "sync --dry-run").await?;
     play(
@@ -122,37 +138,44 @@ async fn tell(session: &Session, directory: &Path, servers: &Servers) -> Result<
     let mut target = reconnect(&servers.target).await?;
     books::add_reading_list(&mut target, 1, 50).await?;
     books::go_on(&mut reconnect(&servers.source).await?).await?;
-    print_all([
-        "",
-        "Meanwhile development's user put 50 books on a reading list, and production went on: of those 50, three",
-        "have another title, two swapped their ISBN-10s, one is gone.",
-    ]);
+    tell(
+        session,
+        [
+            "",
+            "Meanwhile development's user put 50 books on a reading list, and production went on: of those 50, three",
+            "have another title, two swapped their ISBN-10s, one is gone.",
+        ],
+    );
     play(
         "Books on both sides keep their ids, so the reading list stays; what hangs on the one that goes has to be\nagreed to.",
         "sync --yes --allow-cascade",
     )
     .await?;
-    say_listed(&mut target).await?;
+    say_listed(session, &mut target).await?;
     play("A second sync finds nothing to do.", "sync --yes").await?;
     play("And this puts back what the last sync replaced.", "undo --yes").await?;
-    say_listed(&mut target).await
+    say_listed(session, &mut target).await
 }
 
-async fn say_listed(target: &mut PgConnection) -> Result<()> {
-    print("");
-    print(&format!("The reading list has {} books.", books::on_reading_lists(target).await?));
+async fn say_listed(session: &Session, target: &mut PgConnection) -> Result<()> {
+    let listed = books::on_reading_lists(target).await?;
+    tell(session, ["", format!("The reading list has {listed} books.").as_str()]);
     Ok(())
 }
 
 /// Runs one command of the story.
-async fn play(session: &Session, call: &str) -> Result<()> {
+async fn play(session: &Session, directory: &Path, call: &str) -> Result<()> {
     let words = std::iter::once("dewey-sync").chain(call.split(' '));
-    match Cli::try_parse_from(words).map(|cli| cli.command) {
-        Ok(Command::Sync(args)) => sync::run(session, &args).await,
-        Ok(Command::Verify(args)) => verify::run(session, &args).await,
-        Ok(Command::Undo(args)) => undo::run(session, &args).await,
-        _ => Err(Error::new(Kind::Internal, "the demonstration's own call is wrong")),
-    }
+    let wrong = |_| Error::new(Kind::Internal, "the demonstration's own call is wrong");
+    let command = Cli::try_parse_from(words).map_err(wrong)?.command;
+    let story = story(session, directory, command.name());
+    let done = match command {
+        Command::Sync(args) => sync::run(&story, &args).await,
+        Command::Verify(args) => verify::run(&story, &args).await,
+        Command::Undo(args) => undo::run(&story, &args).await,
+        _ => Err(Error::new(Kind::Internal, "the demonstration plays no such command")),
+    };
+    story.end(done)
 }
 
 async fn reconnect(server: &Server) -> Result<PgConnection> {
@@ -160,7 +183,7 @@ async fn reconnect(server: &Server) -> Result<PgConnection> {
 }
 
 /// The same session, in the demonstration's directory and without the caller's environment.
-fn story(session: &Session, directory: &Path) -> Session {
+fn story(session: &Session, directory: &Path, command: &'static str) -> Session {
     let global = Global {
         dir: directory.to_owned(),
         source_env: None,
@@ -168,19 +191,26 @@ fn story(session: &Session, directory: &Path) -> Session {
         config: None,
         ..session.global
     };
-    Session::new(global, crate::config::Environment::default(), session.interruption.clone())
+    Session::new(global, crate::config::Environment::default(), session.interruption.clone(), command)
 }
 
-fn keep(servers: Servers, directory: &Path) -> Result<()> {
+fn keep(session: &Session, servers: Servers, directory: &Path) -> Result<Vec<KeptServer>> {
     let Servers { source, target } = servers;
-    print_all(["", "Both servers go on:"]);
-    for (name, server) in [("production ", source), ("development", target)] {
+    tell(session, ["", "Both servers go on:"]);
+    let mut kept = Vec::new();
+    for (side, name, server) in [(Side::Source, "production ", source), (Side::Target, "development", target)]
+    {
         let url = server.url(DATABASE);
-        let kept = server.keep()?;
-        print(&format!("{name}  {url}  (end it with `kill -INT {}`)", kept.pid));
+        let pid = server.keep()?.pid;
+        tell(session, [format!("{name}  {url}  (end it with `kill -INT {pid}`)").as_str()]);
+        kept.push(KeptServer { side, url, pid });
     }
-    print(&format!("Their env files are in {}: try `dewey-sync --dir {0} sync`.", directory.display()));
-    Ok(())
+    let directory = directory.display();
+    tell(
+        session,
+        [format!("Their env files are in {directory}: try `dewey-sync --dir {directory} sync`.").as_str()],
+    );
+    Ok(kept)
 }
 
 fn failed(cause: impl std::error::Error + Send + Sync + 'static, doing: &str) -> Error {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::args::DoctorArgs;
+use super::end::{Details, Ended, Outcome};
 use super::output::{print_all, print_json};
 use super::session::Session;
 use crate::config::Endpoint;
@@ -13,7 +14,7 @@ use crate::preflight::guard::empty_source::EmptySource;
 use crate::preflight::{Sides, Wishes};
 use crate::sync::request::Rehearsal;
 
-pub(super) async fn run(session: &Session, args: &DoctorArgs) -> Result<()> {
+pub(super) async fn run(session: &Session, args: &DoctorArgs) -> Result<Ended> {
     let sides = session.sides(&args.owner, None)?;
     let wishes = Wishes {
         owner: args.owner.wanted(),
@@ -31,11 +32,12 @@ pub(super) async fn run(session: &Session, args: &DoctorArgs) -> Result<()> {
     } else {
         print_all(screen(&sides, &diagnosis));
     }
-    diagnosis.into_outcome()?;
-    if session.screen.is_json() {
-        session.end(&json!({ "event": "end", "outcome": "healthy", "exit_code": 0, "error": null }));
-    }
-    Ok(())
+    let is_problem = |finding: &&Finding| matches!(finding.grade, Grade::Problem(_));
+    let details = Details::Doctor { problems: diagnosis.findings.iter().filter(is_problem).count() };
+    Ok(match diagnosis.into_outcome() {
+        Ok(()) => Ended::new(Outcome::Healthy, details),
+        Err(error) => Ended::failed(error, details),
+    })
 }
 
 fn line(finding: &Finding) -> serde_json::Value {
@@ -82,13 +84,5 @@ fn screen(sides: &Sides, diagnosis: &Diagnosis) -> Vec<String> {
             }
         }
     }
-    let count =
-        |is: fn(&Grade) -> bool| diagnosis.findings.iter().filter(|finding| is(&finding.grade)).count();
-    let problems = count(|grade| matches!(grade, Grade::Problem(_)));
-    lines.push(match problems {
-        0 => "Nothing blocks a sync.".into(),
-        1 => "1 problem blocks a sync.".into(),
-        _ => format!("{problems} problems block a sync."),
-    });
     lines
 }

@@ -5,6 +5,7 @@ use dewey_sync_migration::LedgerState;
 use sea_orm::{EntityTrait, QueryOrder, QuerySelect};
 use serde_json::json;
 
+use super::end::{Details, Ended, Outcome};
 use super::output::{grouped, print, print_all, print_json};
 use super::session::Session;
 use crate::error::{Error, Kind, Result};
@@ -22,7 +23,7 @@ const DETAIL_COLUMNS: usize = 160;
 /// Longer than any error of ours.
 const ERROR_COLUMNS: usize = 2000;
 
-pub(super) async fn run(session: &Session, run_id: Option<i64>) -> Result<()> {
+pub(super) async fn run(session: &Session, run_id: Option<i64>) -> Result<Ended> {
     let target = session.target()?;
     session.introduce(target.server().endpoint());
     let work = async {
@@ -45,12 +46,7 @@ pub(super) async fn run(session: &Session, run_id: Option<i64>) -> Result<()> {
             print(&line(run));
         }
     }
-    if session.screen.is_json() {
-        session.end(&json!({ "event": "end", "outcome": "listed", "exit_code": 0, "runs": found.len() }));
-    } else if found.is_empty() {
-        print("no runs yet");
-    }
-    Ok(())
+    Ok(Ended::new(Outcome::Listed, Details::Runs { runs: found.len() }))
 }
 
 async fn runs(target: &Target) -> Result<Vec<run::Model>> {

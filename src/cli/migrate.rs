@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::args::MigrateAction;
 use super::args::shared::MarkArgs;
-use super::naming::{LOCK_WAIT, Naming, failed, guarded, list, objects_json};
-use super::output::{error_json, print, print_json};
+use super::end::{Details, Ended, ObjectLine, Outcome, lines_of};
+use super::naming::{LOCK_WAIT, Naming, failed, guarded};
+use super::output::{print, print_all, print_json};
 use super::removal;
 use super::session::Session;
 use crate::error::Result;
@@ -19,15 +20,14 @@ use crate::preflight::reach;
 use crate::preflight::survey::made_by_newer;
 use crate::preflight::target_only::CheckedTarget;
 
-pub(super) async fn run(session: &Session, action: MigrateAction) -> Result<()> {
+pub(super) async fn run(session: &Session, action: MigrateAction) -> Result<Ended> {
     let target = session.target()?;
     session.introduce(target.server().endpoint());
     let work = async {
         match action {
             MigrateAction::Up { mark } => {
                 let objects = up(session, &target, &mark, Naming::Typed).await?;
-                show(session, "migrated", &objects);
-                Ok(())
+                Ok(Ended::new(Outcome::Migrated, details(&objects)))
             }
             MigrateAction::Down { yes } => removal::down(session, &target, yes).await,
             MigrateAction::Status => status(session, &target).await,
@@ -86,7 +86,7 @@ fn left_to_the_application(objects: &[Object], schema: &str) -> Option<String> {
     })
 }
 
-async fn status(session: &Session, target: &Target) -> Result<()> {
+async fn status(session: &Session, target: &Target) -> Result<Ended> {
     reach(target.server()).await?;
     let status = read_status(target).await?;
     let newer = status.ledger.iter().find(|migration| !migration.known);
@@ -101,22 +101,11 @@ async fn status(session: &Session, target: &Target) -> Result<()> {
             ));
         }
     }
-    let Some(error) = newer else {
-        show(session, "status", &status.objects);
-        return Ok(());
-    };
-    if session.screen.is_json() {
-        session.end(&json!({
-            "event": "end",
-            "outcome": error.kind.outcome(),
-            "exit_code": error.kind.exit_code(),
-            "objects": objects_json(&status.objects),
-            "error": error_json(&error),
-        }));
-    } else {
-        list(&status.objects);
-    }
-    Err(error)
+    let details = details(&status.objects);
+    Ok(match newer {
+        None => Ended::new(Outcome::Status, details),
+        Some(error) => Ended::failed(error, details),
+    })
 }
 
 pub(super) async fn read_status(target: &Target) -> Result<Status> {
@@ -128,22 +117,17 @@ pub(super) async fn read_status(target: &Target) -> Result<Status> {
     Ok(status)
 }
 
-fn show(session: &Session, outcome: &str, objects: &[Object]) {
-    session.screen.clear();
-    if session.screen.is_json() {
-        let objects = objects_json(objects);
-        session.end(&json!({ "event": "end", "outcome": outcome, "exit_code": 0, "objects": objects }));
-    } else {
-        list(objects);
-    }
+fn details(objects: &[Object]) -> Details {
+    Details::Objects { objects: ObjectLine::all(objects) }
 }
 
 /// Shows what [`up`] found or made as one step of a longer command.
 pub(super) fn show_step(session: &Session, objects: &[Object]) {
     session.screen.clear();
+    let objects = ObjectLine::all(objects);
     if session.screen.is_json() {
-        print_json(&json!({ "event": "migrated", "objects": objects_json(objects) }));
+        print_json(&json!({ "event": "migrated", "objects": objects }));
     } else {
-        list(objects);
+        print_all(lines_of(&objects));
     }
 }

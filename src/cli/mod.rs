@@ -3,6 +3,7 @@
 mod args;
 mod demo;
 mod doctor;
+mod end;
 mod entered;
 mod history;
 mod log;
@@ -10,6 +11,7 @@ mod migrate;
 pub mod naming;
 mod output;
 mod panic;
+mod preview;
 mod prompt;
 mod removal;
 mod report;
@@ -24,15 +26,14 @@ mod users;
 mod verify;
 
 use std::ffi::OsString;
-use std::sync::atomic::Ordering;
 
 use clap::Parser;
-use serde_json::json;
 
 use crate::config::Environment;
 use crate::error::{Error, Kind, Result};
-use args::{Cli, Command, Output};
-use output::{Stream, error_json, print_json, say, say_error};
+use args::{Cli, Command};
+use end::Ended;
+use output::{Stream, say, say_error};
 use session::Session;
 use signals::Interruption;
 
@@ -64,35 +65,19 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 async fn run(cli: Cli, environment: Environment, colored: bool) -> u8 {
-    let json = cli.global.output == Output::Json;
     let interruption = match Interruption::listen() {
         Ok(interruption) => interruption,
         Err(error) => return finish(&error, colored),
     };
-    let session = Session::new(cli.global, environment, interruption);
+    let session = Session::new(cli.global, environment, interruption, cli.command.name());
     let done = panic::caught(command(&session, cli.command)).await;
-    match done.map_err(|error| session.interruption.attribute(error)) {
-        Ok(()) => {
-            session.screen.clear();
-            0
-        }
-        Err(error) => {
-            // A sync has written its own last line, with everything it counted.
-            if json && !session.ended.load(Ordering::Acquire) {
-                print_json(&json!({
-                    "event": "end",
-                    "outcome": error.kind.outcome(),
-                    "exit_code": error.kind.exit_code(),
-                    "error": error_json(&error),
-                }));
-            }
-            session.screen.clear();
-            finish(&error, colored)
-        }
+    match session.end(done) {
+        Ok(()) => 0,
+        Err(error) => finish(&error, colored),
     }
 }
 
-async fn command(session: &Session, command: Command) -> Result<()> {
+async fn command(session: &Session, command: Command) -> Result<Ended> {
     match command {
         Command::Sync(args) => Box::pin(sync::run(session, &args)).await,
         Command::Verify(args) => Box::pin(verify::run(session, &args)).await,

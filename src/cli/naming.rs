@@ -1,11 +1,7 @@
-//! The name that has to be typed before a database is changed, and lists of its objects.
+//! The name that has to be typed before a database is changed.
 
 use std::time::Duration;
 
-use dewey_sync_migration::Object;
-use serde_json::json;
-
-use super::output::print;
 use super::prompt::{name_is_typed, on_terminal};
 use super::session::Session;
 use crate::error::{Error, Result};
@@ -80,24 +76,6 @@ pub(super) async fn named(
         Naming::Elsewhere => Err(ends.unmarked(stake, Some("dewey-sync migrate up"))),
     };
     named.map_err(|error| error.state(UNCHANGED))
-}
-
-pub(super) fn list(objects: &[Object]) {
-    for object in objects {
-        print(&format!("{:8}  {}  {}", object.state.to_string(), object.kind, object.name));
-    }
-}
-
-pub(super) fn objects_json(objects: &[Object]) -> Vec<serde_json::Value> {
-    let object = |object: &Object| {
-        json!({
-            "kind": object.kind.to_string(),
-            "name": object.name,
-            "state": object.state.to_string(),
-            "changed": object.changed,
-        })
-    };
-    objects.iter().map(object).collect()
 }
 
 pub(super) fn failed(fault: Fault, doing: &str) -> Error {

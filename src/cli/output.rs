@@ -1,7 +1,6 @@
 //! What goes where: results on stdout, everything else on stderr.
 
 use serde::Serialize;
-use serde_json::json;
 
 use super::args::{Global, Output};
 use crate::config::Environment;
@@ -97,16 +96,6 @@ fn render_error(error: &Error, colored: bool) -> String {
     lines.extend(error.hint.iter().map(|hint| line("hint:", "1;36", hint)));
     lines.extend(error.lines.iter().map(|line| format!("  {}", Printable(line))));
     lines.join("\n") + "\n"
-}
-
-/// The error as JSON.
-pub(super) fn error_json(error: &Error) -> serde_json::Value {
-    json!({
-        "message": error.doing,
-        "causes": error.causes(),
-        "state": error.state,
-        "hint": error.hint_and_lines(),
-    })
 }
 
 /// `1190` as `1,190`.

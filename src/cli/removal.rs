@@ -4,8 +4,9 @@ use dewey_sync_migration::{Doomed, Object, Removal};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 use serde_json::json;
 
-use super::naming::{LOCK_WAIT, Naming, checked, failed, list, named, objects_json};
-use super::output::{ask, plural, print, print_json};
+use super::end::{Details, Ended, ObjectLine, Outcome, RemovedLedger};
+use super::naming::{LOCK_WAIT, Naming, checked, failed, named};
+use super::output::{ask, plural, print_json};
 use super::prompt::{is_yes, on_terminal, read_line};
 use super::session::Session;
 use crate::config::Endpoint;
@@ -25,12 +26,12 @@ struct Going {
     ledger: Contents,
 }
 
-pub(super) async fn down(session: &Session, target: &Target, yes: bool) -> Result<()> {
+pub(super) async fn down(session: &Session, target: &Target, yes: bool) -> Result<Ended> {
     let source = session.source_if_configured()?;
     let checked = checked(target, source.as_ref(), None).await?;
     let Some(going) = look(target).await? else {
-        nothing(session);
-        return Ok(());
+        let nothing = Details::Removed { objects: Vec::new(), ledger: None };
+        return Ok(Ended::new(Outcome::NothingToRemove, nothing));
     };
     if checked.marking == Marking::MustBeTyped {
         named(session, target, source.as_ref(), &checked, Naming::Elsewhere).await?;
@@ -51,8 +52,8 @@ pub(super) async fn down(session: &Session, target: &Target, yes: bool) -> Resul
     lock.release().await;
     match removed.map_err(|fault| failed(fault, COULD_NOT).state(NOTHING_REMOVED))? {
         Some((objects, ledger)) => {
-            show(session, &objects, &ledger);
-            Ok(())
+            let (objects, ledger) = (ObjectLine::all(&objects), Some(RemovedLedger::with(ledger.runs)));
+            Ok(Ended::new(Outcome::Removed, Details::Removed { objects, ledger }))
         }
         None => Err(Error::new(Kind::Refused, COULD_NOT)
             .because("more would be removed by now than was agreed to")
@@ -187,36 +188,4 @@ fn undo_text(Undoable { run_id, added, changed, deleted, dependents }: &Undoable
         dependents.iter().map(|kept| format!("{} of `{}`", plural(kept.rows, "row", "rows"), kept.table));
     let done: Vec<String> = done.chain(rows).collect();
     format!("- what `dewey-sync undo` would take back: of run {run_id}, {}", done.join(", "))
-}
-
-fn show(session: &Session, objects: &[Object], ledger: &Contents) {
-    session.screen.clear();
-    if session.screen.is_json() {
-        session.end(&json!({
-            "event": "end",
-            "outcome": "removed",
-            "exit_code": 0,
-            "objects": objects_json(objects),
-            "ledger": { "state": "removed", "runs": ledger.runs },
-        }));
-        return;
-    }
-    list(objects);
-    print(&format!("removed   ledger  {}", plural(ledger.runs, "run", "runs")));
-}
-
-fn nothing(session: &Session) {
-    session.screen.clear();
-    if session.screen.is_json() {
-        let nothing: [Object; 0] = [];
-        session.end(&json!({
-            "event": "end",
-            "outcome": "nothing_to_remove",
-            "exit_code": 0,
-            "objects": objects_json(&nothing),
-            "ledger": null,
-        }));
-    } else {
-        print("nothing to remove: this program created nothing here");
-    }
 }

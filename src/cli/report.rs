@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::error::{Error, Kind, Result};
 use crate::printable;
 
@@ -28,8 +30,9 @@ impl Report {
     }
 
     /// What happened has happened, also when the disk is full by now.
-    pub(super) fn write(mut self, summary: &serde_json::Value) {
-        if let Err(error) = writeln!(self.file, "{}", printable::json(&format!("{summary:#}"))) {
+    pub(super) fn write(&self, summary: &impl Serialize) {
+        let text = serde_json::to_string_pretty(summary).unwrap_or_default();
+        if let Err(error) = writeln!(&self.file, "{}", printable::json(&text)) {
             tracing::warn!(%error, "the report could not be written to `{}`", self.path.display());
         }
     }

@@ -1,12 +1,12 @@
 //! What every command has: the global options, the screen, the signals, and the way to both sides.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::args::Global;
 use super::args::shared::OwnerArgs;
-use super::output::{Screen, print_json};
+use super::end::{End, Ended};
+use super::output::{Screen, print_all, print_json};
 use super::signals::Interruption;
 use crate::config::{self, Endpoint, Environment, Locations};
 use crate::error::{Error, Kind, Result};
@@ -20,14 +20,20 @@ pub(super) struct Session {
     pub(super) environment: Environment,
     pub(super) screen: Arc<Screen>,
     pub(super) interruption: Interruption,
-    /// Whether the last JSON line was written.
-    pub(super) ended: AtomicBool,
+    /// As it is typed, without its arguments.
+    command: &'static str,
+    started: Instant,
 }
 
 impl Session {
-    pub(super) fn new(global: Global, environment: Environment, interruption: Interruption) -> Self {
+    pub(super) fn new(
+        global: Global,
+        environment: Environment,
+        interruption: Interruption,
+        command: &'static str,
+    ) -> Self {
         let screen = Arc::new(Screen::new(&global, &environment));
-        Self { global, environment, screen, interruption, ended: AtomicBool::new(false) }
+        Self { global, environment, screen, interruption, command, started: Instant::now() }
     }
 
     /// Both sides, not connected yet.
@@ -64,10 +70,22 @@ impl Session {
         Ok(Some(Source::new(self.server(source, None))))
     }
 
-    /// Writes the last JSON line.
-    pub(super) fn end(&self, line: &serde_json::Value) {
-        self.ended.store(true, Ordering::Release);
-        print_json(line);
+    /// Shows how the command ended, but for its error, and writes its report.
+    pub(super) fn end(&self, done: Result<Ended>) -> Result<()> {
+        let attributed = |error| self.interruption.attribute(error);
+        let done = done.map_err(attributed);
+        let done = done.map(|ended| Ended { result: ended.result.map_err(attributed), ..ended });
+        let end = End::new(self.command, self.started.elapsed(), &done);
+        self.screen.clear();
+        if let Ok(Ended { report: Some(report), .. }) = &done {
+            report.write(&end);
+        }
+        if self.screen.is_json() {
+            print_json(&end);
+        } else {
+            print_all(end.text());
+        }
+        done?.result.map(drop)
     }
 
     /// Says where `endpoint` is and where its URL came from.

@@ -3,13 +3,14 @@
 use serde_json::json;
 
 use super::args::SyncArgs;
+use super::end::Ended;
 use super::naming::Naming;
 use super::output::{print, print_json};
 use super::session::Session;
 use super::{migrate, sync, users};
 use crate::error::Result;
 
-pub(super) async fn run(session: &Session, args: &SyncArgs, email: &str) -> Result<()> {
+pub(super) async fn run(session: &Session, args: &SyncArgs, email: &str) -> Result<Ended> {
     if !args.dry_run {
         let target = session.target()?;
         let naming = if args.consent.yes { Naming::ByFlag } else { Naming::Typed };
@@ -19,7 +20,7 @@ pub(super) async fn run(session: &Session, args: &SyncArgs, email: &str) -> Resu
             if users::all(&target).await?.is_empty() {
                 let added = users::add(&target, email.to_owned(), None, None).await?;
                 if session.screen.is_json() {
-                    print_json(&json!({ "event": "user_added", "user": added.json() }));
+                    print_json(&json!({ "event": "user_added", "user": added }));
                 } else {
                     print(&added.text());
                 }

@@ -1,13 +1,11 @@
 //! `undo`: puts back the books that the last sync replaced.
 
-use std::time::Instant;
-
 use dewey_sync_migration::{LEDGER_VERSION, ledger_statements};
-use serde_json::json;
 
 use super::args::UndoArgs;
+use super::end::{Details, Ended, Outcome, UndoEnd, not_restored};
 use super::naming::{Naming, checked, named};
-use super::output::{ask, error_json, grouped, plural, print};
+use super::output::{ask, grouped};
 use super::prompt::{is_yes, on_terminal, read_line};
 use super::session::Session;
 use crate::dependents::{Agreement, check, describe, losses as lost};
@@ -24,50 +22,19 @@ use crate::sync::tally::Tally;
 use crate::sync::undo::undone::{Undo, nothing_to_undo};
 use crate::sync::undo::{self, Request, UNDO};
 
-pub(super) async fn run(session: &Session, args: &UndoArgs) -> Result<()> {
-    let started = Instant::now();
+pub(super) async fn run(session: &Session, args: &UndoArgs) -> Result<Ended> {
     let tally = Tally::new(&session.screen);
     let target = session.target()?;
     session.introduce(target.server().endpoint());
     let done = Box::pin(undo(session, args, &target, &tally)).await;
     target.server().close().await;
-    let done = done.map_err(|error| session.interruption.attribute(error));
-    session.screen.clear();
-    if session.screen.is_json() {
-        let (outcome, exit_code) = done
-            .as_ref()
-            .map_or_else(|error| (error.kind.outcome(), error.kind.exit_code()), |_| ("undone", 0));
-        let undo = done.as_ref().ok();
-        session.end(&json!({
-            "event": "end",
-            "run_id": tally.summary().run_id,
-            "outcome": outcome,
-            "exit_code": exit_code,
-            "undone_run_id": undo.map(|undo| undo.undone),
-            "counts": undo.map(Undo::counts),
-            "regained": undo.map(|undo| &undo.regained),
-            "lost": undo.map(|undo| &undo.lost),
-            "elsewhere": undo.map(|undo| &undo.elsewhere),
-            "not_undone": undo.map(|undo| &undo.not_undone),
-            "retries": tally.summary().retries,
-            "duration_ms": u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "error": done.as_ref().err().map(error_json),
-        }));
-    } else if let Ok(undo) = &done {
-        let Undo { undone, removed, restored, changed, .. } = undo;
-        let restored = plural(*restored, "book is", "books are");
-        let [removed, changed] = [removed, changed].map(|books| grouped(*books));
-        print(&format!(
-            "undone    run {undone}: {restored} back, {changed} changed back, {removed} removed again"
-        ));
-        if !undo.elsewhere.is_empty() {
-            print(&format!("elsewhere {}", losses::describe(&undo.elsewhere)));
-        }
-        if let Some(left) = not_undone(undo) {
-            print(&left);
-        }
-    }
-    done.map(drop)
+    let summary = tally.summary();
+    let details = UndoEnd::new(summary.run_id, done.as_ref().ok(), summary.retries);
+    Ok(Ended {
+        result: done.map(|_| Outcome::Undone),
+        details: Details::Undo(Box::new(details)),
+        report: None,
+    })
 }
 
 async fn undo(session: &Session, args: &UndoArgs, target: &Target, tally: &Tally<'_>) -> Result<Undo> {
@@ -129,12 +96,6 @@ async fn confirm(session: &Session, target: &Target, plan: &Undo) -> Result<()> 
     Err(Error::new(Kind::Declined, "the undo was declined"))
 }
 
-/// What stays as the sync's triggers left it.
-fn not_undone(Undo { not_undone, .. }: &Undo) -> Option<String> {
-    (!not_undone.is_empty())
-        .then(|| format!("Not restored, because triggers did it: {}.", losses::describe(not_undone)))
-}
-
 fn question(target: &Target, plan: &Undo) -> Vec<String> {
     let Undo { undone, removed, restored, changed, .. } = plan;
     let [removed, restored, changed] = [removed, restored, changed].map(|books| grouped(*books));
@@ -143,7 +104,9 @@ fn question(target: &Target, plan: &Undo) -> Vec<String> {
          {restored} that it removed come back."
     )];
     lines.extend(plan.regained.iter().map(|back| format!("Back with them: {}.", describe(back))));
-    lines.extend(not_undone(plan));
+    if !plan.not_undone.is_empty() {
+        lines.push(not_restored(&losses::describe(&plan.not_undone)));
+    }
     lines.extend(lost(&plan.lost).map(|lost| format!("Also lost: {}.", describe(lost))));
     if !plan.elsewhere.is_empty() {
         lines.push(format!("Triggers also do this: {}.", losses::describe(&plan.elsewhere)));

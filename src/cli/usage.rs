@@ -1,10 +1,10 @@
 //! A call that could not be parsed, or asked for help.
 
 use clap::error::{ContextKind, ContextValue};
-use serde_json::json;
 
 use super::args::Color;
-use super::output::{Stream, error_json, print_json};
+use super::end::End;
+use super::output::{Stream, print_json};
 use crate::config::Environment;
 use crate::error::{Error, Kind};
 use crate::printable::value;
@@ -26,16 +26,10 @@ pub(super) fn show(mut error: clap::Error, words: &[String], environment: &Envir
     if words.iter().any(|word| word == "--output=json")
         || words.windows(2).any(|pair| pair == ["--output", "json"])
     {
-        let kind = Kind::Usage;
         let shown = without_urls(&shown.to_string(), words);
         let message = shown.lines().next().unwrap_or_default();
-        let error = Error::new(kind, message.strip_prefix("error: ").unwrap_or(message));
-        print_json(&json!({
-            "event": "end",
-            "outcome": kind.outcome(),
-            "exit_code": kind.exit_code(),
-            "error": error_json(&error),
-        }));
+        let error = Error::new(Kind::Usage, message.strip_prefix("error: ").unwrap_or(message));
+        print_json(&End::usage(&error));
     }
     Kind::Usage.exit_code()
 }

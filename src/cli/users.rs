@@ -6,6 +6,7 @@ use sea_orm::{EntityTrait, NotSet, QueryOrder, QuerySelect, Set};
 use serde_json::json;
 
 use super::args::UsersAction;
+use super::end::{AddedUser, Details, Ended, Outcome};
 use super::naming::{Naming, guarded};
 use super::output::{print, print_json};
 use super::session::Session;
@@ -16,7 +17,7 @@ use crate::preflight::reach;
 use crate::preflight::survey::made_by_newer;
 use crate::printable::value;
 
-pub(super) async fn run(session: &Session, action: Option<UsersAction>) -> Result<()> {
+pub(super) async fn run(session: &Session, action: Option<UsersAction>) -> Result<Ended> {
     let target = session.target()?;
     session.introduce(target.server().endpoint());
     let work = async {
@@ -24,15 +25,8 @@ pub(super) async fn run(session: &Session, action: Option<UsersAction>) -> Resul
             None => list(session, &target).await,
             Some(UsersAction::Add { email, clerk_id, name, mark }) => {
                 guarded(session, &target, mark.mark_development.as_deref(), Naming::Typed).await?;
-                let added = add(&target, email, clerk_id, name).await?;
-                session.screen.clear();
-                if session.screen.is_json() {
-                    let user = added.json();
-                    session.end(&json!({ "event": "end", "outcome": "added", "exit_code": 0, "user": user }));
-                } else {
-                    print(&added.text());
-                }
-                Ok(())
+                let user = add(&target, email, clerk_id, name).await?;
+                Ok(Ended::new(Outcome::Added, Details::UserAdded { user }))
             }
         }
     };
@@ -41,7 +35,7 @@ pub(super) async fn run(session: &Session, action: Option<UsersAction>) -> Resul
     done
 }
 
-async fn list(session: &Session, target: &Target) -> Result<()> {
+async fn list(session: &Session, target: &Target) -> Result<Ended> {
     reach(target.server()).await?;
     let users = all(target).await?;
     session.screen.clear();
@@ -54,14 +48,7 @@ async fn list(session: &Session, target: &Target) -> Result<()> {
             print(format!("{id:>6}  {email}  {name}").trim_end());
         }
     }
-    if session.screen.is_json() {
-        session.end(&json!({ "event": "end", "outcome": "listed", "exit_code": 0, "users": users.len() }));
-    } else if users.is_empty() {
-        print(
-            "no users yet: log in once in the application, or run `dewey-sync users add --email you@example.org`",
-        );
-    }
-    Ok(())
+    Ok(Ended::new(Outcome::Listed, Details::Users { users: users.len() }))
 }
 
 /// Every user of the target, by id, where no newer version made the ledger.
@@ -94,22 +81,13 @@ pub(super) async fn all(target: &Target) -> Result<Vec<User>> {
     Ok(rows.into_iter().map(|(id, email, name)| User { id, email, name }).collect())
 }
 
-/// A new user of the target.
-pub(super) struct Added {
-    id: i32,
-    email: String,
-    clerk_id: String,
-    /// Whether the clerk id is made up.
-    generated: bool,
-}
-
 /// Adds a user to a target that has passed its guards.
 pub(super) async fn add(
     target: &Target,
     email: String,
     clerk_id: Option<String>,
     name: Option<String>,
-) -> Result<Added> {
+) -> Result<AddedUser> {
     let adding = |fault: Fault| {
         let taken = fault.sqlstate() == Some("23505");
         let kind = if taken { Kind::Usage } else { fault.kind_at_start() };
@@ -129,18 +107,5 @@ pub(super) async fn add(
     let (tx, _) = target.write(target.server().quick(), "").await.map_err(adding)?;
     let added = user::Entity::insert(model).exec(&tx).await.map_err(|error| adding(error.into()))?;
     tx.commit().await.map_err(adding)?;
-    Ok(Added { id: added.last_insert_id, email, clerk_id, generated })
-}
-
-impl Added {
-    pub(super) fn text(&self) -> String {
-        let Self { id, email, clerk_id, generated } = self;
-        let made_up = if *generated { ", a made-up one: nobody can log in with it" } else { "" };
-        format!("added user {id}, {}, clerk id {}{made_up}", value(email), value(clerk_id))
-    }
-
-    pub(super) fn json(&self) -> serde_json::Value {
-        let Self { id, email, clerk_id, generated } = self;
-        json!({ "id": id, "email": email, "clerk_id": clerk_id, "clerk_id_generated": generated })
-    }
+    Ok(AddedUser { id: added.last_insert_id, email, clerk_id, generated })
 }

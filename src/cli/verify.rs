@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::args::shared::OwnerArgs;
-use super::output::{grouped, print};
+use super::end::{Details, Ended, Outcome, VerifyEnd};
 use super::session::Session;
 use crate::book::{OwnerMap, TargetUserId};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::fingerprint::Fingerprint;
-use crate::postgres::{Fault, Limit};
+use crate::postgres::{Fault, Fingerprint, Limit};
 use crate::preflight::guard::owner::{self, Found, Wanted};
 use crate::preflight::guard::rights::Needs;
 use crate::preflight::{self, Preflight, Sides};
@@ -20,7 +17,7 @@ use crate::sync::verify::{Difference, Pair};
 /// A million books take tens of seconds on a healthy server.
 const COMPARING: Limit = Limit::Heartbeat(Duration::from_secs(30));
 
-pub(super) async fn run(session: &Session, args: &OwnerArgs) -> Result<()> {
+pub(super) async fn run(session: &Session, args: &OwnerArgs) -> Result<Ended> {
     let sides = session.sides(args, None)?;
     session.introduce(sides.source.server().endpoint());
     session.introduce(sides.target.server().endpoint());
@@ -28,40 +25,23 @@ pub(super) async fn run(session: &Session, args: &OwnerArgs) -> Result<()> {
     let comparing = Box::pin(compare(session, &sides, &wanted));
     let compared = session.unless_interrupted(comparing).await;
     tokio::join!(sides.source.server().close(), sides.target.server().close());
-    session.screen.clear();
-    let (fingerprint, difference) = compared?;
-    if session.screen.is_json() && difference == Difference::default() {
-        session.end(&json!({
-            "event": "end",
-            "outcome": "verified",
-            "exit_code": 0,
-            "fingerprint": { "rows": fingerprint.rows, "digest": fingerprint.digest_hex() },
-            "difference": difference,
-            "error": null,
-        }));
-    } else if difference == Difference::default() {
-        print(&format!(
-            "verified  {} books, every copied column and the owner",
-            grouped(fingerprint.rows.unsigned_abs())
-        ));
+    let (expected, found, difference) = compared?;
+    let changes = difference.changes(found.rows.unsigned_abs());
+    Ok(if expected == found {
+        let equal = VerifyEnd { fingerprint: Some(expected.into()), changes };
+        Ended::new(Outcome::Verified, Details::Verify(equal))
     } else {
         let error = difference.error().hint("run `dewey-sync sync`");
-        if session.screen.is_json() {
-            session.end(&json!({
-                "event": "end",
-                "outcome": "differs",
-                "exit_code": Kind::Differs.exit_code(),
-                "fingerprint": null,
-                "difference": difference,
-                "error": super::output::error_json(&error),
-            }));
-        }
-        return Err(error);
-    }
-    Ok(())
+        Ended::failed(error, Details::Verify(VerifyEnd { fingerprint: None, changes }))
+    })
 }
 
-async fn compare(session: &Session, sides: &Sides, wanted: &Wanted) -> Result<(Fingerprint, Difference)> {
+/// The fingerprints of both sides, and how many books are not equal.
+async fn compare(
+    session: &Session,
+    sides: &Sides,
+    wanted: &Wanted,
+) -> Result<(Fingerprint, Fingerprint, Difference)> {
     preflight::connect(sides, &session.screen).await?;
     let looked = preflight::look(sides, wanted, None, Needs::Reading, &session.screen).await?;
     let owners = expected_owners(sides, &looked, wanted)?;
@@ -79,7 +59,7 @@ async fn compare(session: &Session, sides: &Sides, wanted: &Wanted) -> Result<(F
     };
     source.finish().await.map_err(opening)?;
     target.rollback().await;
-    Ok((expected, difference))
+    Ok((expected, found, difference))
 }
 
 /// Who should own the books: as the owner map says, and the others the user that the call names, the last run's owner,

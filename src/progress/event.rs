@@ -102,11 +102,11 @@ pub enum Event {
     /// The books are as the stage is; committed.
     Applied {
         /// Inserted.
-        new: u64,
+        added: u64,
         /// Changed in place.
         changed: u64,
-        /// Removed.
-        removed: u64,
+        /// Only the target had them.
+        deleted: u64,
         /// Left as they were.
         unchanged: u64,
         /// How long the books were locked.

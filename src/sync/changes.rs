@@ -9,6 +9,19 @@ use crate::error::Result;
 use crate::postgres::Tx;
 use crate::postgres::query::Query;
 
+/// Books by what becomes of them, in the words of every command's JSON.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct BookChanges {
+    /// Only in the source, or put back by an undo.
+    pub added: u64,
+    /// In both, with another value or owner.
+    pub changed: u64,
+    /// Only in the target.
+    pub deleted: u64,
+    /// Equal in both.
+    pub unchanged: u64,
+}
+
 /// Books by what an apply does with them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {

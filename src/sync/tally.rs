@@ -10,6 +10,7 @@ use crate::ledger::checkpoint::Destination;
 use crate::ledger::run::Counts;
 use crate::postgres::Effect;
 use crate::progress::{Event, Phase, Progress};
+use crate::sync::changes::BookChanges;
 use crate::transfer::engine::Engine;
 
 /// Batches by what became of them.
@@ -32,6 +33,8 @@ pub struct Summary {
     pub how: Option<(Strategy, Engine)>,
     /// Rows.
     pub counts: Counts,
+    /// What the run changed, once that is committed, or found equal.
+    pub changes: Option<BookChanges>,
     /// Batches.
     pub batches: Batches,
     /// Repeated attempts.
@@ -85,8 +88,18 @@ impl Progress for Tally<'_> {
 
 impl Summary {
     fn add(&mut self, event: &Event) {
-        let Self { counts, batches, retries, copying, apply_ms, copying_since, losses, not_undone, .. } =
-            self;
+        let Self {
+            counts,
+            changes,
+            batches,
+            retries,
+            copying,
+            apply_ms,
+            copying_since,
+            losses,
+            not_undone,
+            ..
+        } = self;
         match event {
             Event::Phase { phase: Phase::Copying } => *copying_since = Some(Instant::now()),
             Event::Phase { .. } => {
@@ -118,17 +131,16 @@ impl Summary {
                 }
             }
             Event::StagedAgain { books, .. } => counts.exported += books,
-            Event::Applied { new, changed, removed, unchanged, apply_ms: took } => {
+            Event::Applied { added, changed, deleted, unchanged, apply_ms: took } => {
+                let (added, changed, deleted, unchanged) = (*added, *changed, *deleted, *unchanged);
                 *apply_ms = Some(*took);
-                *counts = Counts {
-                    inserted: *new,
-                    updated: *changed,
-                    deleted: *removed,
-                    unchanged: *unchanged,
-                    ..*counts
-                };
+                *counts = Counts { inserted: added, updated: changed, deleted, unchanged, ..*counts };
+                *changes = Some(BookChanges { added, changed, deleted, unchanged });
             }
-            Event::Unchanged { rows, .. } => counts.unchanged = rows.unsigned_abs(),
+            Event::Unchanged { rows, .. } => {
+                counts.unchanged = rows.unsigned_abs();
+                *changes = Some(BookChanges { unchanged: counts.unchanged, ..BookChanges::default() });
+            }
             Event::Repaired { deleted, books, inserted } => {
                 counts.deleted += deleted;
                 counts.copied(*books, *inserted);

@@ -80,17 +80,9 @@ async fn json_is_a_preview_and_an_end() {
     {
       "batches": 1,
       "changes": {
+        "added": 0,
         "changed": 356,
-        "dependents": [
-          {
-            "fate": "removed",
-            "rows": 1,
-            "table": "public.\"BookInReadingList\""
-          }
-        ],
-        "new": 0,
-        "private": 0,
-        "removed": 1,
+        "deleted": 1,
         "unchanged": 0
       },
       "dependents": [
@@ -130,6 +122,13 @@ async fn json_is_a_preview_and_an_end() {
         "failed": 0,
         "total": 0
       },
+      "changes": {
+        "added": 0,
+        "changed": 356,
+        "deleted": 1,
+        "unchanged": 0
+      },
+      "command": "sync",
       "counts": {
         "deleted": 0,
         "exported": 0,

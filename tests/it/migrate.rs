@@ -3,6 +3,7 @@
 use dewey_sync::demo::books::SCHEMA;
 
 use crate::support::inspect::{BOOKS, dump};
+use crate::support::redact::masked;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::{SERVERS, execute};
 
@@ -31,7 +32,7 @@ async fn an_empty_database_gets_all_and_loses_all() {
     made      table  User
     made      table  Book
     ");
-    insta::assert_snapshot!(world.migrate(&["up", "--output", "json"]).await, @r#"{"event":"end","exit_code":0,"objects":[{"changed":false,"kind":"enum","name":"BookVisibility","state":"made"},{"changed":false,"kind":"table","name":"User","state":"made"},{"changed":false,"kind":"table","name":"Book","state":"made"}],"outcome":"migrated"}"#);
+    insta::assert_snapshot!(world.migrate(&["up", "--output", "json"]).await, @r#"{"event":"end","command":"migrate up","outcome":"migrated","exit_code":0,"duration_ms":N,"error":null,"objects":[{"kind":"enum","name":"BookVisibility","state":"made","changed":false},{"kind":"table","name":"User","state":"made","changed":false},{"kind":"table","name":"Book","state":"made","changed":false}]}"#);
     insta::assert_snapshot!(world.migrate(&["status"]).await, @"
     applied   ledger  m0001_identity
     applied   ledger  m0002_application_object
@@ -48,7 +49,7 @@ async fn an_empty_database_gets_all_and_loses_all() {
     made      table  User
     made      table  Book
     ");
-    insta::assert_snapshot!(world.migrate(&["status", "--output", "json"]).await, @r#"{"event":"end","exit_code":0,"objects":[{"changed":false,"kind":"enum","name":"BookVisibility","state":"made"},{"changed":false,"kind":"table","name":"User","state":"made"},{"changed":false,"kind":"table","name":"Book","state":"made"}],"outcome":"status"}"#);
+    insta::assert_snapshot!(world.migrate(&["status", "--output", "json"]).await, @r#"{"event":"end","command":"migrate status","outcome":"status","exit_code":0,"duration_ms":N,"error":null,"objects":[{"kind":"enum","name":"BookVisibility","state":"made","changed":false},{"kind":"table","name":"User","state":"made","changed":false},{"kind":"table","name":"Book","state":"made","changed":false}]}"#);
     insta::assert_snapshot!(world.migrate(&["down", "--yes"]).await, @"
     removed   enum  BookVisibility
     removed   table  User
@@ -57,7 +58,7 @@ async fn an_empty_database_gets_all_and_loses_all() {
     ");
     assert_eq!(world.public(), before);
     assert_eq!(world.ours(), "");
-    insta::assert_snapshot!(world.migrate(&["down", "--yes", "--output", "json"]).await, @r#"{"event":"end","exit_code":0,"ledger":null,"objects":[],"outcome":"nothing_to_remove"}"#);
+    insta::assert_snapshot!(world.migrate(&["down", "--yes", "--output", "json"]).await, @r#"{"event":"end","command":"migrate down","outcome":"nothing_to_remove","exit_code":0,"duration_ms":N,"error":null,"objects":[],"ledger":null}"#);
     insta::assert_snapshot!(world.migrate(&["down", "--yes"]).await, @"nothing to remove: this program created nothing here");
 }
 
@@ -81,7 +82,7 @@ async fn an_adopted_database_stays_as_it_is() {
     present   table  User
     present   table  Book
     ");
-    insta::assert_snapshot!(world.migrate(&["up", "--output", "json"]).await, @r#"{"event":"end","exit_code":0,"objects":[{"changed":true,"kind":"enum","name":"BookVisibility","state":"adopted"},{"changed":true,"kind":"table","name":"User","state":"adopted"},{"changed":true,"kind":"table","name":"Book","state":"adopted"}],"outcome":"migrated"}"#);
+    insta::assert_snapshot!(world.migrate(&["up", "--output", "json"]).await, @r#"{"event":"end","command":"migrate up","outcome":"migrated","exit_code":0,"duration_ms":N,"error":null,"objects":[{"kind":"enum","name":"BookVisibility","state":"adopted","changed":true},{"kind":"table","name":"User","state":"adopted","changed":true},{"kind":"table","name":"Book","state":"adopted","changed":true}]}"#);
     assert_eq!(world.public(), before);
     insta::assert_snapshot!(world.migrate(&["status"]).await, @"
     applied   ledger  m0001_identity
@@ -245,7 +246,7 @@ impl World {
     async fn migrate(&self, arguments: &[&str]) -> String {
         let run = self.sandbox.run(&[&["migrate"], arguments].concat()).await;
         assert_eq!(run.code, Some(0), "{run:?}");
-        run.stdout
+        masked(&run.stdout, "duration_ms\":")
     }
 
     fn public(&self) -> String {

@@ -5,6 +5,7 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection, TransactionTrait};
 
 use crate::guards::{OTHER_TITLES, count, passes, synced};
 use crate::support::inspect::{dump, no_session_left, tuples};
+use crate::support::redact::masked;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::{SERVERS, execute};
 use crate::support::terminal::{Terminal, shown};
@@ -116,8 +117,8 @@ async fn tables_that_up_made_go_with_their_rows_and_so_does_a_run_to_be_resumed(
 async fn json_says_that_it_is_removed_and_then_that_nothing_is_left() {
     let sandbox = with_tables_of_ours().await;
     let call = ["migrate", "down", "--yes", "--output", "json"];
-    insta::assert_snapshot!(passes(&sandbox, &call).await.json_end(), @r#"{"event":"end","exit_code":0,"ledger":{"runs":1,"state":"removed"},"objects":[{"changed":true,"kind":"enum","name":"BookVisibility","state":"removed"},{"changed":true,"kind":"table","name":"User","state":"removed"},{"changed":true,"kind":"table","name":"Book","state":"removed"}],"outcome":"removed"}"#);
-    insta::assert_snapshot!(passes(&sandbox, &call).await.json_end(), @r#"{"event":"end","exit_code":0,"ledger":null,"objects":[],"outcome":"nothing_to_remove"}"#);
+    insta::assert_snapshot!(masked(&passes(&sandbox, &call).await.stdout, "duration_ms\":").lines().last().unwrap(), @r#"{"event":"end","command":"migrate down","outcome":"removed","exit_code":0,"duration_ms":N,"error":null,"objects":[{"kind":"enum","name":"BookVisibility","state":"removed","changed":true},{"kind":"table","name":"User","state":"removed","changed":true},{"kind":"table","name":"Book","state":"removed","changed":true}],"ledger":{"state":"removed","runs":1}}"#);
+    insta::assert_snapshot!(masked(&passes(&sandbox, &call).await.stdout, "duration_ms\":"), @r#"{"event":"end","command":"migrate down","outcome":"nothing_to_remove","exit_code":0,"duration_ms":N,"error":null,"objects":[],"ledger":null}"#);
 }
 
 #[tokio::test]

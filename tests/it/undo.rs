@@ -64,6 +64,7 @@ async fn what_a_sync_replaced_comes_back_byte_for_byte_and_only_once() {
         end["counts"],
         json!({ "exported": 0, "inserted": 2, "updated": 3, "deleted": 1, "unchanged": 35, "skipped": 0, "failed": 0 })
     );
+    assert_eq!(end["changes"], json!({ "added": 2, "changed": 3, "deleted": 1, "unchanged": 35 }));
     assert_eq!((&end["outcome"], &end["lost"]), (&json!("undone"), &json!([])), "{end}");
     let regained =
         |table, fate, rows| json!({ "table": format!("public.\"{table}\""), "fate": fate, "rows": rows });

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::inspect::{BOOKS, dump, tuples};
+use crate::support::redact::masked;
 use crate::support::sandbox::{Run, Sandbox};
 use crate::support::servers::execute;
 
@@ -25,10 +26,11 @@ async fn users_are_listed_for_people_and_programs() {
          1  ada@example.org
          2  bob@example.org  Bob
     ");
-    insta::assert_snapshot!(check(&sandbox, &["users", "--output", "json"], 0).await.stdout, @r#"
+    let for_programs = check(&sandbox, &["users", "--output", "json"], 0).await.stdout;
+    insta::assert_snapshot!(masked(&for_programs, "duration_ms\":"), @r#"
     {"email":"ada@example.org","event":"user","id":1,"name":null}
     {"email":"bob@example.org","event":"user","id":2,"name":"Bob"}
-    {"event":"end","exit_code":0,"outcome":"listed","users":2}
+    {"event":"end","command":"users","outcome":"listed","exit_code":0,"duration_ms":N,"error":null,"users":2}
     "#);
 }
 

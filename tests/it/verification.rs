@@ -207,13 +207,18 @@ async fn verify_counts_what_was_changed_after_a_sync_and_writes_nothing() {
     ");
     let json = sandbox.run(&["verify", "--output", "json"]).await;
     assert_eq!(json.code, Some(4));
-    insta::assert_snapshot!(serde_json::to_string_pretty(&json.json_end()).unwrap(), @r#"
+    let mut end = json.json_end();
+    assert!(end["duration_ms"].take().is_u64());
+    insta::assert_snapshot!(serde_json::to_string_pretty(&end).unwrap(), @r#"
     {
-      "difference": {
-        "different": 2,
-        "extra": 1,
-        "missing": 1
+      "changes": {
+        "added": 1,
+        "changed": 2,
+        "deleted": 1,
+        "unchanged": 37
       },
+      "command": "verify",
+      "duration_ms": null,
       "error": {
         "causes": [
           "books missing: 1, extra: 1, with another value or owner: 2"
@@ -252,7 +257,8 @@ async fn verify_of_several_users_and_no_run_wants_to_know_the_owner() {
 
     let json = sandbox.run(&["verify", "--user-email", "x@example.org", "--output", "json"]).await;
     assert_eq!(json.code, Some(4));
-    assert_eq!(json.json_end()["difference"], json!({ "missing": 40, "extra": 0, "different": 0 }));
+    let changes = json!({ "added": 40, "changed": 0, "deleted": 0, "unchanged": 0 });
+    assert_eq!(json.json_end()["changes"], changes);
 }
 
 /// The target has two users, and no unique key of books.

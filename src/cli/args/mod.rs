@@ -135,6 +135,26 @@ pub(super) enum Command {
     Demo(DemoArgs),
 }
 
+impl Command {
+    /// As it is typed.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Sync(_) => "sync",
+            Self::Verify(_) => "verify",
+            Self::Users { action: None } => "users",
+            Self::Users { action: Some(UsersAction::Add { .. }) } => "users add",
+            Self::Migrate { action: MigrateAction::Up { .. } } => "migrate up",
+            Self::Migrate { action: MigrateAction::Down { .. } } => "migrate down",
+            Self::Migrate { action: MigrateAction::Status } => "migrate status",
+            Self::Setup { .. } => "setup",
+            Self::Doctor(_) => "doctor",
+            Self::History { .. } => "history",
+            Self::Undo(_) => "undo",
+            Self::Demo(_) => "demo",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Args)]
 pub(super) struct SyncArgs {
     /// Check and count everything; write nothing anywhere

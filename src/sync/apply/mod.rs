@@ -56,8 +56,8 @@ pub(super) async fn apply<'a>(run: &Run<'a>, staged: &mut Staged<'a>, agreed: &A
         .await
         .map_err(|Failed { error, in_doubt }| error.state(if in_doubt { UNKNOWN } else { UNCHANGED }))?;
     if let Outcome::Applied(Applied { changes, apply_ms, measured }) = &outcome {
-        let Changes { new, changed, removed, unchanged, .. } = *changes;
-        context.progress.event(&Event::Applied { new, changed, removed, unchanged, apply_ms: *apply_ms });
+        let Changes { new: added, changed, removed: deleted, unchanged, .. } = *changes;
+        context.progress.event(&Event::Applied { added, changed, deleted, unchanged, apply_ms: *apply_ms });
         measured.tell(context.progress);
     }
     Ok(outcome)

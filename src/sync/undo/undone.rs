@@ -4,6 +4,7 @@ use crate::dependents::Dependents;
 use crate::error::{Error, Kind};
 use crate::ledger::run::Counts;
 use crate::postgres::Effect;
+use crate::sync::changes::BookChanges;
 use crate::sync::outcome::UNCHANGED;
 
 /// What an undo does.
@@ -39,6 +40,12 @@ impl Undo {
             unchanged: self.unchanged,
             ..Counts::default()
         }
+    }
+
+    /// The same in the words of the JSON.
+    pub fn changes(&self) -> BookChanges {
+        let Self { restored, changed, removed, unchanged, .. } = *self;
+        BookChanges { added: restored, changed, deleted: removed, unchanged }
     }
 }
 

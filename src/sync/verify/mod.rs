@@ -6,7 +6,6 @@ pub mod stage;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
@@ -14,6 +13,7 @@ use crate::book::{CopiedColumns, KEY, OwnerMap, TABLE};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::fingerprint::{Fingerprint, Rows, bucket, by_bucket, row_digest, whole_table};
 use crate::postgres::{Fault, SourceTx, Tx};
+use crate::sync::changes::BookChanges;
 
 /// Buckets whose keys are compared in one step: some 16,000 rows a side at a million books.
 const BUCKETS_A_STEP: usize = 64;
@@ -32,7 +32,7 @@ pub struct Pair<'a, 'server> {
 }
 
 /// How many books are not equal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Difference {
     /// Only in the source.
     pub missing: u64,
@@ -54,6 +54,13 @@ pub struct Differing {
 }
 
 impl Difference {
+    /// What a sync would change in a target of so many books.
+    pub fn changes(self, target_books: u64) -> BookChanges {
+        let Self { missing, extra, different } = self;
+        let unchanged = target_books.saturating_sub(extra + different);
+        BookChanges { added: missing, changed: different, deleted: extra, unchanged }
+    }
+
     /// The error of a run that ends with it.
     pub fn error(self) -> Error {
         let Self { missing, extra, different } = self;
