@@ -16,6 +16,7 @@ mod demo;
 mod doctor;
 mod drift;
 mod dry_run;
+mod end;
 mod entities;
 mod errors;
 mod failures;
