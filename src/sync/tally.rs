@@ -88,72 +88,61 @@ impl Progress for Tally<'_> {
 
 impl Summary {
     fn add(&mut self, event: &Event) {
-        let Self {
-            counts,
-            changes,
-            batches,
-            retries,
-            copying,
-            apply_ms,
-            copying_since,
-            losses,
-            not_undone,
-            ..
-        } = self;
         match event {
-            Event::Phase { phase: Phase::Copying } => *copying_since = Some(Instant::now()),
+            Event::Phase { phase: Phase::Copying } => self.copying_since = Some(Instant::now()),
             Event::Phase { .. } => {
-                *copying += copying_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+                self.copying += self.copying_since.take().map_or(Duration::ZERO, |since| since.elapsed());
             }
             // A plan comes first, or again when everything before it was rolled back.
             Event::Planned { batches: total, .. } => {
-                *counts = Counts::default();
-                *batches = Batches { total: *total, ..Batches::default() };
+                self.counts = Counts::default();
+                self.batches = Batches { total: *total, ..Batches::default() };
             }
             Event::RolledBack => {
-                *counts = Counts::default();
-                *batches = Batches { total: batches.total, ..Batches::default() };
+                self.counts = Counts::default();
+                self.batches = Batches { total: self.batches.total, ..Batches::default() };
             }
-            Event::Deleted { books } => counts.deleted += books,
+            Event::Deleted { books } => self.counts.deleted += books,
             Event::Batch { books, inserted, .. } => {
-                batches.done += 1;
-                counts.copied(*books, *inserted);
+                self.batches.done += 1;
+                self.counts.copied(*books, *inserted);
             }
             Event::Staged { books, .. } => {
-                batches.done += 1;
-                counts.exported += books;
+                self.batches.done += 1;
+                self.counts.exported += books;
             }
             Event::Resumed { batches: done, books, destination } => {
-                batches.done += done;
-                counts.exported += books;
+                self.batches.done += done;
+                self.counts.exported += books;
                 if *destination == Destination::Book {
-                    counts.inserted += books;
+                    self.counts.inserted += books;
                 }
             }
-            Event::StagedAgain { books, .. } => counts.exported += books,
+            Event::StagedAgain { books, .. } => self.counts.exported += books,
             Event::Applied { added, changed, deleted, unchanged, apply_ms: took } => {
                 let (added, changed, deleted, unchanged) = (*added, *changed, *deleted, *unchanged);
-                *apply_ms = Some(*took);
-                *counts = Counts { inserted: added, updated: changed, deleted, unchanged, ..*counts };
-                *changes = Some(BookChanges { added, changed, deleted, unchanged });
+                self.apply_ms = Some(*took);
+                self.counts = Counts { inserted: added, updated: changed, deleted, unchanged, ..self.counts };
+                self.changes = Some(BookChanges { added, changed, deleted, unchanged });
             }
             Event::Unchanged { rows, .. } => {
-                counts.unchanged = rows.unsigned_abs();
-                *changes = Some(BookChanges { unchanged: counts.unchanged, ..BookChanges::default() });
+                self.counts.unchanged = rows.unsigned_abs();
+                self.changes =
+                    Some(BookChanges { unchanged: self.counts.unchanged, ..BookChanges::default() });
             }
             Event::Repaired { deleted, books, inserted } => {
-                counts.deleted += deleted;
-                counts.copied(*books, *inserted);
+                self.counts.deleted += deleted;
+                self.counts.copied(*books, *inserted);
             }
             Event::BatchFailed { books, .. } => {
-                batches.failed += 1;
-                counts.failed += books;
+                self.batches.failed += 1;
+                self.counts.failed += books;
             }
             Event::Measured { losses: more, not_undone: left } => {
-                losses.extend(more.iter().cloned());
-                not_undone.extend(left.iter().cloned());
+                self.losses.extend(more.iter().cloned());
+                self.not_undone.extend(left.iter().cloned());
             }
-            Event::Retry { .. } => *retries += 1,
+            Event::Retry { .. } => self.retries += 1,
             Event::Notice { .. } | Event::Waiting { .. } | Event::Verified { .. } => {}
         }
     }
