@@ -20,22 +20,23 @@ pub(crate) async fn undo(played: &mut Played<'_>, synced: &Ran) -> Verdict<Undon
     let before = played.before.texts();
     // Somebody changed what the sync had changed: who says what is right then?
     let is_clear = minus(&removed, &before).is_empty();
-    let expected = is_clear.then(|| plus(&minus(&before, &removed), &added));
+    let rows = is_clear.then(|| plus(&minus(&before, &removed), &added));
+    let expected = Expected { now, rows };
 
     let ran = undo_by(played, &["--yes"]).await?;
     if ran.code == Some(0) {
-        return restored(played, expected.as_ref(), synced, &ran, false).await;
+        return restored(played, &expected, synced, &ran, false).await;
     }
-    refused(played, &now, &ran).await?;
+    refused(played, &expected.now, &ran).await?;
     let said = ran.stdout.clone();
     if !said.contains("--allow-cascade") {
         return Ok(Undone::Refused);
     }
     let ran = undo_by(played, &["--yes", "--allow-cascade"]).await?;
     if ran.code == Some(0) {
-        return restored(played, expected.as_ref(), synced, &ran, true).await;
+        return restored(played, &expected, synced, &ran, true).await;
     }
-    refused(played, &now, &ran).await?;
+    refused(played, &expected.now, &ran).await?;
     Ok(Undone::Refused)
 }
 
@@ -68,16 +69,22 @@ async fn refused(played: &mut Played<'_>, now: &Snapshot, ran: &Ran) -> Verdict 
     Ok(())
 }
 
+/// What an undo finds, and what there is to be after it, where that is clear.
+struct Expected {
+    now: Snapshot,
+    rows: Option<Multiset>,
+}
+
 /// After an undo that says that it is done.
 async fn restored(
     played: &mut Played<'_>,
-    expected: Option<&Multiset>,
+    expected: &Expected,
     synced: &Ran,
     ran: &Ran,
     allowed_losses: bool,
 ) -> Verdict<Undone> {
     let after = played.snapshot().await;
-    let rewritten = played.before.rewritten_in(&after);
+    let rewritten = expected.now.rewritten_in(&after);
     ensure(rewritten.is_empty(), "undo lost without a number", || format!("{rewritten:?}"))?;
     let named = match named(played, synced, ran) {
         Ok(named) => named,
@@ -86,7 +93,7 @@ async fn restored(
     let lost = ran.losses("losses", &played.before).ok().flatten().unwrap_or_default();
     let lost: u64 = lost.values().map(|(deleted, updated)| deleted + updated).sum();
     ensure(allowed_losses || lost == 0, "undo lost without agreement", || format!("{lost} rows"))?;
-    let Some(expected) = expected else { return Ok(Undone::Named) };
+    let Some(expected) = &expected.rows else { return Ok(Undone::Named) };
     let found = after.texts();
     let (missing, extra) = (minus(expected, &found), minus(&found, expected));
     if missing.is_empty() && extra.is_empty() {
