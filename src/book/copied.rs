@@ -15,12 +15,12 @@ pub struct CopiedColumns {
     at_source: BTreeMap<&'static str, String>,
     /// Types of the target's columns whose binary format is not that of the comparable type.
     stored_as: BTreeMap<&'static str, String>,
-    made_up: Vec<MadeUp>,
+    constants: Vec<Constant>,
 }
 
 /// What new books get in a column that only the target has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MadeUp {
+pub struct Constant {
     /// The column's name.
     pub column: String,
     /// An SQL literal.
@@ -54,8 +54,8 @@ impl CopiedColumns {
     }
 
     /// Adds what new books get in a column that is not copied.
-    pub fn make_up(&mut self, made_up: MadeUp) {
-        self.made_up.push(made_up);
+    pub fn make_up(&mut self, constants: Constant) {
+        self.constants.push(constants);
     }
 
     /// Whether `column` travels.
@@ -88,8 +88,8 @@ impl CopiedColumns {
     }
 
     /// What new books get besides.
-    pub fn made_up(&self) -> &[MadeUp] {
-        &self.made_up
+    pub fn constants(&self) -> &[Constant] {
+        &self.constants
     }
 
     /// The names in order, with what they are in the source where that is something else.
@@ -98,8 +98,8 @@ impl CopiedColumns {
             Some(expression) => format!("{} = {expression}", column.as_str()),
             None => column.as_str().to_owned(),
         });
-        let made_up =
-            self.made_up.iter().map(|MadeUp { column, literal, .. }| format!("{column} = {literal}"));
-        copied.chain(made_up).collect()
+        let constants =
+            self.constants.iter().map(|Constant { column, literal, .. }| format!("{column} = {literal}"));
+        copied.chain(constants).collect()
     }
 }

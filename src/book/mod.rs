@@ -26,7 +26,7 @@ pub mod table;
 
 pub use dewey_sync_entity::book::{ActiveModel, Column, Entity, Model};
 
-pub use copied::{CopiedColumns, MadeUp};
+pub use copied::{Constant, CopiedColumns};
 pub use owners::{OwnerMap, SourceUserId, TargetUserId};
 pub use role::{Role, comparable_type, role};
 pub(crate) use table::BOOK_OID;

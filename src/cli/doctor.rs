@@ -11,12 +11,12 @@ use crate::dependents::Agreement;
 use crate::doctor::{About, Diagnosis, Finding, Grade, examine};
 use crate::error::Result;
 use crate::preflight::guard::empty_source::EmptySource;
-use crate::preflight::{Sides, Wishes};
+use crate::preflight::{GuardOptions, Sides};
 use crate::sync::request::Rehearsal;
 
 pub(super) async fn run(session: &Session, args: &DoctorArgs) -> Result<Ended> {
     let sides = session.sides(&args.owner, None)?;
-    let wishes = Wishes {
+    let guards = GuardOptions {
         owner: args.owner.wanted(),
         mark_development: args.mark.mark_development.clone(),
         agreement: Agreement::ByQuestion,
@@ -24,7 +24,7 @@ pub(super) async fn run(session: &Session, args: &DoctorArgs) -> Result<Ended> {
     };
     let rehearsal = if args.rehearse { Rehearsal::Wanted } else { Rehearsal::LeftOut };
     let examined =
-        session.unless_interrupted(async { Ok(Box::pin(examine(&sides, &wishes, rehearsal)).await) }).await;
+        session.unless_interrupted(async { Ok(Box::pin(examine(&sides, &guards, rehearsal)).await) }).await;
     tokio::join!(sides.source.server().close(), sides.target.server().close());
     let diagnosis = examined?;
     if session.screen.is_json() {

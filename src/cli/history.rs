@@ -65,7 +65,7 @@ async fn runs(target: &Target) -> Result<Vec<run::Model>> {
 
 /// A snapshot of the target, whose ledger no newer version made.
 async fn ledger(target: &Target) -> Result<Tx<'_>> {
-    let (tx, _) = target.snapshot(target.server().quick(), "").await.map_err(reading)?;
+    let (tx, _) = target.snapshot(target.server().short_limit(), "").await.map_err(reading)?;
     match dewey_sync_migration::ledger_state(&tx).await.map_err(|error| reading(error.into()))? {
         LedgerState::Newer(migration) => Err(made_by_newer(&migration)),
         LedgerState::Absent | LedgerState::Older | LedgerState::Current => Ok(tx),

@@ -13,7 +13,7 @@ use super::removal;
 use super::session::Session;
 use crate::error::Result;
 use crate::ledger;
-use crate::ledger::lock::Lock;
+use crate::ledger::lock::RunLock;
 use crate::postgres::{Fault, Target};
 use crate::preflight::guard::kind;
 use crate::preflight::reach;
@@ -49,7 +49,7 @@ pub(super) async fn up(
         guarded(session, target, mark.mark_development.as_deref(), naming).await?;
     let endpoint = target.server().endpoint();
     kind::check(endpoint, &facts).map_err(|error| error.state("the target is unchanged"))?;
-    let lock = Lock::acquire(target, LOCK_WAIT).await?;
+    let lock = RunLock::acquire(target, LOCK_WAIT).await?;
     let objects = target
         .migrate(async |tx| {
             let objects = dewey_sync_migration::up(tx, &endpoint.schema).await?;
@@ -110,7 +110,7 @@ async fn status(session: &Session, target: &Target) -> Result<Ended> {
 
 pub(super) async fn read_status(target: &Target) -> Result<Status> {
     let reading = |fault: Fault| failed(fault, "could not read the target's schema");
-    let (tx, _) = target.snapshot(target.server().quick(), "").await.map_err(reading)?;
+    let (tx, _) = target.snapshot(target.server().short_limit(), "").await.map_err(reading)?;
     let schema = &target.server().endpoint().schema;
     let status = dewey_sync_migration::status(&tx, schema).await.map_err(|error| reading(error.into()))?;
     tx.rollback().await;

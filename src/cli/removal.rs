@@ -12,7 +12,7 @@ use super::session::Session;
 use crate::config::Endpoint;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::contents::{self, Contents, Undoable};
-use crate::ledger::lock::Lock;
+use crate::ledger::lock::RunLock;
 use crate::postgres::{Fault, Target, identifier};
 use crate::preflight::guard::target_identity::Marking;
 
@@ -46,7 +46,7 @@ pub(super) async fn down(session: &Session, target: &Target, yes: bool) -> Resul
     } else {
         confirm(session, target, &going).await?;
     }
-    let lock = Lock::acquire(target, LOCK_WAIT).await?;
+    let lock = RunLock::acquire(target, LOCK_WAIT).await?;
     let at_most = (!yes).then_some(&going);
     let removed = target.migrate(async |tx| remove(tx, &endpoint.schema, at_most).await).await;
     lock.release().await;
@@ -67,7 +67,7 @@ const COULD_NOT: &str = "could not remove what `migrate up` created";
 /// What goes, read at one time; `None` where nothing of ours is.
 async fn look(target: &Target) -> Result<Option<Going>> {
     let reading = |fault: Fault| failed(fault, "could not read the target's schema");
-    let (tx, _) = target.snapshot(target.server().quick(), "").await.map_err(reading)?;
+    let (tx, _) = target.snapshot(target.server().short_limit(), "").await.map_err(reading)?;
     let going = going(&tx, &target.server().endpoint().schema).await;
     let going = going.map_err(|error| reading(error.into()))?;
     tx.rollback().await;

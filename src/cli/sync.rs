@@ -10,7 +10,7 @@ use super::session::Session;
 use super::traced::Traced;
 use crate::error::Result;
 use crate::preflight::guard::target_identity::Marking;
-use crate::preflight::{Sides, Wishes};
+use crate::preflight::{GuardOptions, Sides};
 use crate::sync;
 use crate::sync::call::Call;
 use crate::sync::context::Context;
@@ -100,7 +100,7 @@ async fn preview(call: Call<'_>, prompt: &Prompt<'_>) -> Result<Done> {
 
 fn request(args: &SyncArgs) -> Request {
     Request {
-        wishes: Wishes {
+        guards: GuardOptions {
             owner: args.owner.wanted(),
             mark_development: args.tuning.mark.mark_development.clone(),
             agreement: args.consent.agreement(),

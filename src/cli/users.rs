@@ -62,7 +62,7 @@ pub(super) async fn all(target: &Target) -> Result<Vec<User>> {
                  where it has created none",
             )
     };
-    let (tx, _) = target.snapshot(target.server().quick(), "").await.map_err(reading)?;
+    let (tx, _) = target.snapshot(target.server().short_limit(), "").await.map_err(reading)?;
     let rows: Vec<(i32, String, Option<String>)> = user::Entity::find()
         .select_only()
         .columns([user::Column::Id, user::Column::Email, user::Column::Name])
@@ -104,7 +104,7 @@ pub(super) async fn add(
         updated_at: Set("now".into()),
         ..Default::default()
     };
-    let (tx, _) = target.write(target.server().quick(), "").await.map_err(adding)?;
+    let (tx, _) = target.write(target.server().short_limit(), "").await.map_err(adding)?;
     let added = user::Entity::insert(model).exec(&tx).await.map_err(|error| adding(error.into()))?;
     tx.commit().await.map_err(adding)?;
     Ok(AddedUser { id: added.last_insert_id, email, clerk_id, generated })

@@ -8,7 +8,7 @@ use super::session::Session;
 use crate::book::{OwnerMap, TargetUserId};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Fault, Fingerprint, Limit};
-use crate::preflight::guard::owner::{self, Found, Wanted};
+use crate::preflight::guard::owner::{self, Found, OwnerChoice};
 use crate::preflight::guard::rights::Needs;
 use crate::preflight::{self, Preflight, Sides};
 use crate::progress::{Event, Phase, Progress};
@@ -40,7 +40,7 @@ pub(super) async fn run(session: &Session, args: &OwnerArgs) -> Result<Ended> {
 async fn compare(
     session: &Session,
     sides: &Sides,
-    wanted: &Wanted,
+    wanted: &OwnerChoice,
 ) -> Result<(Fingerprint, Fingerprint, Difference)> {
     preflight::connect(sides, &session.screen).await?;
     let looked = preflight::look(sides, wanted, None, Needs::Reading, &session.screen).await?;
@@ -64,10 +64,10 @@ async fn compare(
 
 /// Who should own the books: as the owner map says, and the others the user that the call names, the last run's owner,
 /// or the only user.
-fn expected_owners(sides: &Sides, looked: &Preflight, wanted: &Wanted) -> Result<OwnerMap> {
+fn expected_owners(sides: &Sides, looked: &Preflight, wanted: &OwnerChoice) -> Result<OwnerMap> {
     let lines = &sides.mapping.owners;
     let map = |others| OwnerMap::new(lines.named.clone(), others);
-    if let (Wanted::Any, Some(last)) = (owner::wanted(wanted, lines), looked.target_books.last_owner) {
+    if let (OwnerChoice::Any, Some(last)) = (owner::wanted(wanted, lines), looked.target_books.last_owner) {
         return Ok(map(Some(TargetUserId(last))));
     }
     match preflight::owner_of(sides, wanted, &looked.source_books, &looked.target_books)? {

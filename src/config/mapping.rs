@@ -20,7 +20,7 @@ const FILE_NAME: &str = "dewey-sync.toml";
 pub struct Mapping {
     /// By production's column.
     #[serde(default)]
-    pub columns: BTreeMap<String, Destiny>,
+    pub columns: BTreeMap<String, ColumnRule>,
     /// By development's column, instead of production's column of the same name.
     #[serde(default)]
     pub values: BTreeMap<String, Value>,
@@ -66,7 +66,7 @@ impl TryFrom<BTreeMap<String, i32>> for OwnerLines {
 /// What becomes of a column of production.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged, expecting = "the name of development's column in quotes, or `false` to leave it out")]
-pub enum Destiny {
+pub enum ColumnRule {
     /// It is development's column of this name.
     Renamed(String),
     /// It is not copied.
@@ -97,7 +97,7 @@ pub enum Value {
     /// A whole number.
     Integer(i64),
     /// A truth value.
-    Truth(bool),
+    Boolean(bool),
     /// Texts.
     Texts(Vec<String>),
     /// A date, a time or both.
@@ -190,8 +190,8 @@ mod tests {
         )
         .unwrap();
         let columns = [
-            ("pages".to_owned(), Destiny::Renamed("pageCount".into())),
-            ("shelf mark".into(), Destiny::LeftOut(LeftOut)),
+            ("pages".to_owned(), ColumnRule::Renamed("pageCount".into())),
+            ("shelf mark".into(), ColumnRule::LeftOut(LeftOut)),
         ];
         assert_eq!(mapping.columns, columns.into());
         let sql = Expression { sql: "coalesce(title, '')".into() };

@@ -18,25 +18,25 @@ pub(crate) fn are_same(some: &[ForeignKey], others: &[ForeignKey]) -> bool {
 }
 
 /// Result of a query that was built from a list of foreign keys.
-pub(crate) enum Asked<T> {
+pub(crate) enum Keys<T> {
     /// The list was current.
-    Answered(T),
+    Current(T),
     /// The keys had changed to these.
-    Outdated(Vec<ForeignKey>),
+    Changed(Vec<ForeignKey>),
 }
 
 /// Runs `ask` until `keys` are those that it finds; they are then the right ones. A table that is gone is no reason to
 /// fail, unless it is the book table.
-pub(crate) async fn asked_for<T>(
+pub(crate) async fn with_current_keys<T>(
     target: &Target,
     limit: Limit,
     keys: &mut Vec<ForeignKey>,
-    mut ask: impl AsyncFnMut(&[ForeignKey]) -> Result<Asked<T>, Fault>,
+    mut ask: impl AsyncFnMut(&[ForeignKey]) -> Result<Keys<T>, Fault>,
 ) -> Result<T, Fault> {
     loop {
         *keys = match ask(keys).await {
-            Ok(Asked::Answered(answer)) => return Ok(answer),
-            Ok(Asked::Outdated(now)) => {
+            Ok(Keys::Current(answer)) => return Ok(answer),
+            Ok(Keys::Changed(now)) => {
                 target.check_book(limit).await?;
                 now
             }

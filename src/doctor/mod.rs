@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::book::CopiedColumns;
 use crate::dependents;
-use crate::ledger::lock::Lock;
+use crate::ledger::lock::RunLock;
 use crate::postgres::{SourceTx, Tx};
 use crate::preflight::catalog::{Facts, SideFacts};
 use crate::preflight::guard::owner::{Found, Owner};
@@ -19,8 +19,8 @@ use crate::preflight::guard::schema::{
 use crate::preflight::guard::stake::Stake;
 use crate::preflight::guard::target_identity::Marking;
 use crate::preflight::guard::{empty_source, encoding, kind, rights, same_database, settings, swapped};
-use crate::preflight::survey::{SourceBooks, TargetBooks};
-use crate::preflight::{self, Sides, Wishes, opening};
+use crate::preflight::survey::{SourceSurvey, TargetSurvey};
+use crate::preflight::{self, GuardOptions, Sides, opening};
 use crate::printable::value;
 use crate::sync::request::Rehearsal;
 use crate::sync::resume::newest_unfinished;
@@ -28,7 +28,7 @@ pub use findings::{About, Diagnosis, Finding, Grade};
 use one_side::reach;
 
 /// Everything that can be said of the two databases, as a sync would find them now. Nothing is written.
-pub async fn examine(sides: &Sides, wishes: &Wishes, rehearsal: Rehearsal) -> Diagnosis {
+pub async fn examine(sides: &Sides, guards: &GuardOptions, rehearsal: Rehearsal) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
     let lock = same_database::lock(rand::random());
     let (at_source, at_target) = tokio::join!(reach(sides.source.server()), reach(sides.target.server()));
@@ -59,7 +59,7 @@ pub async fn examine(sides: &Sides, wishes: &Wishes, rehearsal: Rehearsal) -> Di
             target_tx.rollback().await;
         }
         (Some((source_tx, source)), Some((target_tx, target))) => {
-            let pair = Pair { sides, wishes, rehearsal, source, target };
+            let pair = Pair { sides, guards, rehearsal, source, target };
             pair.examine(source_tx, target_tx, &mut diagnosis).await;
         }
         (None, Some((target_tx, facts))) => {
@@ -75,7 +75,7 @@ pub async fn examine(sides: &Sides, wishes: &Wishes, rehearsal: Rehearsal) -> Di
 /// Both sides, reached and asked.
 struct Pair<'a> {
     sides: &'a Sides,
-    wishes: &'a Wishes,
+    guards: &'a GuardOptions,
     rehearsal: Rehearsal,
     source: Facts,
     target: Facts,
@@ -111,7 +111,7 @@ impl Pair<'_> {
         }
         let mut target_books = None;
         if target_is_written && target.users {
-            let books = preflight::target_books(sides, &self.wishes.owner, target_tx, target).await;
+            let books = preflight::target_books(sides, &self.guards.owner, target_tx, target).await;
             target_books = diagnosis.taken(About::Target, "books", books);
         } else {
             target_tx.rollback().await;
@@ -121,7 +121,7 @@ impl Pair<'_> {
             self.target_books(books, stake, diagnosis).await;
         }
         if let (Some(from), Some(to)) = (&source_books, &target_books) {
-            let empty = empty_source::check(from.books, to.books, self.wishes.empty_source);
+            let empty = empty_source::check(from.books, to.books, self.guards.empty_source);
             diagnosis.check_silent(About::Both, "books", empty);
             let owner = self.owner(from, to, diagnosis);
             if let (Rehearsal::Wanted, Some(columns), Some(owner)) = (self.rehearsal, &columns, owner)
@@ -181,7 +181,7 @@ impl Pair<'_> {
         Some(copied)
     }
 
-    fn source_books(&self, books: &SourceBooks, diagnosis: &mut Diagnosis) {
+    fn source_books(&self, books: &SourceSurvey, diagnosis: &mut Diagnosis) {
         let found = format!("{} of {} owners, {} of them PRIVATE", books.books, books.owners, books.private);
         diagnosis.fine(About::Source, "books", found);
         match swapped::check(&self.source, &self.target, books.marked.as_ref()) {
@@ -191,8 +191,8 @@ impl Pair<'_> {
         }
     }
 
-    async fn target_books(&self, books: &TargetBooks, stake: Option<Stake>, diagnosis: &mut Diagnosis) {
-        let Self { sides, wishes, target, .. } = self;
+    async fn target_books(&self, books: &TargetSurvey, stake: Option<Stake>, diagnosis: &mut Diagnosis) {
+        let Self { sides, guards, target, .. } = self;
         diagnosis.fine(About::Target, "books", format!("{}; users: {}", books.books, books.users));
         diagnosis.check_silent(
             About::Target,
@@ -212,7 +212,7 @@ impl Pair<'_> {
         let is_old = books.ledger_is_old().unwrap_or(false);
         let may_upgrade = rights::check_upgrade(sides.target.server().endpoint(), target, is_old);
         diagnosis.check_silent(About::Target, "rights", may_upgrade);
-        let name = wishes.mark_development.as_deref();
+        let name = guards.mark_development.as_deref();
         match sides.ends().check(target, books.marked.as_ref(), books.books, name) {
             Ok(Marking::Marked) => diagnosis.fine(About::Target, "mark", "marked as a development database"),
             Ok(Marking::Harmless) => {
@@ -239,7 +239,7 @@ impl Pair<'_> {
                 format!("`dewey-sync sync --resume {}` goes on with it, a new sync ends it", run.run_id);
             diagnosis.note(About::Target, "runs", found, Some(fix));
         }
-        match Lock::acquire(&sides.target, Duration::ZERO).await {
+        match RunLock::acquire(&sides.target, Duration::ZERO).await {
             Ok(lock) => {
                 lock.release().await;
                 diagnosis.fine(About::Target, "runs", "none is active");
@@ -248,8 +248,13 @@ impl Pair<'_> {
         }
     }
 
-    fn owner(&self, source: &SourceBooks, target: &TargetBooks, diagnosis: &mut Diagnosis) -> Option<Found> {
-        let found = preflight::owner_of(self.sides, &self.wishes.owner, source, target);
+    fn owner(
+        &self,
+        source: &SourceSurvey,
+        target: &TargetSurvey,
+        diagnosis: &mut Diagnosis,
+    ) -> Option<Found> {
+        let found = preflight::owner_of(self.sides, &self.guards.owner, source, target);
         match &found {
             Ok(Found::Owner(Some(Owner { user, how }))) => {
                 diagnosis.fine(

@@ -36,7 +36,8 @@ pub(crate) fn source(diagnosis: &mut Diagnosis, server: &Server, facts: &Facts) 
     } else {
         diagnosis.fine(About::Source, "role", format!("`{role}` cannot change a book"));
     }
-    let held = if server.is_reduced() { "each transaction" } else { "the session and each transaction" };
+    let held =
+        if server.lacks_startup_options() { "each transaction" } else { "the session and each transaction" };
     let kind = if facts.in_recovery { "a standby" } else { "a primary" };
     diagnosis.fine(About::Source, "read-only", format!("{held}; {kind}"));
 }
@@ -68,7 +69,7 @@ fn common(diagnosis: &mut Diagnosis, about: About, server: &Server, facts: &Fact
             diagnosis.note(about, "encryption", "none over a network", Some(fix.into()));
         }
     }
-    if server.is_reduced() {
+    if server.lacks_startup_options() {
         let found = "a pooler; settings are made in each transaction, and none at the start of a session";
         diagnosis.note(about, "pooler", found, None);
     }

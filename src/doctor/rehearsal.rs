@@ -8,7 +8,7 @@ use crate::book::CopiedColumns;
 use crate::error::{Error, Result};
 use crate::preflight::catalog::Facts;
 use crate::preflight::guard::owner::{Found, Owner, Owners};
-use crate::preflight::survey::TargetBooks;
+use crate::preflight::survey::TargetSurvey;
 use crate::preflight::{Preflight, Sides};
 use crate::sync::losses::{self, Losses};
 use crate::sync::rehearsal::{Rehearsed, Stage};
@@ -22,7 +22,7 @@ const RUN_ID: i64 = -1;
 pub(crate) async fn rehearse(
     diagnosis: &mut Diagnosis,
     sides: &Sides,
-    (target, books): (&Facts, &TargetBooks),
+    (target, books): (&Facts, &TargetSurvey),
     columns: &CopiedColumns,
     owner: &Found,
 ) {
@@ -55,7 +55,7 @@ fn told(diagnosis: &mut Diagnosis, losses: &Losses) {
 }
 
 /// Any of several users may own the sample.
-fn owners(sides: &Sides, books: &TargetBooks, owner: &Found) -> Owners {
+fn owners(sides: &Sides, books: &TargetSurvey, owner: &Found) -> Owners {
     let others = match owner {
         Found::Owner(owner) => owner.clone(),
         Found::Several => {
@@ -67,11 +67,11 @@ fn owners(sides: &Sides, books: &TargetBooks, owner: &Found) -> Owners {
 }
 
 async fn tried(sides: &Sides, remap: &Remap, ledger: Option<&str>) -> Result<Rehearsed> {
-    let limit = sides.target.server().quick();
+    let limit = sides.target.server().short_limit();
     let reading = |fault: crate::postgres::Fault| -> Error {
         fault.error("could not read a sample of the source's books")
     };
-    let sample = sample(sides, remap, sides.source.server().quick()).await.map_err(reading)?;
+    let sample = sample(sides, remap, sides.source.server().short_limit()).await.map_err(reading)?;
     let books = sample.into_books().await;
     let ledger = match ledger {
         Some(LEDGER_VERSION) => String::new(),

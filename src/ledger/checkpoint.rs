@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sqlx::Row;
 
-use super::run::{Claim, Tenure};
+use super::run::{Claim, Lease};
 use crate::postgres::query::Query;
 use crate::postgres::{Fault, Target, Tx};
 
@@ -48,7 +48,7 @@ pub struct Checkpoint {
 /// The first statement of a batch's transaction. It waits for a lost session of ours that has the same claim still
 /// uncommitted, which a SELECT would not see, and for whoever takes over.
 pub(crate) fn claim(
-    Tenure { run_id, epoch }: Tenure,
+    Lease { run_id, epoch }: Lease,
     destination: Destination,
     batch: Checkpoint,
 ) -> Query<'static, Claim> {
@@ -74,13 +74,13 @@ pub(crate) fn claim(
 }
 
 /// A statement that corrects the rows of a claimed batch, where the plan saw another number than were written.
-pub fn correct_sql(tenure: Tenure, destination: Destination, batch: Checkpoint, rows: u64) -> String {
-    format!("UPDATE {} SET rows = {rows} WHERE {}", destination.checkpoints(), is(tenure, batch))
+pub fn correct_sql(lease: Lease, destination: Destination, batch: Checkpoint, rows: u64) -> String {
+    format!("UPDATE {} SET rows = {rows} WHERE {}", destination.checkpoints(), is(lease, batch))
 }
 
 /// A statement that records, as a further round of the deletion, that books which changed in the source were copied again.
 /// The transaction has the lock on the book table, so no other one chooses the same round.
-pub fn repair_sql(Tenure { run_id, epoch }: Tenure) -> String {
+pub fn repair_sql(Lease { run_id, epoch }: Lease) -> String {
     format!(
         "INSERT INTO dewey_sync.checkpoint (run_id, batch, round, rows, epoch) \
          SELECT run_id, 0, max(round) + 1, 0, {epoch} FROM dewey_sync.checkpoint \
@@ -91,17 +91,17 @@ pub fn repair_sql(Tenure { run_id, epoch }: Tenure) -> String {
 /// The rows of a batch that was committed before.
 pub async fn rows(
     tx: &Tx<'_>,
-    tenure: Tenure,
+    lease: Lease,
     destination: Destination,
     batch: Checkpoint,
 ) -> Result<u64, Fault> {
-    let sql = format!("SELECT rows FROM {} WHERE {}", destination.checkpoints(), is(tenure, batch));
+    let sql = format!("SELECT rows FROM {} WHERE {}", destination.checkpoints(), is(lease, batch));
     let rows = tx.simple(&sql).await?;
     let row = rows.first().ok_or_else(|| Fault::client("a checkpoint is gone"))?;
     Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
 }
 
-fn is(Tenure { run_id, .. }: Tenure, Checkpoint { batch, round, .. }: Checkpoint) -> String {
+fn is(Lease { run_id, .. }: Lease, Checkpoint { batch, round, .. }: Checkpoint) -> String {
     format!("run_id = {run_id} AND batch = {batch} AND round = {round}")
 }
 
@@ -116,7 +116,7 @@ pub async fn committed(
          ORDER BY batch, round DESC",
         destination.checkpoints()
     );
-    let rows = target.read_once(target.server().quick(), &sql).await?;
+    let rows = target.read_once(target.server().short_limit(), &sql).await?;
     let mut batches = BTreeMap::new();
     let mut last = 0;
     for row in &rows {

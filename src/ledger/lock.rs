@@ -11,7 +11,7 @@ use sqlx::postgres::PgRow;
 use tokio::sync::Mutex;
 use tokio::time::MissedTickBehavior;
 
-use super::run::{Tenure, is_current};
+use super::run::{Lease, is_current};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{Fault, Target, Tx, name_of_stranger};
 
@@ -23,7 +23,7 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// The right to be the only run on the target.
 #[derive(Debug)]
-pub struct Lock<'a> {
+pub struct RunLock<'a> {
     target: &'a Target,
     wait: Duration,
     state: Mutex<State<'a>>,
@@ -38,7 +38,7 @@ enum State<'a> {
     Lost,
 }
 
-impl<'a> Lock<'a> {
+impl<'a> RunLock<'a> {
     /// Takes the lock, or waits `wait` for it.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ impl<'a> Lock<'a> {
     /// [`acquire`](Self::acquire).
     pub async fn attempt(target: &'a Target, wait: Duration) -> Option<Self> {
         let sql = format!("{NO_IDLE_TIMEOUT}; SELECT pg_try_advisory_xact_lock({KEY})");
-        let (tx, rows) = target.write(target.server().quick(), &sql).await.ok()?;
+        let (tx, rows) = target.write(target.server().short_limit(), &sql).await.ok()?;
         if rows.first().is_some_and(|row| row.try_get(0).unwrap_or_default()) {
             return Some(Self { target, wait, state: Mutex::new(State::Held(tx)) });
         }
@@ -72,14 +72,14 @@ impl<'a> Lock<'a> {
     ///
     /// # Errors
     /// [`Kind::Busy`] when somebody else has it, or had it meanwhile and ended the run.
-    pub async fn retake(&self, tenure: Tenure) -> Result<()> {
+    pub async fn retake(&self, lease: Lease) -> Result<()> {
         let mut state = self.state.lock().await;
-        *state = State::Held(self.take_again(tenure).await?);
+        *state = State::Held(self.take_again(lease).await?);
         Ok(())
     }
 
     /// Keeps the lock until it is dropped, taking it again when it is lost; the reason when that cannot be done.
-    pub async fn keep(&self, tenure: Tenure) -> Error {
+    pub async fn keep(&self, lease: Lease) -> Error {
         let mut ticks = tokio::time::interval(HEARTBEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -92,7 +92,7 @@ impl<'a> Lock<'a> {
                 *state = State::Lost;
             }
             if matches!(*state, State::Lost) {
-                match self.take_again(tenure).await {
+                match self.take_again(lease).await {
                     Ok(tx) => *state = State::Held(tx),
                     Err(error) if error.kind == Kind::Busy => return error,
                     // The work's own attempts say whether the server comes back.
@@ -102,13 +102,13 @@ impl<'a> Lock<'a> {
         }
     }
 
-    async fn take_again(&self, tenure: Tenure) -> Result<Tx<'a>> {
+    async fn take_again(&self, lease: Lease) -> Result<Tx<'a>> {
         let tx = take(self.target, self.wait).await?;
-        let rows = tx.simple(&without_a_trace(&is_current(tenure))).await.map_err(locking)?;
+        let rows = tx.simple(&without_a_trace(&is_current(lease))).await.map_err(locking)?;
         let current = rows.first().map(|row| row.try_get::<bool, _>(0)).transpose().map_err(Fault::from);
         match current.map_err(locking)? {
             Some(true) => Ok(tx),
-            _ => Err(super::run::taken_over(tenure)),
+            _ => Err(super::run::taken_over(lease)),
         }
     }
 }
@@ -128,7 +128,7 @@ async fn take(target: &Target, wait: Duration) -> Result<Tx<'_>> {
         "{NO_IDLE_TIMEOUT}; SET LOCAL lock_timeout = {wait_ms}; \
          SELECT pg_advisory_xact_lock({KEY})"
     );
-    match target.write(target.server().quick(), &sql).await {
+    match target.write(target.server().short_limit(), &sql).await {
         Ok((tx, _)) => Ok(tx),
         Err(fault) if fault.sqlstate() == Some("55P03") => Err(busy(target).await),
         Err(fault) => Err(locking(fault)),
@@ -152,7 +152,7 @@ async fn busy(target: &Target) -> Error {
            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     );
     let named = async {
-        let rows = target.read_once(target.server().quick(), &holder).await?;
+        let rows = target.read_once(target.server().short_limit(), &holder).await?;
         let named = |row: &PgRow| {
             let (pid, application, since): (i32, String, Option<String>) =
                 (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);

@@ -12,7 +12,7 @@ use crate::postgres::{Fault, Identity, Target, literal};
 
 /// A run and the epoch in which it may write. Whoever takes over raises the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tenure {
+pub struct Lease {
     /// The row of the ledger.
     pub run_id: i64,
     /// Unlike that of every other run, and of the same run before it was resumed.
@@ -108,7 +108,7 @@ impl RunEnd {
 
 /// Takes over: ends every unfinished run, empties the stage and writes the row of a new run, whose epoch is higher than
 /// that of any other. Doing it again after a lost answer finds the row that is there.
-pub async fn begin(target: &Target, new: &NewRun) -> Result<Tenure, Fault> {
+pub async fn begin(target: &Target, new: &NewRun) -> Result<Lease, Fault> {
     let text = |text: Option<&str>| text.map_or_else(|| "NULL".into(), literal);
     let session = literal(&new.session);
     let [strategy, mode, engine] = [0, 1, 2].map(|which| text(new.how.map(|how| how[which])));
@@ -132,8 +132,8 @@ pub async fn begin(target: &Target, new: &NewRun) -> Result<Tenure, Fault> {
         owner = new.owner.map_or_else(|| "NULL".into(), |owner| owner.0.to_string()),
         plan = text(new.plan.as_deref()),
     );
-    let begun = tenure(&format!("session = {session}"));
-    let ((), begun) = target.once(target.server().quick(), (Query::silent(sql), begun)).await?;
+    let begun = lease(&format!("session = {session}"));
+    let ((), begun) = target.once(target.server().short_limit(), (Query::silent(sql), begun)).await?;
     begun.ok_or_else(|| Fault::client("no run was begun"))
 }
 
@@ -144,7 +144,7 @@ pub async fn resume(
     run_id: i64,
     session: &str,
     plan: Option<&str>,
-) -> Result<Option<Tenure>, Fault> {
+) -> Result<Option<Lease>, Fault> {
     let plan = plan.map_or_else(|| "NULL".into(), literal);
     let of_session = literal(session);
     let sql = format!(
@@ -155,8 +155,8 @@ pub async fn resume(
         is_resumable = is_resumable(),
         end_others = end_unfinished(&format!("run_id <> {run_id}")),
     );
-    let resumed = tenure(&format!("run_id = {run_id} AND session = {of_session}"));
-    Ok(target.once(target.server().quick(), (Query::silent(sql), resumed)).await?.1)
+    let resumed = lease(&format!("run_id = {run_id} AND session = {of_session}"));
+    Ok(target.once(target.server().short_limit(), (Query::silent(sql), resumed)).await?.1)
 }
 
 /// Waits for every transaction that has claimed in an older epoch. An UPDATE alone would starve behind the shared row
@@ -201,34 +201,34 @@ fn end_unfinished(which: &str) -> String {
     )
 }
 
-fn tenure(of_run: &str) -> Query<'static, Option<Tenure>> {
+fn lease(of_run: &str) -> Query<'static, Option<Lease>> {
     Query::new(format!("SELECT run_id, epoch FROM dewey_sync.run WHERE {of_run}"), |rows| {
-        rows.first().map(|row| Ok(Tenure { run_id: row.try_get(0)?, epoch: row.try_get(1)? })).transpose()
+        rows.first().map(|row| Ok(Lease { run_id: row.try_get(0)?, epoch: row.try_get(1)? })).transpose()
     })
 }
 
 /// The first statement of a transaction that may be done twice without harm, but not by a run that was ended: a row when
-/// `tenure` may write, and nobody takes over before the transaction ends.
-pub fn fence_sql(Tenure { run_id, epoch }: Tenure) -> String {
+/// `lease` may write, and nobody takes over before the transaction ends.
+pub fn fence_sql(Lease { run_id, epoch }: Lease) -> String {
     format!(
         "SELECT epoch FROM dewey_sync.run WHERE run_id = {run_id} AND epoch = {epoch} AND state = 'running' FOR SHARE"
     )
 }
 
-/// A query for whether `tenure` is still the run that may write, or has done its work.
-pub fn is_current(Tenure { run_id, epoch }: Tenure) -> String {
+/// A query for whether `lease` is still the run that may write, or has done its work.
+pub fn is_current(Lease { run_id, epoch }: Lease) -> String {
     format!("SELECT epoch = {epoch} AND state <> 'superseded' FROM dewey_sync.run WHERE run_id = {run_id}")
 }
 
 /// The error of a run that was ended by another one.
-pub fn taken_over(tenure: Tenure) -> Error {
+pub fn taken_over(lease: Lease) -> Error {
     Error::new(Kind::Busy, "another run took over the target")
-        .because(format!("run {} may not write any more", tenure.run_id))
+        .because(format!("run {} may not write any more", lease.run_id))
         .hint("`dewey-sync history` lists the runs")
 }
 
 /// A statement that moves the run from `from` to its end; it changes no row when the run is not in that state.
-pub fn end_sql(Tenure { run_id, epoch }: Tenure, from: &str, end: &RunEnd) -> String {
+pub fn end_sql(Lease { run_id, epoch }: Lease, from: &str, end: &RunEnd) -> String {
     let Counts { exported, inserted, updated, deleted, unchanged, skipped, failed } = end.counts;
     let optional = |text: Option<String>| text.map_or_else(|| "NULL".into(), |text| literal(&text));
     let rows = end.fingerprint.map_or_else(|| "NULL".into(), |print| print.rows.to_string());
@@ -249,21 +249,21 @@ pub fn end_sql(Tenure { run_id, epoch }: Tenure, from: &str, end: &RunEnd) -> St
 }
 
 /// Writes how a run ended, in a transaction of its own. False when another run had ended it before.
-pub async fn record_end(target: &Target, tenure: Tenure, end: &RunEnd) -> Result<bool, Fault> {
+pub async fn record_end(target: &Target, lease: Lease, end: &RunEnd) -> Result<bool, Fault> {
     // The answer to an earlier attempt may have been lost.
-    let Tenure { run_id, epoch } = tenure;
+    let Lease { run_id, epoch } = lease;
     let is_recorded = format!(
         "SELECT EXISTS (SELECT FROM dewey_sync.run WHERE run_id = {run_id} AND epoch = {epoch} AND state = {})",
         literal(end.state),
     );
     let is_recorded = Query::last_row(is_recorded, |row| Ok(row.try_get(0)?));
-    let record = Query::silent(end_sql(tenure, "running", end));
-    Ok(target.once(target.server().quick(), (record, is_recorded)).await?.1)
+    let record = Query::silent(end_sql(lease, "running", end));
+    Ok(target.once(target.server().short_limit(), (record, is_recorded)).await?.1)
 }
 
 /// The first statements of a transaction that does the whole run: they wait for another one that does the same, and
 /// move the run to its end, which is true when the transaction is committed.
-pub(crate) fn claim_run(Tenure { run_id, epoch }: Tenure) -> Query<'static, Claim> {
+pub(crate) fn claim_run(Lease { run_id, epoch }: Lease) -> Query<'static, Claim> {
     let sql = format!(
         "UPDATE dewey_sync.run SET state = 'verified' WHERE run_id = {run_id} AND epoch = {epoch} \
          AND state = 'running' RETURNING true;

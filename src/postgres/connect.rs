@@ -145,7 +145,7 @@ impl Server {
     }
 
     /// Whether settings are made without the start-up packet, for a pooler's sake.
-    pub fn is_reduced(&self) -> bool {
+    pub fn lacks_startup_options(&self) -> bool {
         self.reduced.load(Ordering::Acquire)
     }
 
@@ -189,7 +189,7 @@ impl Server {
     }
 
     /// For statements that know no other limit: a server that is silent for as long as a connection may take is out of reach.
-    pub fn quick(&self) -> Limit {
+    pub fn short_limit(&self) -> Limit {
         Limit::Heartbeat(self.connect_timeout)
     }
 
@@ -270,7 +270,7 @@ impl Server {
     }
 
     async fn open_as(&self, name: &str) -> Result<PgConnection, Fault> {
-        let reduced = self.is_reduced();
+        let reduced = self.lacks_startup_options();
         match self.open_with(self.options_for(name, reduced)).await {
             Err(fault)
                 if fault.is_protocol_violation()
@@ -312,7 +312,7 @@ impl Server {
 
     /// The options of a connection whose session is called `name`.
     pub(super) fn options(&self, name: &str) -> PgConnectOptions {
-        self.options_for(name, self.is_reduced())
+        self.options_for(name, self.lacks_startup_options())
     }
 
     fn options_for(&self, name: &str, reduced: bool) -> PgConnectOptions {

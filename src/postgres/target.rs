@@ -111,7 +111,7 @@ impl Target {
 
     /// Ends what sessions were left alone, such as that of the lock, which would keep the next run waiting; `failed` is how
     /// the work ended. A server that is out of reach is not waited for once more. Failing to is no failure of what was done.
-    pub async fn leave(&self, failed: Option<&Error>) {
+    pub async fn end_abandoned_sessions(&self, failed: Option<&Error>) {
         let is_unreachable =
             failed.is_some_and(|error| error.kind == Kind::Unreachable) && !self.0.is_heard();
         if is_unreachable || !self.0.has_abandoned() {

@@ -4,11 +4,11 @@
 //! needs the lock of either side to be held while the other one tries it.
 
 pub mod catalog;
+pub mod connect_error;
 pub mod guard;
 pub mod opening;
 pub mod survey;
 pub mod target_only;
-pub mod unreached;
 
 use sea_orm::IdenStatic;
 
@@ -22,15 +22,15 @@ use crate::postgres::{Server, Source, SourceTx, Target, Tx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry;
 use catalog::{Facts, SideFacts};
+use connect_error::{connect_error, pool_too_small};
 use guard::empty_source::{self, EmptySource};
-use guard::owner::{self, Found, Wanted};
+use guard::owner::{self, Found, OwnerChoice};
 use guard::rights::{self, Needs};
 use guard::stake::{Size, Stake};
 use guard::target_identity::{Ends, Marking};
 use guard::{encoding, hidden_rows, kind, same_database, schema, settings, swapped, triggers};
 use opening::{asking, open};
-use survey::{SourceBooks, TargetBooks, refuse_newer, source_books_query, target_books_query};
-use unreached::{crowded, unreached};
+use survey::{SourceSurvey, TargetSurvey, refuse_newer, source_books_query, target_books_query};
 
 /// The two databases of a sync, and what becomes of their differences.
 #[derive(Debug)]
@@ -52,9 +52,9 @@ impl Sides {
 
 /// What the guards need to know from the call.
 #[derive(Debug, Clone)]
-pub struct Wishes {
+pub struct GuardOptions {
     /// Who shall own the books.
-    pub owner: Wanted,
+    pub owner: OwnerChoice,
     /// `--mark-development`.
     pub mark_development: Option<String>,
     /// How losses of dependents are agreed to.
@@ -69,11 +69,11 @@ pub struct Preflight {
     /// The source's catalogs and settings.
     pub source: Facts,
     /// The source's books.
-    pub source_books: SourceBooks,
+    pub source_books: SourceSurvey,
     /// The target's catalogs and settings.
     pub target: Facts,
     /// The target's books, users and ledger.
-    pub target_books: TargetBooks,
+    pub target_books: TargetSurvey,
     /// The columns that travel.
     pub columns: CopiedColumns,
 }
@@ -102,7 +102,7 @@ impl Preflight {
 }
 
 /// What is at stake if the target is not marked.
-pub(crate) fn stake(source: &SourceBooks, target: &TargetBooks) -> Stake {
+pub(crate) fn stake(source: &SourceSurvey, target: &TargetSurvey) -> Stake {
     Stake {
         target: Size { books: target.books, users: Some(target.users) },
         owners: target.different_owners.unwrap_or_default(),
@@ -123,7 +123,7 @@ pub async fn connect(sides: &Sides, progress: &dyn Progress) -> Result<()> {
 
 /// Opens a connection to the target that will be needed soon. Whether the server can be reached is for another one to say.
 pub(crate) async fn connect_spare(target: &Target) {
-    if !target.server().is_reduced() && target.server().connect().await.is_err() {
+    if !target.server().lacks_startup_options() && target.server().connect().await.is_err() {
         tracing::debug!("the target has no spare connection");
     }
 }
@@ -133,8 +133,8 @@ pub async fn reach(server: &Server) -> Result<()> {
     let endpoint = server.endpoint();
     retry::while_starting(server.connect_timeout(), async || server.connect().await)
         .await
-        .map_err(|fault| unreached(fault, endpoint))?;
-    server.make_room().await.map_err(|fault| crowded(fault, server))
+        .map_err(|fault| connect_error(fault, endpoint))?;
+    server.check_pool().await.map_err(|fault| pool_too_small(fault, server))
 }
 
 /// Asks both sides and lets the guards look at the answers; with `batch_size`, also for a plan.
@@ -143,29 +143,29 @@ pub async fn reach(server: &Server) -> Result<()> {
 /// A guard's; or that of a query, whose kind is [`Kind::Usage`] when it misses a right or a table.
 pub async fn check(
     sides: &Sides,
-    wishes: &Wishes,
+    guards: &GuardOptions,
     batch_size: Option<u32>,
     progress: &dyn Progress,
 ) -> Result<Checked> {
-    let found = look(sides, &wishes.owner, batch_size, Needs::Writing, progress).await?;
+    let found = look(sides, &guards.owner, batch_size, Needs::Writing, progress).await?;
     let Preflight { source_books, target, target_books, .. } = &found;
     let at_target = sides.target.server().endpoint();
     kind::check_keys(at_target, target, target_books.repeated_ids)?;
     rights::check_upgrade(at_target, target, target_books.ledger_is_old()?)?;
-    empty_source::check(source_books.books, target_books.books, wishes.empty_source)?;
+    empty_source::check(source_books.books, target_books.books, guards.empty_source)?;
     let marked = target_books.marked.as_ref();
-    let name = wishes.mark_development.as_deref();
+    let name = guards.mark_development.as_deref();
     let marking = sides.ends().check(target, marked, target_books.books, name)?;
-    let owner = owner_of(sides, &wishes.owner, source_books, target_books)?;
+    let owner = owner_of(sides, &guards.owner, source_books, target_books)?;
     Ok(Checked { found, marking, owner })
 }
 
 /// Who will own the books, as far as the call and the owner map say.
 pub fn owner_of(
     sides: &Sides,
-    wanted: &Wanted,
-    source_books: &SourceBooks,
-    target_books: &TargetBooks,
+    wanted: &OwnerChoice,
+    source_books: &SourceSurvey,
+    target_books: &TargetSurvey,
 ) -> Result<Found> {
     let lines = &sides.mapping.owners;
     let wanted = owner::wanted(wanted, lines);
@@ -178,7 +178,7 @@ pub fn owner_of(
 /// Asks both sides, with the guards that concern reading as well; with `batch_size`, also for a plan.
 pub async fn look(
     sides: &Sides,
-    wanted: &Wanted,
+    wanted: &OwnerChoice,
     batch_size: Option<u32>,
     needs: Needs,
     progress: &dyn Progress,
@@ -230,7 +230,7 @@ pub(crate) async fn source_books(
     source: &Facts,
     columns: &CopiedColumns,
     batch_size: Option<u32>,
-) -> Result<SourceBooks> {
+) -> Result<SourceSurvey> {
     let at_source = sides.source.server().endpoint();
     let query = source_books_query(source, columns, &sides.mapping.owners, batch_size);
     source_tx.last(Query::json(query)).await.map_err(asking(at_source))
@@ -238,10 +238,10 @@ pub(crate) async fn source_books(
 
 pub(crate) async fn target_books(
     sides: &Sides,
-    wanted: &Wanted,
+    wanted: &OwnerChoice,
     target_tx: Tx<'_>,
     target: &Facts,
-) -> Result<TargetBooks> {
+) -> Result<TargetSurvey> {
     let at_target = sides.target.server().endpoint();
     let lines = &sides.mapping.owners;
     let query = target_books_query(target, &owner::wanted(wanted, lines), lines);

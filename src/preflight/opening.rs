@@ -28,10 +28,10 @@ pub(crate) async fn open<'s>(
 pub(crate) async fn open_source<'s>(source: &'s Source, lock: &str) -> Result<Opened<SourceTx<'s>>> {
     let endpoint = source.server().endpoint();
     schema::version_of(source.server())?;
-    let mut first = source.look(source.server().quick(), Facts::query(endpoint, lock)).await;
+    let mut first = source.look(source.server().short_limit(), Facts::query(endpoint, lock)).await;
     if first.as_ref().is_err_and(rights::hides_identity) {
         let query = Facts::query_without_identity(endpoint, lock);
-        first = source.look(source.server().quick(), query).await;
+        first = source.look(source.server().short_limit(), query).await;
     }
     let (tx, facts) = first.map_err(asking(endpoint))?;
     source.server().expect_book(facts.table.as_ref().map(|table| table.oid));
@@ -41,10 +41,10 @@ pub(crate) async fn open_source<'s>(source: &'s Source, lock: &str) -> Result<Op
 pub(crate) async fn open_target<'s>(target: &'s Target, lock: &str) -> Result<Opened<Tx<'s>>> {
     let endpoint = target.server().endpoint();
     schema::version_of(target.server())?;
-    let mut first = target.look(target.server().quick(), Facts::query(endpoint, lock)).await;
+    let mut first = target.look(target.server().short_limit(), Facts::query(endpoint, lock)).await;
     if first.as_ref().is_err_and(rights::hides_identity) {
         let query = Facts::query_without_identity(endpoint, lock);
-        first = target.look(target.server().quick(), query).await;
+        first = target.look(target.server().short_limit(), query).await;
     }
     let (tx, facts) = first.map_err(asking(endpoint))?;
     target.server().expect_book(facts.table.as_ref().map(|table| table.oid));

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::catalog::{Facts, Holds};
 use super::guard::kind;
-use super::guard::owner::{UNNAMED_SHOWN, User, Wanted};
+use super::guard::owner::{OwnerChoice, UNNAMED_SHOWN, User};
 use crate::book::{
     CopiedColumns, OWNER, OWNER_TABLE, PRIVATE, SourceUserId, TABLE, TITLE, TargetUserId, VISIBILITY, quoted,
 };
@@ -21,7 +21,7 @@ const CANDIDATES_MAX: usize = 100;
 
 /// The source's books in numbers.
 #[derive(Debug, Clone, Deserialize)]
-pub struct SourceBooks {
+pub struct SourceSurvey {
     /// Rows.
     pub books: u64,
     /// Different owners.
@@ -42,7 +42,7 @@ pub struct SourceBooks {
 
 /// The target's books, users and ledger.
 #[derive(Debug, Clone, Deserialize)]
-pub struct TargetBooks {
+pub struct TargetSurvey {
     /// Rows.
     pub books: u64,
     /// Different owners of a target that is not marked.
@@ -76,7 +76,7 @@ pub struct OwnerBooks {
     pub books: u64,
 }
 
-impl TargetBooks {
+impl TargetSurvey {
     /// Whether the ledger has to be created or brought up to date.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ fn is_marked(Identity { system_identifier, database_oid }: &Identity) -> String 
     )
 }
 
-/// The query for [`SourceBooks`].
+/// The query for [`SourceSurvey`].
 /// With `batch_size`, the plan comes along.
 pub(crate) fn source_books_query(
     facts: &Facts,
@@ -170,12 +170,12 @@ pub(crate) fn owners_query() -> String {
     format!("(SELECT count(DISTINCT {}) FROM {TABLE})", quoted(OWNER))
 }
 
-/// The query for [`TargetBooks`]. The ledger's tables are read only where they are.
-pub(crate) fn target_books_query(facts: &Facts, wanted: &Wanted, lines: &OwnerLines) -> String {
+/// The query for [`TargetSurvey`]. The ledger's tables are read only where they are.
+pub(crate) fn target_books_query(facts: &Facts, wanted: &OwnerChoice, lines: &OwnerLines) -> String {
     let filter = match wanted {
-        Wanted::Id(id) | Wanted::Default(id) => format!("WHERE id = {id}"),
-        Wanted::Email(email) => format!("WHERE email = {}", literal(email)),
-        Wanted::Any => String::new(),
+        OwnerChoice::Id(id) | OwnerChoice::Default(id) => format!("WHERE id = {id}"),
+        OwnerChoice::Email(email) => format!("WHERE email = {}", literal(email)),
+        OwnerChoice::Any => String::new(),
     };
     let named: Vec<String> = lines.named.values().map(|TargetUserId(id)| id.to_string()).collect();
     let ledger = |query: &str| if facts.ledger { query.to_owned() } else { "NULL".to_owned() };

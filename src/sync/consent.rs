@@ -42,7 +42,7 @@ impl Run<'_> {
         if self.ask().waits() {
             self.lock.release().await;
             question.await?;
-            self.lock.retake(self.tenure).await?;
+            self.lock.retake(self.lease).await?;
             return Ok(exactly);
         }
         question.await?;

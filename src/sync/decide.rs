@@ -8,7 +8,7 @@ use super::resume;
 use super::verify::before::{self, Compared};
 use crate::dependents::{self, Dependents, losses};
 use crate::error::Result;
-use crate::ledger::lock::Lock;
+use crate::ledger::lock::RunLock;
 use crate::preflight::guard::owner::{Found, Owners};
 use crate::preflight::guard::schema::ids;
 use crate::preflight::guard::target_identity::Marking;
@@ -19,7 +19,7 @@ use crate::transfer::export::SAMPLE_MAX;
 ///
 /// # Errors
 /// That of a guard or a question; the lock is free then.
-pub(crate) async fn prepare(call: Call<'_>) -> Result<(Intent, Option<Lock<'_>>)> {
+pub(crate) async fn prepare(call: Call<'_>) -> Result<(Intent, Option<RunLock<'_>>)> {
     let (found, lock) = call.context.cancellable(look_and_lock(call)).await?;
     let intent = call.context.cancellable(decide_and_ask(call, found)).await;
     if let (Err(_), Some(lock)) = (&intent, &lock) {
@@ -29,7 +29,7 @@ pub(crate) async fn prepare(call: Call<'_>) -> Result<(Intent, Option<Lock<'_>>)
 }
 
 /// Both catalogs read and every guard passed, while the lock is tried: that saves a round trip.
-async fn look_and_lock(call: Call<'_>) -> Result<(Checked, Option<Lock<'_>>)> {
+async fn look_and_lock(call: Call<'_>) -> Result<(Checked, Option<RunLock<'_>>)> {
     let Call { sides, request, ask, context } = call;
     let wants_lock = !ask.waits();
     let spare = async {
@@ -40,8 +40,8 @@ async fn look_and_lock(call: Call<'_>) -> Result<(Checked, Option<Lock<'_>>)> {
     tokio::join!(preflight::connect(sides, context.progress), spare).0?;
     let attempt = async {
         // A pooler may have no session left for it.
-        if wants_lock && !sides.target.server().is_reduced() {
-            Lock::attempt(&sides.target, request.tuning.lock_wait).await
+        if wants_lock && !sides.target.server().lacks_startup_options() {
+            RunLock::attempt(&sides.target, request.tuning.lock_wait).await
         } else {
             None
         }
@@ -84,7 +84,7 @@ async fn ask_before_writing(call: Call<'_>, intent: &Intent) -> Result<()> {
         return ask.answerable();
     }
     tell_what_staged_keeps(call, intent).await?;
-    dependents::check(&found.target_books.dependents, call.request.wishes.agreement)?;
+    dependents::check(&found.target_books.dependents, call.request.guards.agreement)?;
     ask.confirm(found, owners).await
 }
 
@@ -109,7 +109,7 @@ pub(crate) async fn look(call: Call<'_>) -> Result<Intent> {
 }
 
 async fn check(Call { sides, request, context, .. }: Call<'_>, batch_size: Option<u32>) -> Result<Checked> {
-    preflight::check(sides, &request.wishes, batch_size, context.progress).await.map_err(unchanged)
+    preflight::check(sides, &request.guards, batch_size, context.progress).await.map_err(unchanged)
 }
 
 /// Which run goes on, who will own the books, and how they are written.

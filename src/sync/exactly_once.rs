@@ -11,9 +11,9 @@ use crate::retry::{Attempt, Class, classify_error};
 
 /// What a COMMIT without a definite answer was to commit.
 #[derive(Debug)]
-pub(crate) struct Sent<T>(Option<T>);
+pub(crate) struct InDoubt<T>(Option<T>);
 
-impl<T> Sent<T> {
+impl<T> InDoubt<T> {
     /// The claim is ours: then no earlier COMMIT has happened.
     pub(crate) fn forget(&mut self) {
         self.0 = None;
@@ -25,9 +25,9 @@ pub(crate) enum Attempted<'server, T> {
     /// It waits for it, with the statements that come in one round trip with it.
     Ready(Box<Tx<'server>>, String, T),
     /// There is nothing to commit.
-    Not(T),
+    NothingToCommit(T),
     /// An earlier one was committed, though its answer was lost.
-    Before,
+    AlreadyCommitted,
 }
 
 /// Why nothing was committed, as far as that is known.
@@ -44,24 +44,24 @@ pub(crate) struct Failed {
 pub(crate) async fn commit<'server, T: Clone>(
     context: &Context<'_>,
     what: &str,
-    mut attempt: impl AsyncFnMut(Attempt, &mut Sent<T>) -> Result<Attempted<'server, T>>,
+    mut attempt: impl AsyncFnMut(Attempt, &mut InDoubt<T>) -> Result<Attempted<'server, T>>,
     before: impl Fn() -> Result<T>,
 ) -> Result<T, Failed> {
-    let mut sent = Sent(None);
+    let mut in_doubt = InDoubt(None);
     let done = context.retry(what, async |number| {
-        let (tx, last, done) = match context.cancellable(attempt(number, &mut sent)).await? {
+        let (tx, last, done) = match context.cancellable(attempt(number, &mut in_doubt)).await? {
             Attempted::Ready(tx, last, done) => (tx, last, done),
-            Attempted::Not(done) => return Ok(done),
-            Attempted::Before => return sent.0.clone().map_or_else(&before, Ok),
+            Attempted::NothingToCommit(done) => return Ok(done),
+            Attempted::AlreadyCommitted => return in_doubt.0.clone().map_or_else(&before, Ok),
         };
         context.phase(Phase::Committing);
-        sent.0 = Some(done.clone());
+        in_doubt.0 = Some(done.clone());
         let committed = tx.commit_after(&last).await;
         let committed = committed.map_err(|fault| losses::refused(fault, "could not commit"));
         if committed.as_ref().is_err_and(|error| classify_error(error) != Class::Ambiguous) {
-            sent.0 = None;
+            in_doubt.0 = None;
         }
         committed.map(|_| done)
     });
-    done.await.map_err(|error| Failed { error, in_doubt: sent.0.is_some() })
+    done.await.map_err(|error| Failed { error, in_doubt: in_doubt.0.is_some() })
 }

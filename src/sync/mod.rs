@@ -35,7 +35,7 @@ pub mod undo;
 pub mod verify;
 
 use crate::error::Result;
-use crate::ledger::lock::Lock;
+use crate::ledger::lock::RunLock;
 use call::Call;
 use outcome::{Synced, nothing_to_do, unchanged, unchanged_if_interrupted};
 use run::Run;
@@ -55,7 +55,7 @@ pub async fn run(call: Call<'_>) -> Result<Synced> {
     let lock = if let Some(lock) = lock {
         lock
     } else {
-        let lock = Lock::acquire(&call.sides.target, call.tuning().lock_wait);
+        let lock = RunLock::acquire(&call.sides.target, call.tuning().lock_wait);
         call.context.cancellable(lock).await.map_err(unchanged)?
     };
     let (run, sampled) = Run::begin(call, lock, intent).await?;

@@ -16,7 +16,7 @@ pub async fn preview(call: Call<'_>) -> Result<(Intent, Compared)> {
         if let Compared::Different { dependents, .. } = &compared {
             let all = &intent.found.target_books.dependents;
             let deleted = if intent.strategy.removes_all() { all } else { dependents };
-            crate::dependents::check(deleted, call.request.wishes.agreement).map_err(unchanged)?;
+            crate::dependents::check(deleted, call.request.guards.agreement).map_err(unchanged)?;
         }
         Ok((intent, compared))
     };

@@ -5,7 +5,7 @@ use super::context::Context;
 use super::intent::Intent;
 use super::outcome::{MODE, UP_TO_THE_OTHER, Verified};
 use crate::error::{Error, Kind, Result};
-use crate::ledger::run::{self, NewRun, RunEnd, Tenure};
+use crate::ledger::run::{self, Lease, NewRun, RunEnd};
 use crate::plan::Frozen;
 use crate::postgres::{Fault, Target};
 use crate::preflight::guard::owner::Owner;
@@ -15,7 +15,7 @@ use crate::retry::Policy;
 
 /// The ledger brought up to date, the target marked, the run's row written, every other run ended.
 /// `plan` is kept with it.
-pub(super) async fn begin(call: Call<'_>, intent: &Intent, plan: Option<&Frozen>) -> Result<Tenure> {
+pub(super) async fn begin(call: Call<'_>, intent: &Intent, plan: Option<&Frozen>) -> Result<Lease> {
     let Intent { found, marking, owners, strategy, engine, resumed, .. } = intent;
     let Sides { source, target, .. } = call.sides;
     let failed =
@@ -70,7 +70,7 @@ async fn prepare_ledger(target: &Target, found: &Preflight) -> Result<(), Fault>
 /// ended this one.
 pub(super) async fn record(
     Call { sides, context, .. }: Call<'_>,
-    tenure: Tenure,
+    lease: Lease,
     done: Result<&Verified, &Error>,
     success: &'static str,
 ) -> Result<()> {
@@ -88,13 +88,13 @@ pub(super) async fn record(
     let retries_max = if verified.is_some() { context.policy.retries_max } else { 0 };
     let context = Context { policy: Policy { retries_max, ..context.policy }, ..context };
     let recorded = context.retry_on("the record of the outcome", async |_| {
-        let recorded = run::record_end(&sides.target, tenure, &end).await;
+        let recorded = run::record_end(&sides.target, lease, &end).await;
         recorded.map_err(|fault| fault.error("could not record the outcome"))
     });
     let recorded = recorded.await.map_err(|error| {
         error
             .state("`\"Book\"` is as production; only the ledger was not told")
-            .hint(format!("`dewey-sync sync --resume {}` verifies again and records it", tenure.run_id))
+            .hint(format!("`dewey-sync sync --resume {}` verifies again and records it", lease.run_id))
     })?;
-    if recorded { Ok(()) } else { Err(run::taken_over(tenure).state(UP_TO_THE_OTHER)) }
+    if recorded { Ok(()) } else { Err(run::taken_over(lease).state(UP_TO_THE_OTHER)) }
 }

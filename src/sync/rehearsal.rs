@@ -33,7 +33,7 @@ pub(crate) async fn rehearse(run: &Run<'_>, Sample { books, snapshot }: Sample<'
         before: String::new(),
     };
     let rehearsed = run.context().retry("the rehearsal", async |_| {
-        run.context().cancellable(stage.rehearse(run.tenure.run_id, &run.remap, &books)).await
+        run.context().cancellable(stage.rehearse(run.lease.run_id, &run.remap, &books)).await
     });
     let (rehearsed, ()) = tokio::join!(rehearsed, end(snapshot));
     match rehearsed? {

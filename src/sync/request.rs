@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::ledger::checkpoint::Destination;
 use crate::postgres::Limit;
-use crate::preflight::Wishes;
+use crate::preflight::GuardOptions;
 use crate::retry::Policy;
 use crate::transfer::engine::Engine;
 
@@ -14,7 +14,7 @@ use crate::transfer::engine::Engine;
 #[derive(Debug, Clone)]
 pub struct Request {
     /// For the guards.
-    pub wishes: Wishes,
+    pub guards: GuardOptions,
     /// Where transactions end; `None` is that of the run that is resumed, else [`Strategy::default`].
     pub strategy: Option<Strategy>,
     /// How books are written; `None` as above.

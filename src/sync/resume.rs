@@ -10,7 +10,7 @@ use super::request::{Request, Resume, Strategy};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::run::{RESUMABLE, compatible};
 use crate::postgres::Fault;
-use crate::preflight::guard::owner::{Owner, User, Wanted};
+use crate::preflight::guard::owner::{Owner, OwnerChoice, User};
 use crate::preflight::{Preflight, Sides};
 use crate::printable::{VALUE_COLUMNS, columns, cut, value};
 use crate::transfer::engine::Engine;
@@ -65,7 +65,7 @@ pub(crate) async fn newest_unfinished(sides: &Sides) -> Result<Option<run::Model
 /// The run and the user whom it gives the books to, if there still is one.
 async fn read(sides: &Sides, resume: Resume) -> Result<Option<(run::Model, Option<User>)>> {
     let reading = |fault: Fault| fault.error("could not read the runs from the ledger");
-    let (tx, _) = sides.target.snapshot(sides.target.server().quick(), "").await.map_err(reading)?;
+    let (tx, _) = sides.target.snapshot(sides.target.server().short_limit(), "").await.map_err(reading)?;
     let runs = run::Entity::find().order_by_desc(run::Column::RunId);
     let runs = match resume {
         Resume::Run(run_id) => runs.filter(run::Column::RunId.eq(run_id)),
@@ -126,12 +126,12 @@ fn differences(run: &run::Model, request: &Request, sides: &Sides, found: &Prefl
     if let Some(strategy) = request.strategy {
         compare("the strategy", run.strategy.clone(), strategy.name().into());
     }
-    let named = match &request.wishes.owner {
-        Wanted::Id(id) => Some(*id),
-        Wanted::Email(_) => {
+    let named = match &request.guards.owner {
+        OwnerChoice::Id(id) => Some(*id),
+        OwnerChoice::Email(_) => {
             found.target_books.candidates.as_deref().unwrap_or_default().first().map(|user| user.id)
         }
-        Wanted::Default(_) | Wanted::Any => None,
+        OwnerChoice::Default(_) | OwnerChoice::Any => None,
     };
     if let Some(named) = named {
         compare("the owner", run.owner_id.map(|id| format!("user {id}")), format!("user {named}"));

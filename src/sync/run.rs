@@ -11,15 +11,15 @@ use super::sample::{Sample, sample_of_run};
 use crate::dependents::{Agreement, ForeignKey};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::Destination;
-use crate::ledger::lock::Lock;
-use crate::ledger::run::{Tenure, taken_over};
+use crate::ledger::lock::RunLock;
+use crate::ledger::run::{Lease, taken_over};
 use crate::plan::Plan;
 use crate::postgres::fingerprint::Fingerprint;
 use crate::preflight::guard::empty_source;
 use crate::preflight::guard::owner::Owners;
 use crate::preflight::{Preflight, Sides};
 use crate::progress::{Event, Progress};
-use crate::transfer::import::Text;
+use crate::transfer::import::StatementCache;
 use crate::transfer::import::transfer::Transfer;
 use crate::transfer::remap::Remap;
 
@@ -28,9 +28,9 @@ pub struct Run<'a> {
     call: Call<'a>,
     intent: Intent,
     /// Lets one run at a time write to the target.
-    pub(crate) lock: Lock<'a>,
+    pub(crate) lock: RunLock<'a>,
     /// The row of the ledger and the right to write.
-    pub(crate) tenure: Tenure,
+    pub(crate) lease: Lease,
     /// What will be copied; `atomic` plans anew in the snapshot of each attempt.
     pub(crate) plan: Plan,
     /// Whether batches of the plan may be committed already.
@@ -38,7 +38,7 @@ pub struct Run<'a> {
     /// How books change owners.
     pub(crate) remap: Remap,
     /// Kept from batch to batch.
-    text: Text,
+    statements: StatementCache,
 }
 
 impl<'a> Run<'a> {
@@ -48,7 +48,7 @@ impl<'a> Run<'a> {
     /// Any of the ledger; the books are unchanged then, and the lock is free.
     pub(super) async fn begin(
         call: Call<'a>,
-        lock: Lock<'a>,
+        lock: RunLock<'a>,
         intent: Intent,
     ) -> Result<(Self, Option<Result<Sample<'a>>>)> {
         let Call { sides, request, context, .. } = call;
@@ -60,21 +60,22 @@ impl<'a> Run<'a> {
             context.cancellable(begin(call, &intent, frozen.as_ref())).await
         });
         let sampling = async { if wants_sample { Some(sample_of_run(call, &remap).await) } else { None } };
-        let (tenure, sampled) = tokio::join!(beginning, Box::pin(sampling));
-        let tenure = match tenure {
-            Ok(tenure) => tenure,
+        let (lease, sampled) = tokio::join!(beginning, Box::pin(sampling));
+        let lease = match lease {
+            Ok(lease) => lease,
             Err(error) => {
                 // A server that is out of reach learns from the closed connection that the lock is free.
                 if error.kind != Kind::Unreachable {
                     lock.release().await;
                 }
-                sides.target.leave(Some(&error)).await;
+                sides.target.end_abandoned_sessions(Some(&error)).await;
                 return Err(unchanged(error));
             }
         };
-        context.progress.begun(tenure.run_id, Some((intent.strategy, intent.engine)));
+        context.progress.begun(lease.run_id, Some((intent.strategy, intent.engine)));
         let plan = frozen.map(|frozen| frozen.plan).unwrap_or_default();
-        let run = Self { call, intent, lock, tenure, plan, resumed, remap, text: Text::default() };
+        let run =
+            Self { call, intent, lock, lease, plan, resumed, remap, statements: StatementCache::default() };
         Ok((run, sampled))
     }
 
@@ -86,7 +87,7 @@ impl<'a> Run<'a> {
         tokio::select! {
             biased;
             done = work => done,
-            lost = self.lock.keep(self.tenure) => Err(lost.state(UP_TO_THE_OTHER)),
+            lost = self.lock.keep(self.lease) => Err(lost.state(UP_TO_THE_OTHER)),
         }
     }
 
@@ -97,12 +98,12 @@ impl<'a> Run<'a> {
         let done = if is_recorded {
             done
         } else {
-            let recorded = record(self.call, self.tenure, done.as_ref(), "verified").await;
+            let recorded = record(self.call, self.lease, done.as_ref(), "verified").await;
             // The run's own failure says more.
             done.and_then(|verified| recorded.map(|()| verified))
         };
         self.lock.release().await;
-        self.sides().target.leave(done.as_ref().err()).await;
+        self.sides().target.end_abandoned_sessions(done.as_ref().err()).await;
         let verified = done.map_err(again_if_interrupted)?;
         Ok(Synced { owners: self.intent.owners, verified, nothing_to_do: false })
     }
@@ -110,7 +111,7 @@ impl<'a> Run<'a> {
     /// The same where both sides were found equal before.
     pub(super) async fn end_unchanged(self, verified: Verified) -> Result<Synced> {
         let done = nothing_to_do(self.owners(), &verified, self.context().progress);
-        let recorded = record(self.call, self.tenure, Ok(&verified), "unchanged");
+        let recorded = record(self.call, self.lease, Ok(&verified), "unchanged");
         tokio::join!(recorded, self.lock.release()).0?;
         Ok(done)
     }
@@ -137,7 +138,7 @@ impl<'a> Run<'a> {
 
     /// How losses of other tables are agreed to.
     pub(crate) fn agreement(&self) -> Agreement {
-        self.call.request.wishes.agreement
+        self.call.request.guards.agreement
     }
 
     /// What the guards found.
@@ -169,8 +170,8 @@ impl<'a> Run<'a> {
             engine: self.intent.engine,
             remap: &self.remap,
             destination,
-            run_id: self.tenure.run_id,
-            text: &self.text,
+            run_id: self.lease.run_id,
+            statements: &self.statements,
             is_single: destination == Destination::Stage && self.plan.ranges.len() <= self.tuning().jobs,
         }
     }
@@ -180,7 +181,7 @@ impl<'a> Run<'a> {
         // What an earlier life of the run has deleted counts as well.
         let resumed_books = if self.resumed { self.plan.books } else { 0 };
         let old_books = self.found().target_books.books.max(resumed_books);
-        let empty_source = self.call.request.wishes.empty_source;
+        let empty_source = self.call.request.guards.empty_source;
         empty_source::check(found.rows.unsigned_abs(), old_books, empty_source)
     }
 
@@ -193,11 +194,11 @@ impl<'a> Run<'a> {
 
     /// The error of a run that another one has ended: a deadlock or a lost connection may have left that to the claim.
     pub(crate) fn taken_over(&self) -> Error {
-        taken_over(self.tenure)
+        taken_over(self.lease)
     }
 
     /// What continues this run.
     pub(crate) fn resume_hint(&self) -> String {
-        format!("`dewey-sync sync --resume {}` goes on where it stopped", self.tenure.run_id)
+        format!("`dewey-sync sync --resume {}` goes on where it stopped", self.lease.run_id)
     }
 }

@@ -18,9 +18,9 @@ pub(crate) fn cases(recording: &Recording) -> Vec<Case> {
     let mut cases = Vec::new();
     for which in recording.sides() {
         for seen in recording.phases(which) {
-            cases.push(once("SIGINT", "INT", 130, recording, which, seen));
-            cases.push(once("SIGTERM", "TERM", 143, recording, which, seen));
-            cases.push(once("SIGHUP", "HUP", 143, recording, which, seen));
+            cases.push(once(("SIGINT", "INT", 130), recording, which, seen));
+            cases.push(once(("SIGTERM", "TERM", 143), recording, which, seen));
+            cases.push(once(("SIGHUP", "HUP", 143), recording, which, seen));
             cases.push(twice(recording, which, seen));
             cases.push(closed_stdout(recording, which, seen));
         }
@@ -29,9 +29,7 @@ pub(crate) fn cases(recording: &Recording) -> Vec<Case> {
 }
 
 fn once(
-    kind: &'static str,
-    signal: &'static str,
-    code: i32,
+    (kind, signal, code): (&'static str, &'static str, i32),
     recording: &Recording,
     which: Which,
     seen: &Seen,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::dependents::Agreement;
-use crate::preflight::guard::owner::Wanted;
+use crate::preflight::guard::owner::OwnerChoice;
 use crate::retry::Policy;
 use crate::sync::request::Tuning;
 
@@ -25,11 +25,11 @@ pub(crate) struct OwnerArgs {
 }
 
 impl OwnerArgs {
-    pub(crate) fn wanted(&self) -> Wanted {
+    pub(crate) fn wanted(&self) -> OwnerChoice {
         match (self.user_id, &self.user_email) {
-            (Some(id), _) => Wanted::Id(id),
-            (None, Some(email)) => Wanted::Email(email.clone()),
-            (None, None) => Wanted::Any,
+            (Some(id), _) => OwnerChoice::Id(id),
+            (None, Some(email)) => OwnerChoice::Email(email.clone()),
+            (None, None) => OwnerChoice::Any,
         }
     }
 }

@@ -96,7 +96,7 @@ async fn awaited(server: &Server, name: &str) -> Result<Option<Awaited>, Fault> 
 
 async fn ask(server: &Server, question: &str) -> Result<Found, Fault> {
     // Behind a pooler of sessions a worker would look in vain for the one that it had left idle.
-    let idle = if server.is_reduced() { None } else { server.take_idle() };
+    let idle = if server.lacks_startup_options() { None } else { server.take_idle() };
     let is_kept = idle.is_some();
     let mut opened = match idle {
         Some(opened) => opened,

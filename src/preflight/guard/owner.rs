@@ -22,7 +22,7 @@ pub struct User {
 
 /// Whom the call names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub enum OwnerChoice {
     /// `--user-id`.
     Id(i32),
     /// `--user-email`.
@@ -75,9 +75,9 @@ pub enum Found {
 }
 
 /// The user whom the call names, else the default of the owner map.
-pub fn wanted(wanted: &Wanted, lines: &OwnerLines) -> Wanted {
+pub fn wanted(wanted: &OwnerChoice, lines: &OwnerLines) -> OwnerChoice {
     match (wanted, lines.others) {
-        (Wanted::Any, Some(TargetUserId(id))) => Wanted::Default(id),
+        (OwnerChoice::Any, Some(TargetUserId(id))) => OwnerChoice::Default(id),
         (wanted, _) => wanted.clone(),
     }
 }
@@ -86,7 +86,7 @@ pub fn wanted(wanted: &Wanted, lines: &OwnerLines) -> Wanted {
 ///
 /// # Errors
 /// [`Kind::Usage`] when there is none.
-pub fn find(wanted: &Wanted, lines: &OwnerLines, candidates: &[User]) -> Result<Found> {
+pub fn find(wanted: &OwnerChoice, lines: &OwnerLines, candidates: &[User]) -> Result<Found> {
     let missing = |who: String| {
         Error::new(Kind::Usage, format!("could not give the books to {who}"))
             .because("the target has no such user")
@@ -97,13 +97,15 @@ pub fn find(wanted: &Wanted, lines: &OwnerLines, candidates: &[User]) -> Result<
         Ok(Found::Owner(Some(Owner { user, how })))
     };
     match wanted {
-        Wanted::Id(id) => owner("--user-id", format!("the user with id {id}")),
-        Wanted::Email(email) => owner("--user-email", format!("the user with e-mail `{}`", value(email))),
-        Wanted::Default(id) => {
+        OwnerChoice::Id(id) => owner("--user-id", format!("the user with id {id}")),
+        OwnerChoice::Email(email) => {
+            owner("--user-email", format!("the user with e-mail `{}`", value(email)))
+        }
+        OwnerChoice::Default(id) => {
             owner("default", format!("the user with id {id}, the default of the owner map"))
         }
-        Wanted::Any if !lines.named.is_empty() => Ok(Found::Owner(None)),
-        Wanted::Any => match candidates {
+        OwnerChoice::Any if !lines.named.is_empty() => Ok(Found::Owner(None)),
+        OwnerChoice::Any => match candidates {
             [] => Err(Error::new(Kind::Usage, "could not find an owner for the books")
                 .because("the target has no users")
                 .hint(

@@ -5,7 +5,7 @@ use sqlx::Row;
 use super::keep::{self, Kept};
 use super::write::Applying;
 use crate::book::{BOOK_OID, TABLE, sequence};
-use crate::dependents::current::Asked;
+use crate::dependents::current::Keys;
 use crate::dependents::uncounted::Counting;
 use crate::dependents::{ForeignKey, Reach, Writes, current as foreign_keys};
 use crate::ledger::replaced::EXACT_TEXT;
@@ -25,15 +25,15 @@ pub(super) async fn begin<'a>(
     keys: &mut Vec<ForeignKey>,
 ) -> Result<(Tx<'a>, Begun), Fault> {
     let (target, limit) = (&run.sides().target, run.tuning().whole_table());
-    foreign_keys::asked_for(target, limit, keys, async |keys| {
+    foreign_keys::with_current_keys(target, limit, keys, async |keys| {
         let queries = queries(run, staged, keys, Writers::AreWaitedFor);
         let (tx, answers) = target.write_measured(limit, queries).await?;
         let begun = Begun::from(answers);
         if begun.claim == Claim::Ours && !foreign_keys::are_same(keys, &begun.keys) {
             tx.rollback().await;
-            return Ok(Asked::Outdated(begun.keys));
+            return Ok(Keys::Changed(begun.keys));
         }
-        Ok(Asked::Answered((tx, begun)))
+        Ok(Keys::Current((tx, begun)))
     })
     .await
 }
@@ -64,7 +64,7 @@ pub(super) fn queries(
     keys: &[ForeignKey],
     writers: Writers,
 ) -> BeginQueries {
-    let (run_id, remap) = (run.tenure.run_id, &run.remap);
+    let (run_id, remap) = (run.lease.run_id, &run.remap);
     let reach = Reach::of(keys, Writes::Copies(&remap.columns));
     let tables = reach.as_ref().map(Reach::tables).unwrap_or_default();
     let tables: Vec<&str> = std::iter::once(TABLE).chain(tables).collect();
@@ -73,7 +73,7 @@ pub(super) fn queries(
     let keep_if = staged
         .map_or_else(|| "false".into(), |rows| format!("current_setting('dewey_sync.staged') = '{rows}'"));
     (
-        claim_run(run.tenure),
+        claim_run(run.lease),
         owners::hold(&remap.owners),
         count_staged(staged.map(|_| run_id)),
         Books::query(&lock),
@@ -148,7 +148,7 @@ impl Begun {
         through: Option<i32>,
     ) -> (Applying<'a>, Kept) {
         let Self { books: Books { are_there, sequence, keys_are_immediate }, counting, kept, .. } = self;
-        let (run_id, remap) = (run.tenure.run_id, &run.remap);
+        let (run_id, remap) = (run.lease.run_id, &run.remap);
         let reach = Reach::of(keys, Writes::Copies(&remap.columns));
         let applying = Applying {
             run_id,

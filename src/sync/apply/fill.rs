@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use super::ahead::Ahead;
 use super::begin::{Begun, Writers, begin, queries};
+use super::early_fill::EarlyFill;
 use super::keep::Kept;
 use super::outcome::{Outcome, applying};
 use super::staged::{Filled, Staged, finish};
@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::ledger::run::Claim;
 use crate::postgres::Tx;
 use crate::sync::changes::{self, Agreed, Changes};
-use crate::sync::exactly_once::{Attempted, Sent};
+use crate::sync::exactly_once::{Attempted, InDoubt};
 use crate::sync::run::Run;
 use crate::transfer::import::is_duplicate_key;
 
@@ -31,13 +31,13 @@ pub(super) async fn fill<'a>(
     run: &Run<'a>,
     staged: &mut Staged<'a>,
     agreed: &Agreed,
-    sent: &mut Sent<Outcome>,
+    in_doubt: &mut InDoubt<Outcome>,
 ) -> Result<ControlFlow<Attempted<'a, Outcome>, Filled<'a>>> {
-    let (run_id, remap) = (run.tenure.run_id, &run.remap);
+    let (run_id, remap) = (run.lease.run_id, &run.remap);
     let Staged { verified, keys, snapshot, .. } = staged;
     let expected = verified.fingerprint().rows;
     let (opened, ended) = tokio::join!(begin(run, Some(expected), keys), finish(snapshot.take()));
-    let not = |outcome| Ok(ControlFlow::Break(Attempted::Not(outcome)));
+    let not = |outcome| Ok(ControlFlow::Break(Attempted::NothingToCommit(outcome)));
     if let Err(fault) = ended {
         if let Ok((tx, _)) = opened {
             tx.rollback().await;
@@ -46,8 +46,8 @@ pub(super) async fn fill<'a>(
     }
     let (tx, begun) = opened.map_err(applying)?;
     match begun.claim {
-        Claim::Ours => sent.forget(),
-        Claim::AlreadyDone => return Ok(ControlFlow::Break(Attempted::Before)),
+        Claim::Ours => in_doubt.forget(),
+        Claim::AlreadyDone => return Ok(ControlFlow::Break(Attempted::AlreadyCommitted)),
         Claim::Lost => return Err(run.taken_over()),
     }
     begun.owners.check()?;
@@ -76,13 +76,13 @@ pub(super) async fn fill<'a>(
 ///
 /// # Errors
 /// Any; nothing is changed then.
-pub(crate) async fn fill_early<'a>(
+pub(crate) async fn complete_early_fill<'a>(
     run: &Run<'a>,
     keys: &[ForeignKey],
-    ahead: Option<Ahead<'a>>,
+    early: Option<EarlyFill<'a>>,
 ) -> Result<Option<Filled<'a>>> {
     let mut keys = keys.to_vec();
-    let (tx, begun, through) = match go_on(run, &keys, ahead).await {
+    let (tx, begun, through) = match continue_early_fill(run, &keys, early).await {
         Some(begun) => begun,
         None => begin(run, None, &mut keys).await.map(|(tx, begun)| (tx, begun, None)).map_err(applying)?,
     };
@@ -105,12 +105,12 @@ pub(crate) async fn fill_early<'a>(
 
 /// What [`begin`] does, in a transaction that has begun; `None` where that cannot go on. Nothing references books that nobody
 /// else sees yet, whatever foreign keys there are by now.
-async fn go_on<'a>(
+async fn continue_early_fill<'a>(
     run: &Run<'a>,
     keys: &[ForeignKey],
-    ahead: Option<Ahead<'a>>,
+    early: Option<EarlyFill<'a>>,
 ) -> Option<(Tx<'a>, Begun, Option<i32>)> {
-    let Ahead { tx, through } = ahead?;
+    let EarlyFill { tx, through } = early?;
     let (claim, owners, staged, books, counting, keys, kept) =
         queries(run, None, keys, Writers::AreLeftAlone);
     // From now on it waits for locks as every apply does.

@@ -30,7 +30,7 @@ pub(super) fn keep(
     reach: Option<&Reach<'_>>,
 ) -> Query<'static, Kept> {
     let columns = &remap.columns;
-    let deleted = |alias: &str| doomed(run_id, alias);
+    let deleted = |alias: &str| deleted_by_sync(run_id, alias);
     let changed = |alias: &str, names: &[String]| {
         format!("{} AND {}", updated(run_id, alias), changes_in(run_id, columns, alias, names))
     };
@@ -64,7 +64,7 @@ FROM (SELECT count(*) FILTER (WHERE action = 'deleted' AND source_id IS NULL) AS
 }
 
 /// The condition that production lacks the book `alias`, as it was kept. Books that a foreign key deletes along are in the stage.
-pub(super) fn doomed(run_id: i64, alias: &str) -> String {
+pub(super) fn deleted_by_sync(run_id: i64, alias: &str) -> String {
     format!(
         "{alias}.id IN (SELECT book_id FROM dewey_sync.replaced \
          WHERE run_id = {run_id} AND action = 'deleted' AND place = 0 AND source_id IS NULL)"

@@ -3,8 +3,8 @@
 //! Invariant: it commits only what has the fingerprint that the source had, together with the run's outcome and
 //! with everything that puts the old state back.
 
-mod ahead;
 mod begin;
+mod early_fill;
 mod fill;
 pub mod follow_up;
 mod keep;
@@ -16,7 +16,7 @@ mod write;
 use std::ops::ControlFlow;
 
 use super::changes::{self, Agreed, Changes};
-use super::exactly_once::{Attempted, Failed, Sent, commit};
+use super::exactly_once::{Attempted, Failed, InDoubt, commit};
 use super::losses::Losses;
 use super::outcome::{OTHER_WRITER, UNCHANGED, Verified};
 use super::run::Run;
@@ -27,8 +27,8 @@ use crate::ledger::run::{Counts, RunEnd, end_sql};
 use crate::ledger::stage::EMPTY_IF_FREE;
 use crate::postgres::effects::{Bounds, guard};
 use crate::progress::{Event, Phase, Progress};
-pub(super) use ahead::{Ahead, fill_ahead};
-pub(super) use fill::{discard, fill_early};
+pub(super) use early_fill::{EarlyFill, early_fill};
+pub(super) use fill::{complete_early_fill, discard};
 use outcome::{Applied, Outcome};
 pub(super) use staged::Filled;
 use staged::Staged;
@@ -49,7 +49,7 @@ pub(super) async fn apply<'a>(run: &Run<'a>, staged: &mut Staged<'a>, agreed: &A
     let done = commit(
         context,
         "the apply",
-        async |_, sent| Box::pin(prepare(run, staged, agreed, sent)).await,
+        async |_, in_doubt| Box::pin(prepare(run, staged, agreed, in_doubt)).await,
         || Ok(Outcome::Before),
     );
     let outcome = done
@@ -68,13 +68,13 @@ async fn prepare<'a>(
     run: &Run<'a>,
     staged: &mut Staged<'a>,
     agreed: &Agreed,
-    sent: &mut Sent<Outcome>,
+    in_doubt: &mut InDoubt<Outcome>,
 ) -> Result<Attempted<'a, Outcome>> {
-    let run_id = run.tenure.run_id;
+    let run_id = run.lease.run_id;
     run.context().phase(Phase::Applying);
     let filled = match staged.filled.take() {
         Some(filled) => filled,
-        None => match fill::fill(run, staged, agreed, sent).await? {
+        None => match fill::fill(run, staged, agreed, in_doubt).await? {
             ControlFlow::Continue(filled) => filled,
             ControlFlow::Break(attempted) => return Ok(attempted),
         },
@@ -88,7 +88,7 @@ async fn prepare<'a>(
         tx.rollback().await;
         let dependents = losses.added_to(&changes.dependents);
         let changes = Changes { dependents, ..changes };
-        return Ok(Attempted::Not(Outcome::More { changes, why: MORE_MEASURED }));
+        return Ok(Attempted::NothingToCommit(Outcome::More { changes, why: MORE_MEASURED }));
     }
     if !holds {
         let Changes { new, changed, removed, .. } =
@@ -126,5 +126,5 @@ fn end(run: &Run<'_>, verified: &Verified, applied: &Applied) -> String {
         apply_ms: Some(applied.apply_ms),
         ..RunEnd::new("verified", counts, summary.retries)
     };
-    end_sql(run.tenure, "verified", &end)
+    end_sql(run.lease, "verified", &end)
 }

@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 
-use super::keep::doomed;
+use super::keep::deleted_by_sync;
 use super::left::keep_left_sql;
 use crate::book::{
     BOOK_OID, Column, KEY, OTHER_KEY, OWNER, PRIVATE, TABLE, UPDATED_AT, VISIBILITY, quoted, sequence,
@@ -41,7 +41,7 @@ pub(super) async fn write(tx: &Tx<'_>, apply: &Applying<'_>) -> Result<Written, 
     let raise = apply.sequence.as_deref().map(raise_sql).unwrap_or_default();
     let insert = insert_sql(apply, "");
     let writes = if apply.had_books {
-        let delete = format!("DELETE FROM {TABLE} b WHERE {}", doomed(apply.run_id, "b"));
+        let delete = format!("DELETE FROM {TABLE} b WHERE {}", deleted_by_sync(apply.run_id, "b"));
         let [vacate, update] = update_sql(apply);
         if apply.returns_to_books {
             // Books may refer to books: what production says they refer to is there before anything is deleted, and a book
@@ -214,10 +214,10 @@ pub(super) fn first_fill_sql(run_id: i64, remap: &Remap, condition: &str) -> Str
 /// A statement that ends in a condition on the stage `s`.
 fn insert_staged(run_id: i64, remap: &Remap) -> String {
     let columns = columns(remap, true);
-    let made_up = remap.columns.made_up();
-    let made_up_names = made_up.iter().map(|made_up| identifier(&made_up.column));
+    let constants = remap.columns.constants();
+    let made_up_names = constants.iter().map(|constants| identifier(&constants.column));
     let names: Vec<String> = columns.iter().map(|column| quoted(*column)).chain(made_up_names).collect();
-    let made_up_values = made_up.iter().map(|made_up| made_up.literal.clone());
+    let made_up_values = constants.iter().map(|constants| constants.literal.clone());
     let values: Vec<String> = columns.into_iter().map(staged).chain(made_up_values).collect();
     format!(
         "INSERT INTO {TABLE} ({}) SELECT {} FROM dewey_sync.stage s WHERE s.run_id = {run_id}",
@@ -237,8 +237,8 @@ fn raise_sql(sequence: &str) -> String {
 
 /// The columns that the stage has a value for.
 fn columns(remap: &Remap, new: bool) -> Vec<Column> {
-    let made_up = (new && remap.updated_at.is_some()).then_some(UPDATED_AT);
-    remap.columns.iter().chain([OWNER]).chain(made_up).collect()
+    let constants = (new && remap.updated_at.is_some()).then_some(UPDATED_AT);
+    remap.columns.iter().chain([OWNER]).chain(constants).collect()
 }
 
 fn staged(column: Column) -> String {

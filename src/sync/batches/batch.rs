@@ -72,7 +72,7 @@ impl<'b> Batch<'b> {
         let (target, copied) = match self.write(run, &source).await? {
             Written::Now(target, copied) => (target, copied),
             Written::Before(tx) => {
-                let rows = checkpoint::rows(&tx, run.tenure, self.to.destination(), self.checkpoint).await;
+                let rows = checkpoint::rows(&tx, run.lease, self.to.destination(), self.checkpoint).await;
                 tx.rollback().await;
                 let rows = rows.map_err(claiming)?;
                 return Ok(Copied { exported: rows, inserted: rows });
@@ -119,7 +119,7 @@ impl<'b> Batch<'b> {
         }
         if checkpoint.round > 0 {
             let of_range = range.condition("source_id");
-            let run_id = run.tenure.run_id;
+            let run_id = run.lease.run_id;
             let delete = format!("DELETE FROM dewey_sync.stage WHERE run_id = {run_id} AND {of_range}");
             target.execute_simple(&delete).await.map_err(claiming)?;
         }
@@ -128,7 +128,7 @@ impl<'b> Batch<'b> {
             Err(error) => return Err(explain_duplicates(error, source, &run.remap.columns).await),
         };
         if copied.inserted != checkpoint.rows {
-            let correct = checkpoint::correct_sql(run.tenure, destination, checkpoint, copied.inserted);
+            let correct = checkpoint::correct_sql(run.lease, destination, checkpoint, copied.inserted);
             target.execute_simple(&correct).await.map_err(claiming)?;
         }
         Ok(Written::Now(target, copied))
@@ -137,7 +137,7 @@ impl<'b> Batch<'b> {
     /// The transaction and its claim. The stage belongs to nobody, so its batches wait for no user: whoever changes that
     /// table may wait for the transaction that fills ahead, and that one waits for batches.
     async fn begin<'a>(&self, run: &Run<'a>) -> Result<(Tx<'a>, Claimed), Fault> {
-        let claim = checkpoint::claim(run.tenure, self.to.destination(), self.checkpoint);
+        let claim = checkpoint::claim(run.lease, self.to.destination(), self.checkpoint);
         let (target, timeout) = (&run.sides().target, run.tuning().batch_timeout);
         match self.to {
             To::Book(_) => {

@@ -138,7 +138,7 @@ pub(crate) async fn committed(
     run: &Run<'_>,
     destination: Destination,
 ) -> Result<(BTreeMap<usize, u64>, u32)> {
-    let run_id = run.tenure.run_id;
+    let run_id = run.lease.run_id;
     run.context()
         .retry("reading the checkpoints", async |_| {
             let committed = checkpoint::committed(&run.sides().target, run_id, destination).await;

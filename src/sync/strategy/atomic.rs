@@ -19,7 +19,7 @@ use crate::retry::Attempt;
 use crate::sync::apply::MORE_MEASURED;
 use crate::sync::book_table::analyze_sql;
 use crate::sync::changes::{Agreed, Changes};
-use crate::sync::exactly_once::{Attempted, Failed, Sent, commit};
+use crate::sync::exactly_once::{Attempted, Failed, InDoubt, commit};
 use crate::sync::losses::{self, Losses, Measured};
 use crate::sync::outcome::{OTHER_WRITER, SYNC, UNCHANGED, Verified, snapshot_time};
 use crate::sync::owners;
@@ -69,7 +69,7 @@ async fn attempt(run: &Run<'_>, agreed: &Agreed) -> Result<Outcome> {
     let done = commit(
         context,
         SYNC,
-        async |attempt, sent| Box::pin(write(run, agreed, attempt, sent)).await,
+        async |attempt, in_doubt| Box::pin(write(run, agreed, attempt, in_doubt)).await,
         || Err(run.taken_over()),
     );
     done.await.map_err(|Failed { error, in_doubt }| {
@@ -88,7 +88,7 @@ async fn write<'a>(
     run: &Run<'a>,
     agreed: &Agreed,
     attempt: Attempt,
-    sent: &mut Sent<Outcome>,
+    in_doubt: &mut InDoubt<Outcome>,
 ) -> Result<Attempted<'a, Outcome>> {
     let (sides, context, remap) = (run.sides(), run.context(), &run.remap);
     let whole_table = run.tuning().whole_table();
@@ -98,7 +98,7 @@ async fn write<'a>(
     let began = sides.source.snapshot(whole_table, first).await;
     let (source, (snapshot_at, plan)) = began.map_err(planning)?;
     let first = (
-        claim_run(run.tenure),
+        claim_run(run.lease),
         owners::hold(&remap.owners),
         Query::silent(FORGET_GENERATION),
         Counting::begin(run.keys()),
@@ -107,8 +107,8 @@ async fn write<'a>(
     let (target, (claim, owners, (), counting)) =
         began.map_err(|fault| fault.error("could not begin on the target"))?;
     match claim {
-        Claim::Ours => sent.forget(),
-        Claim::AlreadyDone => return Ok(Attempted::Before),
+        Claim::Ours => in_doubt.forget(),
+        Claim::AlreadyDone => return Ok(Attempted::AlreadyCommitted),
         Claim::Lost => return Err(run.taken_over()),
     }
     owners.check()?;
@@ -139,7 +139,7 @@ async fn write<'a>(
         Changes { new: plan.books, removed: books, dependents: losses.as_dependents(), ..Changes::default() };
     if !agreed.covers(&changes) {
         target.rollback().await;
-        return Ok(Attempted::Not(Outcome::More(changes)));
+        return Ok(Attempted::NothingToCommit(Outcome::More(changes)));
     }
     let measured = losses.measured(&effects, &[]);
     let guard = guard(&Bounds::AsMeasured(reading));
@@ -214,6 +214,6 @@ async fn record(
         snapshot_at: Some(verified.snapshot_at().to_owned()),
         ..RunEnd::new("verified", summary.counts, summary.retries)
     };
-    let recorded = losses::read_after(target, &end_sql(run.tenure, "verified", &end), counting).await;
+    let recorded = losses::read_after(target, &end_sql(run.lease, "verified", &end), counting).await;
     recorded.map_err(|fault| fault.error("could not record the outcome"))
 }

@@ -18,7 +18,7 @@ use crate::preflight::guard::schema::ids;
 use crate::progress::Phase;
 use crate::sync::apply::MORE_MEASURED;
 use crate::sync::changes::{Agreed, Changes};
-use crate::sync::exactly_once::{Attempted, Failed, Sent, commit};
+use crate::sync::exactly_once::{Attempted, Failed, InDoubt, commit};
 use crate::sync::losses::{self, Losses, Measured};
 use crate::sync::outcome::UNCHANGED;
 use crate::sync::owners;
@@ -66,7 +66,7 @@ pub(super) async fn delete_as_agreed(run: &Run<'_>, sample: Option<&[SourceBook]
         let deleted = commit(
             run.context(),
             "the deletion",
-            async |_, sent| Box::pin(delete(run, &agreed, &bounds, sample, sent)).await,
+            async |_, in_doubt| Box::pin(delete(run, &agreed, &bounds, sample, in_doubt)).await,
             || Err(run.taken_over()),
         );
         let deleted = deleted.await;
@@ -124,11 +124,11 @@ async fn delete<'a>(
     agreed: &Agreed,
     bounds: &Bounds,
     sample: Option<&[SourceBook]>,
-    sent: &mut Sent<Deletion>,
+    in_doubt: &mut InDoubt<Deletion>,
 ) -> Result<Attempted<'a, Deletion>> {
     let deleting = |fault: Fault| fault.error("could not remove the old books");
     let first = (
-        checkpoint::claim(run.tenure, Destination::Book, DELETION),
+        checkpoint::claim(run.lease, Destination::Book, DELETION),
         owners::hold(&run.remap.owners),
         Query::silent(FORGET_GENERATION),
         Counting::begin(run.keys()),
@@ -136,17 +136,20 @@ async fn delete<'a>(
     let began = run.sides().target.write_measured(run.tuning().whole_table(), first).await;
     let (target, (claim, owners, (), counting)) = began.map_err(deleting)?;
     match claim {
-        Claim::Ours => sent.forget(),
+        Claim::Ours => in_doubt.forget(),
         Claim::AlreadyDone => {
-            let rows = checkpoint::rows(&target, run.tenure, Destination::Book, DELETION).await;
+            let rows = checkpoint::rows(&target, run.lease, Destination::Book, DELETION).await;
             target.rollback().await;
-            return Ok(Attempted::Not(Deletion::Done(rows.map_err(deleting)?, Measured::default())));
+            return Ok(Attempted::NothingToCommit(Deletion::Done(
+                rows.map_err(deleting)?,
+                Measured::default(),
+            )));
         }
         Claim::Lost => return Err(run.taken_over()),
     }
     owners.check()?;
     let books = delete_all(&target, run.tuning().whole_table()).await.map_err(deleting)?;
-    let correct = checkpoint::correct_sql(run.tenure, Destination::Book, DELETION, books);
+    let correct = checkpoint::correct_sql(run.lease, Destination::Book, DELETION, books);
     let read = losses::reading(&target, counting.as_ref());
     let asked = target.ask((Query::silent(correct), read, Query::silent(BEFORE))).await;
     let ((), (effects, mut reading), ()) = asked.map_err(deleting)?;
@@ -155,13 +158,13 @@ async fn delete<'a>(
     let changes = Changes { new, removed: books, dependents: losses.as_dependents(), ..Changes::default() };
     if !agreed.covers(&changes) {
         target.rollback().await;
-        return Ok(Attempted::Not(Deletion::More(changes)));
+        return Ok(Attempted::NothingToCommit(Deletion::More(changes)));
     }
     if let Some(sample) = sample.filter(|sample| !sample.is_empty()) {
         let trial = try_batch(run, &target, sample, counting.as_ref(), &effects).await?;
         if !bounds.allow(trial.losses.effects()) {
             target.rollback().await;
-            return Ok(Attempted::Not(Deletion::MoreInBatches(trial.losses)));
+            return Ok(Attempted::NothingToCommit(Deletion::MoreInBatches(trial.losses)));
         }
         ids::check_room(run.sides().target.server().endpoint(), trial.ids_left, run.plan.books, 0)?;
         reading = trial.reading;

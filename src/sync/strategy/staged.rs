@@ -9,7 +9,7 @@ use crate::postgres::query::Query;
 use crate::sync::apply::follow_up::follow_up;
 use crate::sync::apply::outcome::Outcome;
 use crate::sync::apply::staged::{Staged, finish};
-use crate::sync::apply::{self, Ahead, fill_ahead};
+use crate::sync::apply::{self, EarlyFill, early_fill};
 use crate::sync::batches::batch::To;
 use crate::sync::batches::pacing::Pacing;
 use crate::sync::batches::{copy_all, not_completed};
@@ -41,8 +41,8 @@ pub(super) async fn run(run: &Run<'_>) -> Result<Verified> {
 }
 
 async fn stage_and_apply(run: &Run<'_>) -> Result<Verified> {
-    let ahead = stage(run).await?;
-    let mut staged = Box::pin(verify(run, run.keys().to_vec(), ahead, None)).await?;
+    let early = stage(run).await?;
+    let mut staged = Box::pin(verify(run, run.keys().to_vec(), early, None)).await?;
     let mut agreed = agree(run, &mut staged).await?;
     for _ in 0..ROUNDS_MAX {
         match apply::apply(run, &mut staged, &agreed).await? {
@@ -78,20 +78,20 @@ pub(super) fn more_each_time() -> Error {
 }
 
 /// Stages every batch. Where the book table is empty and batches wait for one another, it is filled meanwhile.
-async fn stage<'a>(run: &Run<'a>) -> Result<Option<Ahead<'a>>> {
+async fn stage<'a>(run: &Run<'a>) -> Result<Option<EarlyFill<'a>>> {
     let plan = run.plan();
     let jobs = run.tuning().jobs;
     // A pooler may have no session left for it.
-    let may_be_filled = run.is_first_fill() && !run.sides().target.server().is_reduced();
-    let (failed, ahead) = if may_be_filled && Pacing::is_worth_it(plan.ranges.len(), jobs) {
+    let may_be_filled = run.is_first_fill() && !run.sides().target.server().lacks_startup_options();
+    let (failed, early) = if may_be_filled && Pacing::is_worth_it(plan.ranges.len(), jobs) {
         let (pacing, progress) = Pacing::new(jobs);
         let copying = copy_all(run, To::Stage, Some(pacing));
-        tokio::join!(copying, Box::pin(fill_ahead(run, progress)))
+        tokio::join!(copying, Box::pin(early_fill(run, progress)))
     } else {
         (copy_all(run, To::Stage, None).await, None)
     };
     let failed = failed?;
-    if failed.is_empty() { Ok(ahead) } else { Err(not_completed(run, failed)) }
+    if failed.is_empty() { Ok(early) } else { Err(not_completed(run, failed)) }
 }
 
 const UNTOUCHED: &str = "this run changed no book";
@@ -127,7 +127,7 @@ async fn empty_stage(run: &Run<'_>) {
         let emptying = |fault: Fault| fault.error("could not empty the stage");
         let newest = format!(
             "SELECT FROM dewey_sync.run WHERE run_id = {} AND epoch = (SELECT max(epoch) FROM dewey_sync.run) FOR SHARE",
-            run.tenure.run_id
+            run.lease.run_id
         );
         let (target, rows) =
             run.sides().target.write(run.tuning().whole_table(), &newest).await.map_err(emptying)?;

@@ -14,16 +14,16 @@ use super::apply::follow_up::follow_up;
 use super::book_table::{analyze_sql, lock_sql};
 use super::changes::{self, Agreed};
 use super::context::Context;
-use super::exactly_once::{Attempted, Failed, Sent, commit};
+use super::exactly_once::{Attempted, Failed, InDoubt, commit};
 use super::outcome::{UNCHANGED, UP_TO_THE_OTHER};
 use super::request::Tuning;
 use crate::book::TABLE;
 use crate::error::{Error, Kind, Result};
 use crate::ledger::FORGET_GENERATION;
-use crate::ledger::lock::Lock;
+use crate::ledger::lock::RunLock;
 use crate::ledger::replaced::{EXACT_TEXT, Generation};
 use crate::ledger::run::{
-    self, Claim, Counts, NewRun, RunEnd, Tenure, claim_run, end_sessions_sql, end_sql, taken_over,
+    self, Claim, Counts, Lease, NewRun, RunEnd, claim_run, end_sessions_sql, end_sql, taken_over,
 };
 use crate::postgres::effects::{Bounds, guard};
 use crate::postgres::query::Query;
@@ -59,13 +59,13 @@ pub struct Request {
 /// [`Kind::Usage`] when there is nothing to undo, [`Kind::Refused`] when it cannot be.
 pub async fn rehearse(target: &Target, request: &Request, context: &Context<'_>) -> Result<Undo> {
     context.phase(Phase::Checking);
-    let lock = context.cancellable(Lock::acquire(target, request.tuning.lock_wait)).await;
+    let lock = context.cancellable(RunLock::acquire(target, request.tuning.lock_wait)).await;
     let lock = lock.map_err(unchanged)?;
     let rehearsed = context
         .retry("the rehearsal", async |_| context.cancellable(try_and_roll_back(target, request)).await);
     let rehearsed = rehearsed.await.map_err(unchanged);
     lock.release().await;
-    target.leave(rehearsed.as_ref().err()).await;
+    target.end_abandoned_sessions(rehearsed.as_ref().err()).await;
     rehearsed
 }
 
@@ -74,34 +74,34 @@ pub async fn rehearse(target: &Target, request: &Request, context: &Context<'_>)
 /// # Errors
 /// As [`rehearse`], and any other; the books are then as they were, unless the answer to COMMIT stayed out to the end.
 pub async fn run(target: &Target, request: &Request, agreed: &Agreed, context: &Context<'_>) -> Result<Undo> {
-    let lock = context.cancellable(Lock::acquire(target, request.tuning.lock_wait)).await;
+    let lock = context.cancellable(RunLock::acquire(target, request.tuning.lock_wait)).await;
     let lock = lock.map_err(unchanged)?;
     let begun = context
         .retry("the beginning of the run", async |_| context.cancellable(begin(target, request)).await);
-    let tenure = match begun.await {
-        Ok(tenure) => tenure,
+    let lease = match begun.await {
+        Ok(lease) => lease,
         Err(error) => {
-            target.leave(Some(&error)).await;
+            target.end_abandoned_sessions(Some(&error)).await;
             return Err(unchanged(error));
         }
     };
-    context.progress.begun(tenure.run_id, None);
-    let undoing = Undoing { target, tuning: &request.tuning, tenure, agreed, context };
+    context.progress.begun(lease.run_id, None);
+    let undoing = Undoing { target, tuning: &request.tuning, lease, agreed, context };
     let done = tokio::select! {
         biased;
         done = Box::pin(undoing.undo()) => done,
-        lost = lock.keep(tenure) => Err(lost.state(UP_TO_THE_OTHER)),
+        lost = lock.keep(lease) => Err(lost.state(UP_TO_THE_OTHER)),
     };
     match &done {
         Ok(_) => drop(follow_up(target, &request.tuning, context, || Query::silent(analyze_sql())).await),
         Err(error) => undoing.record_failure(error).await,
     }
     lock.release().await;
-    target.leave(done.as_ref().err()).await;
+    target.end_abandoned_sessions(done.as_ref().err()).await;
     done
 }
 
-async fn begin(target: &Target, request: &Request) -> Result<Tenure> {
+async fn begin(target: &Target, request: &Request) -> Result<Lease> {
     let new = NewRun {
         plan: None,
         os_user: request.os_user.clone(),
@@ -140,7 +140,7 @@ async fn try_and_roll_back(target: &Target, request: &Request) -> Result<Undo> {
 struct Undoing<'a> {
     target: &'a Target,
     tuning: &'a Tuning,
-    tenure: Tenure,
+    lease: Lease,
     agreed: &'a Agreed,
     context: &'a Context<'a>,
 }
@@ -151,41 +151,41 @@ impl<'a> Undoing<'a> {
         let done = commit(
             self.context,
             UNDO,
-            async |_, sent| {
+            async |_, in_doubt| {
                 self.context.phase(Phase::Undoing);
-                Box::pin(self.write(sent)).await
+                Box::pin(self.write(in_doubt)).await
             },
-            || Err(taken_over(self.tenure)),
+            || Err(taken_over(self.lease)),
         );
         done.await
             .map_err(|Failed { error, in_doubt }| left(error, if in_doubt { UNKNOWN } else { UNCHANGED }))
     }
 
     /// Everything but the COMMIT.
-    async fn write(&self, sent: &mut Sent<Undo>) -> Result<Attempted<'a, Undo>> {
-        let Self { target, tenure, .. } = *self;
-        let (tx, claim, generation) = open(target, self.tuning.whole_table(), claim_run(tenure)).await?;
+    async fn write(&self, in_doubt: &mut InDoubt<Undo>) -> Result<Attempted<'a, Undo>> {
+        let Self { target, lease, .. } = *self;
+        let (tx, claim, generation) = open(target, self.tuning.whole_table(), claim_run(lease)).await?;
         match claim {
-            Claim::Ours => sent.forget(),
-            Claim::AlreadyDone => return Ok(Attempted::Before),
-            Claim::Lost => return Err(taken_over(tenure)),
+            Claim::Ours => in_doubt.forget(),
+            Claim::AlreadyDone => return Ok(Attempted::AlreadyCommitted),
+            Claim::Lost => return Err(taken_over(lease)),
         }
         let PutBack { undo, reading } = put_back(&tx, generation, self.agreed).await?;
         let end = RunEnd::new("verified", undo.counts(), self.context.summary().retries);
         let guard = guard(&Bounds::AsMeasured(reading));
-        let record = format!("{FORGET_GENERATION}; {}; {guard}", end_sql(tenure, "verified", &end));
+        let record = format!("{FORGET_GENERATION}; {}; {guard}", end_sql(lease, "verified", &end));
         Ok(Attempted::Ready(Box::new(tx), record, undo))
     }
 
     /// Writes why the run failed. Failing to is not the run's failure.
     async fn record_failure(&self, error: &Error) {
-        let Self { target, tenure, context, .. } = *self;
+        let Self { target, lease, context, .. } = *self;
         let failed = RunEnd {
             error: Some(error.chain()),
             ..RunEnd::new(error.kind.outcome(), Counts::default(), context.summary().retries)
         };
-        if let Err(fault) = run::record_end(target, tenure, &failed).await {
-            tracing::info!(%fault, run_id = tenure.run_id, "the ledger was not told how the undo ended");
+        if let Err(fault) = run::record_end(target, lease, &failed).await {
+            tracing::info!(%fault, run_id = lease.run_id, "the ledger was not told how the undo ended");
         }
     }
 }

@@ -99,7 +99,7 @@ async fn repair<'a>(
 ) -> Result<Repair<'a>> {
     run.context().phase(Phase::Repairing);
     let repairing = |fault: Fault| fault.error("could not copy again what differs");
-    let first = format!("{}; {}", fence_sql(run.tenure), lock_sql(&[TABLE]));
+    let first = format!("{}; {}", fence_sql(run.lease), lock_sql(&[TABLE]));
     let began = run.sides().target.write_measured(run.tuning().whole_table(), &first).await;
     let (target, fence) = began.map_err(repairing)?;
     if fence.is_empty() {
@@ -112,7 +112,7 @@ async fn repair<'a>(
     let delete = format!("DELETE FROM {TABLE} WHERE {bucket} IN ({})", list.join(", "));
     let deleted = target.execute_simple(&delete).await.map_err(repairing)?;
     let books = Books::Buckets(buckets);
-    let mark = checkpoint::repair_sql(run.tenure);
+    let mark = checkpoint::repair_sql(run.lease);
     target.execute_simple(&mark).await.map_err(repairing)?;
     let size = run.tuning().batch_size.into();
     let transfer = run.transfer(Destination::Book);

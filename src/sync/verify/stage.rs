@@ -8,7 +8,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use crate::book::{KEY, OTHER_KEY, quoted};
-use crate::dependents::current::Asked;
+use crate::dependents::current::Keys;
 use crate::dependents::{ForeignKey, current as foreign_keys};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::{self, Destination};
@@ -19,7 +19,7 @@ use crate::postgres::{Fault, SourceTx};
 use crate::progress::{Event, Phase, Progress};
 use crate::retry::Attempt;
 use crate::sync::apply::staged::{Staged, finish};
-use crate::sync::apply::{Ahead, Filled, discard, fill_early};
+use crate::sync::apply::{EarlyFill, Filled, complete_early_fill, discard};
 use crate::sync::batches::batch::Batch;
 use crate::sync::changes::{self, Changes};
 use crate::sync::outcome::{Verified, snapshot_time};
@@ -39,7 +39,7 @@ type Fingerprints = BTreeMap<usize, Fingerprint>;
 pub(crate) async fn verify<'a>(
     run: &Run<'a>,
     mut keys: Vec<ForeignKey>,
-    mut ahead: Option<Ahead<'a>>,
+    mut early: Option<EarlyFill<'a>>,
     mut failed: Option<Fault>,
 ) -> Result<Staged<'a>> {
     let compared = run.context().retry("the verification", async |attempt| {
@@ -49,7 +49,7 @@ pub(crate) async fn verify<'a>(
         run.context().phase(Phase::Verifying);
         let comparing = async {
             if run.is_first_fill()
-                && let Some(compared) = Box::pin(fill_and_compare(run, &keys, ahead.take())).await?
+                && let Some(compared) = Box::pin(fill_and_compare(run, &keys, early.take())).await?
             {
                 return Ok(compared);
             }
@@ -82,14 +82,14 @@ struct Compared<'a> {
 async fn fill_and_compare<'a>(
     run: &Run<'a>,
     keys: &[ForeignKey],
-    ahead: Option<Ahead<'a>>,
+    early: Option<EarlyFill<'a>>,
 ) -> Result<Option<Compared<'a>>> {
     let expecting = async {
         let (source, snapshot_at, expected) = of_source(run).await?;
         source.finish().await?;
         Ok(Verified::new(whole(expected), snapshot_at))
     };
-    let (expected, filled) = tokio::join!(expecting, fill_early(run, keys, ahead));
+    let (expected, filled) = tokio::join!(expecting, complete_early_fill(run, keys, early));
     match (expected, filled) {
         (Ok(verified), Ok(Some(filled))) if filled.holds(&verified) => {
             let (changes, duplicates) = (filled.changes(), Vec::new());
@@ -156,9 +156,9 @@ struct Found {
 }
 
 async fn of_target(run: &Run<'_>, keys: &mut Vec<ForeignKey>) -> Result<Found, Fault> {
-    let (run_id, columns) = (run.tenure.run_id, &run.remap.columns);
+    let (run_id, columns) = (run.lease.run_id, &run.remap.columns);
     let (target, limit) = (&run.sides().target, run.tuning().whole_table());
-    foreign_keys::asked_for(target, limit, keys, async |keys| {
+    foreign_keys::with_current_keys(target, limit, keys, async |keys| {
         // Without statistics the stage would be read by its index, by nobody in parallel.
         let analyze = format!(
             "SET LOCAL default_statistics_target = 10; ANALYZE dewey_sync.stage (run_id, source_id, {}, {})",
@@ -175,9 +175,9 @@ async fn of_target(run: &Run<'_>, keys: &mut Vec<ForeignKey>) -> Result<Found, F
         );
         let ((), changes, duplicates, now, staged) = target.once(limit, queries).await?;
         if !foreign_keys::are_same(keys, &now) {
-            return Ok(Asked::Outdated(now));
+            return Ok(Keys::Changed(now));
         }
-        Ok(Asked::Answered(Found { staged, duplicates, changes }))
+        Ok(Keys::Current(Found { staged, duplicates, changes }))
     })
     .await
 }
@@ -198,7 +198,7 @@ fn differing(plan: &Plan, expected: &Fingerprints, staged: &Fingerprints) -> Vec
 /// Stages `ranges` again, one after the other as the one snapshot gives them, each in a transaction of its own.
 async fn stage_again(run: &Run<'_>, source: &SourceTx<'_>, ranges: &[Range], attempt: Attempt) -> Result<()> {
     run.context().phase(Phase::Repairing);
-    let (run_id, target) = (run.tenure.run_id, &run.sides().target);
+    let (run_id, target) = (run.lease.run_id, &run.sides().target);
     let (_, last) = checkpoint::committed(target, run_id, Destination::Stage).await.map_err(verifying)?;
     let mut books = 0;
     for range in ranges {

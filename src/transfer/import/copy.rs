@@ -8,7 +8,7 @@ use sea_orm::IdenStatic;
 
 use super::binary::{Binary, HEADER, TRAILER};
 use super::transfer::{Copied, Transfer, inserting};
-use crate::book::{Column, CopiedColumns, MadeUp, OWNER, TABLE, UPDATED_AT, comparable_type, quoted};
+use crate::book::{Column, Constant, CopiedColumns, OWNER, TABLE, UPDATED_AT, comparable_type, quoted};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::Destination;
 use crate::postgres::{Fault, SourceTx, Tx, identifier, literal};
@@ -49,7 +49,7 @@ fn columns(Transfer { remap, destination, run_id, .. }: &Transfer<'_>) -> Vec<(S
     pairs.push(cast(OWNER, owners.sql(&columns.at_source(OWNER))));
     pairs.extend(updated_at.as_ref().map(|updated_at| cast(UPDATED_AT, literal(updated_at))));
     if *destination == Destination::Book {
-        pairs.extend(columns.made_up().iter().map(|MadeUp { column, literal, binary_type }| {
+        pairs.extend(columns.constants().iter().map(|Constant { column, literal, binary_type }| {
             let cast = binary_type.as_ref().map(|name| format!("::{name}")).unwrap_or_default();
             (identifier(column), format!("({literal}){cast}"))
         }));
@@ -59,11 +59,13 @@ fn columns(Transfer { remap, destination, run_id, .. }: &Transfer<'_>) -> Vec<(S
 
 /// Stops where a column of the book table has a type that the source may not be able to send.
 pub(crate) fn check(columns: &CopiedColumns) -> Result<()> {
-    match columns.made_up().iter().find(|made_up| made_up.binary_type.is_none()) {
+    match columns.constants().iter().find(|constants| constants.binary_type.is_none()) {
         None => Ok(()),
-        Some(MadeUp { column, .. }) => Err(Error::new(Kind::Refused, "could not prepare the COPY of books")
-            .because(format!("production may not know the type of development's `{column}`"))
-            .hint("use `--engine insert`, or `--strategy staged`")),
+        Some(Constant { column, .. }) => {
+            Err(Error::new(Kind::Refused, "could not prepare the COPY of books")
+                .because(format!("production may not know the type of development's `{column}`"))
+                .hint("use `--engine insert`, or `--strategy staged`"))
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use sea_orm::{
 
 use super::statement::set_columns;
 use super::transfer::{Copied, Transfer, inserting};
-use crate::book::{ActiveModel, Column, Entity, MadeUp, SourceBook, TargetBook};
+use crate::book::{ActiveModel, Column, Constant, Entity, SourceBook, TargetBook};
 use crate::error::Result;
 use crate::ledger::checkpoint::Destination;
 use crate::postgres::{Fault, Tx};
@@ -22,22 +22,22 @@ pub(crate) async fn insert(
     target: &Tx<'_>,
     books: Vec<SourceBook>,
 ) -> Result<Copied> {
-    let Transfer { remap, run_id, text, .. } = transfer;
+    let Transfer { remap, run_id, statements, .. } = transfer;
     let exported = books.len() as u64;
     let books = books.into_iter().map(|book| remap.apply(book));
     let statement = match transfer.destination {
         Destination::Book => {
-            let made_up = remap.columns.made_up();
+            let constants = remap.columns.constants();
             let rows = books.map(|book| Ok(book?.book)).collect::<Result<_>>()?;
-            text.statement(rows, |rows| match made_up {
+            statements.statement(rows, |rows| match constants {
                 [] => Ok(Entity::insert_many(rows).into_query()),
-                made_up => with_made_up(rows, made_up),
+                constants => with_made_up(rows, constants),
             })
         }
         Destination::Stage => {
             let staged = staged_columns();
             let rows = books.map(|book| Ok(into_stage(*run_id, book?, &staged))).collect::<Result<_>>()?;
-            text.statement(rows, |rows| Ok(stage::Entity::insert_many(rows).into_query()))
+            statements.statement(rows, |rows| Ok(stage::Entity::insert_many(rows).into_query()))
         }
     };
     let statement = statement.map_err(inserting)?;
@@ -76,10 +76,10 @@ fn text_of(statement: &Statement) -> String {
 }
 
 /// The statement that `insert_many` would make, and more columns, which the entity does not know.
-fn with_made_up(mut books: Vec<ActiveModel>, made_up: &[MadeUp]) -> Result<InsertStatement, Fault> {
+fn with_made_up(mut books: Vec<ActiveModel>, constants: &[Constant]) -> Result<InsertStatement, Fault> {
     let columns = set_columns(&books);
     let names = columns.iter().map(|column| column.into_iden());
-    let made_up_names = made_up.iter().map(|made_up| Alias::new(&made_up.column).into_iden());
+    let made_up_names = constants.iter().map(|constants| Alias::new(&constants.column).into_iden());
     let mut insert = Query::insert();
     insert.into_table(Entity).columns(names.chain(made_up_names));
     for book in &mut books {
@@ -87,7 +87,7 @@ fn with_made_up(mut books: Vec<ActiveModel>, made_up: &[MadeUp]) -> Result<Inser
             |column: &Column| book.take(*column).into_value().map(|value| column.save_as(Expr::val(value)));
         let values: Option<Vec<_>> = columns.iter().map(value).collect();
         let values = values.ok_or_else(|| Fault::client("a book lacks a column that others have"))?;
-        let literals = made_up.iter().map(|made_up| Expr::cust(made_up.literal.clone()));
+        let literals = constants.iter().map(|constants| Expr::cust(constants.literal.clone()));
         insert
             .values(values.into_iter().chain(literals))
             .map_err(|error| Fault::client(error.to_string()))?;
@@ -118,7 +118,7 @@ fn into_stage(
 
 #[cfg(test)]
 mod tests {
-    use super::super::statement::Text;
+    use super::super::statement::StatementCache;
     use super::*;
     use crate::book::{Role, role};
 
@@ -153,14 +153,14 @@ mod tests {
 
     #[test]
     fn a_text_that_is_used_again_is_what_insert_many_would_build() {
-        let text = Text::default();
+        let statements = StatementCache::default();
         let built = |rows| Ok(stage::Entity::insert_many(rows).into_query());
         for titles in [["a", "b"], ["c", "d"], ["e", "f"]] {
             let expected = DbBackend::Postgres.build(&built(rows(titles)).unwrap());
-            assert_eq!(text.statement(rows(titles), built).unwrap(), expected);
+            assert_eq!(statements.statement(rows(titles), built).unwrap(), expected);
         }
         let one = rows(["g", "h"]).split_off(1);
         let expected = DbBackend::Postgres.build(&built(one.clone()).unwrap());
-        assert_eq!(text.statement(one, built).unwrap(), expected);
+        assert_eq!(statements.statement(one, built).unwrap(), expected);
     }
 }

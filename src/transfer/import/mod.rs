@@ -21,7 +21,7 @@ use crate::ledger::checkpoint::Destination;
 use crate::postgres::{Fault, Limit, SourceTx, Tx};
 use crate::retry::fault_of;
 pub use insert::staging_text;
-pub use statement::Text;
+pub use statement::StatementCache;
 use transfer::{Chunk, Copied, Exported, Transfer};
 
 impl Engine {

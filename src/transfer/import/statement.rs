@@ -13,9 +13,9 @@ pub(super) type ColumnOf<A> = <<A as ActiveModelTrait>::Entity as EntityTrait>::
 /// The text of the last statement. Building it anew for each chunk, most of which have as many rows, would take longer
 /// than everything else that the client does.
 #[derive(Debug, Default)]
-pub struct Text(Mutex<Option<(usize, Arc<str>)>>);
+pub struct StatementCache(Mutex<Option<(usize, Arc<str>)>>);
 
-impl Text {
+impl StatementCache {
     /// The statement that inserts `rows`, built by `build` if the last one had another number of rows.
     pub(crate) fn statement<A: ActiveModelTrait>(
         &self,

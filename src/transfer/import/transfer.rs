@@ -3,7 +3,7 @@
 use futures_util::stream::{LocalBoxStream, Peekable};
 
 use super::binary::Binary;
-use super::statement::Text;
+use super::statement::StatementCache;
 use crate::book::SourceBook;
 use crate::error::{Error, Result};
 use crate::ledger::checkpoint::Destination;
@@ -32,7 +32,7 @@ pub struct Transfer<'a> {
     /// Whose they are in the stage.
     pub run_id: i64,
     /// Of `insert`'s statements.
-    pub text: &'a Text,
+    pub statements: &'a StatementCache,
     /// Whether a connection has only few of these statements, so that to prepare one would cost a wait and save none.
     pub is_single: bool,
 }

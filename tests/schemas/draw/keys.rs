@@ -123,9 +123,8 @@ fn key(dice: &mut Dice, names: &mut Names, case: &mut Case, from: Place, to: usi
     key_to(dice, names, case, from, Place { table: to, part: None });
 }
 
-/// Adds a key with columns of its own, unless the table has nothing that a key can reference.
-fn key_to(dice: &mut Dice, names: &mut Names, case: &mut Case, from: Place, to: Place) {
-    let Some(references) = referenced(dice, case, to) else { return };
+/// What happens to a row when what it refers to is deleted, and when that changes.
+fn reactions(dice: &mut Dice) -> (Reaction, Reaction) {
     let on_delete = dice.weighted(&[
         (36, Reaction::Cascade),
         (22, Reaction::SetNull),
@@ -140,8 +139,18 @@ fn key_to(dice: &mut Dice, names: &mut Names, case: &mut Case, from: Place, to: 
         (6, Reaction::SetDefault),
         (12, Reaction::Restrict),
     ]);
+    (on_delete, on_update)
+}
+
+fn loosens(action: Reaction) -> bool {
+    matches!(action, Reaction::SetNull | Reaction::SetDefault)
+}
+
+/// Adds a key with columns of its own, unless the table has nothing that a key can reference.
+fn key_to(dice: &mut Dice, names: &mut Names, case: &mut Case, from: Place, to: Place) {
+    let Some(references) = referenced(dice, case, to) else { return };
+    let (on_delete, on_update) = reactions(dice);
     let audit = matches!(case.tables[from.table].purpose, Purpose::Audit | Purpose::Counter);
-    let loosens = |action: Reaction| matches!(action, Reaction::SetNull | Reaction::SetDefault);
     let nullable = from.table == BOOK || audit || loosens(on_delete) || loosens(on_update) || dice.chance(55);
     // A NOT NULL column that is to be set to NULL makes a deletion impossible.
     let nullable = nullable && (from.table == BOOK || audit || !dice.chance(3));

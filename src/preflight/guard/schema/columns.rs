@@ -5,8 +5,8 @@ use sea_orm::{ColumnTrait, IdenStatic, Iterable};
 
 use super::lines::{Line, key, text};
 use super::types::{self, example};
-use crate::book::{Column, CopiedColumns, MadeUp, OWNER, Role, UPDATED_AT, VISIBILITY, is_needed, role};
-use crate::config::mapping::{Destiny, Mapping, Value};
+use crate::book::{Column, Constant, CopiedColumns, OWNER, Role, UPDATED_AT, VISIBILITY, is_needed, role};
+use crate::config::mapping::{ColumnRule, Mapping, Value};
 use crate::postgres::{identifier, literal};
 use crate::preflight::catalog::{ColumnFacts, Facts};
 
@@ -119,7 +119,7 @@ impl Both<'_> {
 
     /// The column of the source that is development's column `name`.
     fn source_of(&self, name: &str) -> Option<&ColumnFacts> {
-        let renamed = |(_, destiny): &(&String, &Destiny)| **destiny == Destiny::Renamed(name.to_owned());
+        let renamed = |(_, rule): &(&String, &ColumnRule)| **rule == ColumnRule::Renamed(name.to_owned());
         let renamed =
             self.mapping.columns.iter().filter(renamed).find_map(|(from, _)| self.source.column(from));
         renamed.or_else(|| self.source.column(name).filter(|_| !self.mapping.columns.contains_key(name)))
@@ -200,8 +200,8 @@ impl Both<'_> {
     fn only_in_source(&self, column: &ColumnFacts) -> Compared {
         let name = &column.name;
         let verdict = match self.mapping.columns.get(name) {
-            Some(Destiny::LeftOut(_)) => Verdict::Decided,
-            Some(Destiny::Renamed(to)) => Verdict::Undecided {
+            Some(ColumnRule::LeftOut(_)) => Verdict::Decided,
+            Some(ColumnRule::Renamed(to)) => Verdict::Undecided {
                 why: format!("`{name}` cannot become `{to}`, which is no column that is copied"),
                 lines: vec![leave_out(name)],
             },
@@ -224,11 +224,11 @@ impl Both<'_> {
             Some(
                 value @ (Value::Text(_)
                 | Value::Integer(_)
-                | Value::Truth(_)
+                | Value::Boolean(_)
                 | Value::Texts(_)
                 | Value::Time(_)),
             ) => {
-                copied.make_up(MadeUp {
+                copied.make_up(Constant {
                     column: name.clone(),
                     literal: sql(value),
                     binary_type: types::binary(column),
@@ -300,7 +300,7 @@ fn sql(value: &Value) -> String {
         Value::Sql(expression) => expression.sql.clone(),
         Value::Text(text) => literal(text),
         Value::Integer(number) => number.to_string(),
-        Value::Truth(truth) => truth.to_string(),
+        Value::Boolean(truth) => truth.to_string(),
         Value::Time(time) => literal(&time.to_string()),
         Value::Texts(texts) => {
             let texts: Vec<String> = texts.iter().map(|text| literal(text)).collect();

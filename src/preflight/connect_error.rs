@@ -5,7 +5,7 @@ use crate::error::{Error, Kind};
 use crate::postgres::{Fault, Origin, Server, identifier};
 
 /// The error of a first connection to `endpoint`.
-pub(crate) fn unreached(fault: Fault, endpoint: &Endpoint) -> Error {
+pub(crate) fn connect_error(fault: Fault, endpoint: &Endpoint) -> Error {
     // Whatever else a server says to a connection, the URL asked for it.
     let kind = match fault.kind_at_start() {
         Kind::NotCompleted => Kind::Usage,
@@ -18,7 +18,7 @@ pub(crate) fn unreached(fault: Fault, endpoint: &Endpoint) -> Error {
 }
 
 /// The error when the pooler in front of `server` does not lend out what a run needs.
-pub(crate) fn crowded(fault: Fault, server: &Server) -> Error {
+pub(crate) fn pool_too_small(fault: Fault, server: &Server) -> Error {
     let endpoint = server.endpoint();
     // What a pooler does not lend out now it will not lend out later.
     let is_refused = fault.is_protocol_violation() && !fault.is_of_absent_server();
@@ -127,7 +127,7 @@ mod tests {
     fn check(url: &str, fault: Fault) -> String {
         let environment: Environment = [("DEWEY_SOURCE_DATABASE_URL", url)].into_iter().collect();
         let endpoint = config::source(&Locations::default(), &environment).unwrap();
-        let error = unreached(fault, &endpoint);
+        let error = connect_error(fault, &endpoint);
         format!(
             "{error}\ncaused by: {}\nhint: {}",
             error.causes().join("; "),

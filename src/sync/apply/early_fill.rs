@@ -27,16 +27,16 @@ use crate::sync::owners;
 use crate::sync::run::Run;
 
 /// The open transaction that has inserted the books of the first batches.
-pub(crate) struct Ahead<'a> {
+pub(crate) struct EarlyFill<'a> {
     pub(super) tx: Tx<'a>,
     /// The last source id of those batches.
     pub(super) through: i32,
 }
 
 /// Inserts batch by batch as they are `staged`, until no more are. `None` where that could not begin or did not work out.
-pub(crate) async fn fill_ahead<'a>(run: &Run<'a>, progress: FillProgress) -> Option<Ahead<'a>> {
+pub(crate) async fn early_fill<'a>(run: &Run<'a>, progress: FillProgress) -> Option<EarlyFill<'a>> {
     let filling = async {
-        let filled = insert_ahead(run, progress).await;
+        let filled = insert_early(run, progress).await;
         filled.map_err(|fault| fault.error("could not fill the books ahead"))
     };
     run.context().cancellable(filling).await.unwrap_or_else(|error| {
@@ -45,11 +45,11 @@ pub(crate) async fn fill_ahead<'a>(run: &Run<'a>, progress: FillProgress) -> Opt
     })
 }
 
-async fn insert_ahead<'a>(
+async fn insert_early<'a>(
     run: &Run<'a>,
     FillProgress { mut staged, filled: told }: FillProgress,
-) -> Result<Option<Ahead<'a>>, Fault> {
-    let mut filled: Option<Ahead<'a>> = None;
+) -> Result<Option<EarlyFill<'a>>, Fault> {
+    let mut filled: Option<EarlyFill<'a>> = None;
     // The last range is open, and left to the end of the fill.
     for range in &run.plan.ranges {
         if !until_staged(&mut staged, range, filled.as_ref()).await? {
@@ -60,16 +60,16 @@ async fn insert_ahead<'a>(
             break;
         };
         let tx = match filled.take() {
-            Some(Ahead { tx, .. }) => tx,
+            Some(EarlyFill { tx, .. }) => tx,
             None => match begin(run).await? {
                 Some(tx) => tx,
                 None => break,
             },
         };
         let batch = range.condition("s.source_id");
-        let insert = first_fill_sql(run.tenure.run_id, &run.remap, &batch);
+        let insert = first_fill_sql(run.lease.run_id, &run.remap, &batch);
         let ((), is_awaited) = tx.ask((Query::silent(insert), is_awaited())).await?;
-        filled = Some(Ahead { tx, through });
+        filled = Some(EarlyFill { tx, through });
         if is_awaited {
             return give_up(filled).await;
         }
@@ -82,7 +82,7 @@ async fn insert_ahead<'a>(
 async fn until_staged(
     staged: &mut watch::Receiver<StagedBatches>,
     range: &Range,
-    filled: Option<&Ahead<'_>>,
+    filled: Option<&EarlyFill<'_>>,
 ) -> Result<bool, Fault> {
     let is_known = |staged: &StagedBatches| staged.is_incomplete || staged.leading >= range.batch;
     loop {
@@ -90,7 +90,7 @@ async fn until_staged(
             // With an error nobody stages any more.
             return Ok(!known.is_ok_and(|staged| staged.is_incomplete));
         }
-        if let Some(Ahead { tx, .. }) = filled
+        if let Some(EarlyFill { tx, .. }) = filled
             && tx.ask(is_awaited()).await?
         {
             return Ok(false);
@@ -112,8 +112,8 @@ fn is_awaited() -> Query<'static, bool> {
 }
 
 /// At once, so that nobody waits until the connection is closed.
-async fn give_up(filled: Option<Ahead<'_>>) -> Result<Option<Ahead<'_>>, Fault> {
-    if let Some(Ahead { tx, .. }) = filled {
+async fn give_up(filled: Option<EarlyFill<'_>>) -> Result<Option<EarlyFill<'_>>, Fault> {
+    if let Some(EarlyFill { tx, .. }) = filled {
         tracing::debug!("gave up what was filled ahead");
         tx.rollback().await;
     }

@@ -23,11 +23,11 @@ impl Server {
     ///
     /// # Errors
     /// The pooler's answer, or a deadline where it has none.
-    pub async fn make_room(&self) -> Result<(), Fault> {
-        if !self.is_reduced() {
+    pub async fn check_pool(&self) -> Result<(), Fault> {
+        if !self.lacks_startup_options() {
             return Ok(());
         }
-        let begin = |_| Tx::begin(self, SNAPSHOT, self.quick(), "SELECT 1");
+        let begin = |_| Tx::begin(self, SNAPSHOT, self.short_limit(), "SELECT 1");
         let open = try_join_all((0..self.connections_min()).map(begin)).await?;
         join_all(open.into_iter().map(|(tx, _)| tx.rollback())).await;
         let kept = self.take_idle();
