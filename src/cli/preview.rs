@@ -123,8 +123,8 @@ impl<'a> Preview<'a> {
 /// Of a strategy that removes all books, where `staged` would lose only `fewer` rows of other tables.
 fn replacing(found: &Preflight, fewer: &[Dependents]) -> Vec<String> {
     let all = &found.target_books.dependents;
-    let mut lines = vec![replaced(found).replace("are removed", "would be removed")];
-    lines.extend(lost(all).map(|lost| format!("Lost with the old ones: {}.", describe(lost))));
+    let mut lines = vec![replaced(found).replace("will be", "would be")];
+    lines.extend(lost(all).map(|lost| format!("Also lost: {}.", describe(lost))));
     let [all, fewer] = [all, fewer].map(|found| lost(found).map(|lost| lost.rows).sum::<u64>());
     if all > fewer {
         let kept = grouped(all - fewer);

@@ -215,11 +215,12 @@ impl Prompt<'_> {
 /// What an apply changes, in numbers.
 pub(super) fn changed(changes: &Changes) -> Vec<String> {
     let Changes { new, changed, removed, unchanged, private, dependents } = changes;
-    let counted = [(*new, "new"), (*changed, "changed"), (*removed, "only in development and deleted")];
-    let counted = counted.map(|(books, what)| format!("{} {what}", grouped(books)));
-    let mut lines = vec![format!("Books: {}, {} unchanged.", counted.join(", "), grouped(*unchanged))];
+    let [new, changed, removed, unchanged] = [new, changed, removed, unchanged].map(|books| grouped(*books));
+    let mut lines = vec![format!(
+        "Books: {new} to add, {changed} to change, {removed} to delete (not in production), {unchanged} unchanged."
+    )];
     if *private > 0 {
-        lines.push(format!("{} of the new and changed books are PRIVATE in production.", grouped(*private)));
+        lines.push(format!("{} of the books to add or change are PRIVATE in production.", grouped(*private)));
     }
     lines.extend(losses(dependents).map(|lost| format!("Also lost: {}.", describe(lost))));
     lines
@@ -264,27 +265,25 @@ pub(super) fn owned(owners: &Owners) -> String {
     }
 }
 
-/// What will be removed and copied, as the question before it.
+/// What will be deleted and copied, as the question before it.
 fn question(sides: &Sides, found: &Preflight, owners: &Owners) -> Vec<String> {
     let target = sides.target.server().endpoint();
     let mut lines = vec![
         replaced(found),
         format!(
-            "In their place come {} books of production, {}.",
+            "{} books of production will replace them, {}.",
             grouped(found.source_books.books),
             owned(owners)
         ),
     ];
-    lines.extend(
-        losses(&found.target_books.dependents)
-            .map(|lost| format!("Lost with the old ones: {}.", describe(lost))),
-    );
+    lines
+        .extend(losses(&found.target_books.dependents).map(|lost| format!("Also lost: {}.", describe(lost))));
     lines.extend(triggers::told(&found.target));
     lines.push(format!("Replace the books of {target}? [y/N] "));
     lines
 }
 
-/// `412 books are removed: 400 of ada@example.org, 12 of bob@example.org.`
+/// `412 books will be deleted: 400 of ada@example.org, 12 of bob@example.org.`
 pub(super) fn replaced(found: &Preflight) -> String {
     let books = &found.target_books;
     let owners: Vec<String> = books
@@ -294,5 +293,5 @@ pub(super) fn replaced(found: &Preflight) -> String {
         .map(|owner| format!("{} of {}", grouped(owner.books), value(&owner.email)))
         .collect();
     let whose = if owners.is_empty() { String::new() } else { format!(": {}", owners.join(", ")) };
-    format!("{} books are removed{whose}.", grouped(books.books))
+    format!("{} books will be deleted{whose}.", grouped(books.books))
 }

@@ -100,10 +100,9 @@ fn question(target: &Target, plan: &Undo) -> Vec<String> {
     let Undo { undone, removed, restored, changed, .. } = plan;
     let [removed, restored, changed] = [removed, restored, changed].map(|books| grouped(*books));
     let mut lines = vec![format!(
-        "Run {undone} is undone: {removed} books that it added go, {changed} become what they were, \
-         {restored} that it removed come back."
+        "Undo of run {undone}: {removed} books will be deleted, {changed} changed back, {restored} restored."
     )];
-    lines.extend(plan.regained.iter().map(|back| format!("Back with them: {}.", describe(back))));
+    lines.extend(plan.regained.iter().map(|back| format!("Also restored: {}.", describe(back))));
     if !plan.not_undone.is_empty() {
         lines.push(not_restored(&losses::describe(&plan.not_undone)));
     }

@@ -68,7 +68,7 @@ async fn check(sandbox: &Sandbox, meanwhile: &str) -> Option<String> {
 async fn more_that_would_go_is_asked_about_anew() {
     for (meanwhile, said) in [
         (on_the_list(2), "Also lost: 2 rows of `public.\"BookInReadingList\"`."),
-        (ANOTHER_BOOK.to_owned(), "4 only in development and deleted"),
+        (ANOTHER_BOOK.to_owned(), "4 to delete (not in production)"),
         // What the question was about was reached through other foreign keys.
         (mark(1), "1 row of `public.\"Mark\"`"),
     ] {

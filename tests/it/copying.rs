@@ -155,7 +155,7 @@ async fn a_human_run_says_what_it_staged_applied_and_verified() {
     assert_eq!(run.code, Some(0), "{run:?}");
     insta::assert_snapshot!(without_measures(&run.stdout), @"
     staged    40 books  N books/s  1 batch
-    applied   40 new, 0 changed, 0 removed, 0 unchanged  in N ms
+    applied   40 added, 0 changed, 0 deleted, 0 unchanged  in N ms
     verified  40 books, every copied column and the owner, as production stood at TIME UTC
     ");
 }
@@ -166,7 +166,7 @@ async fn a_human_run_says_what_it_replaced_copied_and_verified() {
     let run = sandbox.run(&["sync", "--yes", "--strategy", "atomic"]).await;
     assert_eq!(run.code, Some(0), "{run:?}");
     insta::assert_snapshot!(without_measures(&run.stdout), @"
-    removed   0 old books
+    deleted   0 old books
     copied    40/40  N books/s  1 batch
     verified  40 books, every copied column and the owner, as production stood at TIME UTC
     ");

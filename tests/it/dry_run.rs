@@ -44,7 +44,7 @@ async fn a_target_without_a_ledger_stays_without_one() {
     owner   ada@example.org (user 1, the only one)
     ");
     insta::assert_snapshot!(run.stdout, @r#"
-    Books: 357 new, 0 changed, 0 only in development and deleted, 0 unchanged.
+    Books: 357 to add, 0 to change, 0 to delete (not in production), 0 unchanged.
     357 books of 7 owners would be copied in 4 batches, all owned by ada@example.org.
     90 of them are PRIVATE in production.
       Beyond Light without End
@@ -59,8 +59,8 @@ async fn losses_are_shown() {
     let sandbox = in_use().await;
     for (strategy, lost) in [
         ("staged", r#"Also lost: 1 row of `public."BookInReadingList"`."#),
-        ("atomic", r#"Lost with the old ones: 3 rows of `public."BookInReadingList"`."#),
-        ("batched", r#"Lost with the old ones: 3 rows of `public."BookInReadingList"`."#),
+        ("atomic", r#"Also lost: 3 rows of `public."BookInReadingList"`."#),
+        ("batched", r#"Also lost: 3 rows of `public."BookInReadingList"`."#),
     ] {
         let run = check(&sandbox, &["sync", "--dry-run", "--strategy", strategy]).await;
         assert_eq!(run.code, Some(0), "{run:?}");

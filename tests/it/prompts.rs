@@ -33,8 +33,8 @@ async fn yes_changes_the_books_and_no_session_waits_for_it() {
     source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
     target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
     owner   ada@example.org (user 1, the only one)
-    Books: 357 new, 0 changed, 0 only in development and deleted, 0 unchanged.
-    90 of the new and changed books are PRIVATE in production.
+    Books: 357 to add, 0 to change, 0 to delete (not in production), 0 unchanged.
+    90 of the books to add or change are PRIVATE in production.
     Change the books of DB at 127.0.0.1:TARGET? [y/N]
     ");
     no_session_left(&sandbox.source_admin_url()).await;
@@ -58,8 +58,8 @@ async fn the_other_strategies_ask_before_they_replace_the_books() {
         source  DB at 127.0.0.1:SOURCE  PostgreSQL N  read-only  DIR/.env.production
         target  DB at 127.0.0.1:TARGET  PostgreSQL N             DIR/.env
         owner   ada@example.org (user 1, --user-id)
-        357 books are removed: 357 of bob@example.org.
-        In their place come 357 books of production, all owned by ada@example.org.
+        357 books will be deleted: 357 of bob@example.org.
+        357 books of production will replace them, all owned by ada@example.org.
         Replace the books of DB at 127.0.0.1:TARGET? [y/N]
         "));
         no_session_left(&sandbox.target_admin_url()).await;

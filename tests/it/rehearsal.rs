@@ -75,7 +75,7 @@ async fn a_book_outside_the_sample_is_not_written_for_its_value() {
     execute(&sandbox.source_admin_url(), &replaced).await;
     let run = sandbox.run(&["sync", "--yes"]).await;
     assert_eq!(run.code, Some(0), "{run:?}");
-    assert!(run.stdout.contains("1 new, 0 changed, 1 removed"), "{run:?}");
+    assert!(run.stdout.contains("1 added, 0 changed, 1 deleted"), "{run:?}");
 }
 
 /// The trigger of another table, which a foreign key of a changed book fires.

@@ -121,7 +121,7 @@ async fn a_first_fill_is_undone_with_what_hangs_on_it_by_now_if_that_is_agreed_t
     );
     let run = sandbox.run(&["undo", "--yes", "--allow-cascade"]).await;
     assert_eq!(run.code, Some(0), "{run:?}");
-    assert_eq!(run.stdout, "undone    run 1: 0 books are back, 0 changed back, 40 removed again\n");
+    assert_eq!(run.stdout, "undone    run 1: 0 restored, 0 changed back, 40 deleted\n");
     let left = r#"SELECT (SELECT count(*) FROM "Book"), (SELECT count(*) FROM "BookInReadingList"), (SELECT count(*) FROM "Note")"#;
     assert_eq!(rows(&sandbox, left), "0\t0\t0\n");
 }

@@ -90,7 +90,7 @@ impl SyncEnd {
             Some(apply_ms) => vec![
                 format!("staged    {} books  {speed}", grouped(counts.exported)),
                 format!(
-                    "applied   {} new, {} changed, {} removed, {} unchanged  in {} ms",
+                    "applied   {} added, {} changed, {} deleted, {} unchanged  in {} ms",
                     grouped(counts.inserted),
                     grouped(counts.updated),
                     grouped(counts.deleted),
@@ -99,7 +99,7 @@ impl SyncEnd {
                 ),
             ],
             None => vec![
-                format!("removed   {} old books", grouped(counts.deleted)),
+                format!("deleted   {} old books", grouped(counts.deleted)),
                 format!("copied    {}/{}  {speed}", grouped(counts.inserted), grouped(counts.exported)),
             ],
         };
@@ -185,10 +185,9 @@ impl UndoEnd {
 
     pub(super) fn text(&self) -> Vec<String> {
         let (Some(run), Some(books)) = (self.undone_run_id, self.changes) else { return Vec::new() };
-        let back = plural(books.added, "book is", "books are");
-        let [changed, deleted] = [books.changed, books.deleted].map(grouped);
+        let [restored, changed, deleted] = [books.added, books.changed, books.deleted].map(grouped);
         let mut lines = vec![format!(
-            "undone    run {run}: {back} back, {changed} changed back, {deleted} removed again"
+            "undone    run {run}: {restored} restored, {changed} changed back, {deleted} deleted"
         )];
         let some = |effects: &Option<Vec<Effect>>| {
             effects.as_deref().filter(|effects| !effects.is_empty()).map(losses::describe)
