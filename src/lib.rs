@@ -12,10 +12,10 @@
 //! A room may use those on the floors below it; a test reads this list and the imports.
 //!
 //! ```text
-//! cli           one file a command, prompts; the only code that prints, with progress
+//! cli           one file per command, prompts; the only code that prints, with progress
 //! doctor demo   every check with its fix; two throw-away servers with generated books, for the demo and the tests
-//! sync          a run: decide, verify, rehearse, batches, apply, undo; one strategy a file
-//! preflight     what both catalogs say, and the guards, one a file, before anything is written
+//! sync          a run: decide, verify, rehearse, batches, apply, undo; one strategy per file
+//! preflight     what both catalogs say, and the guards, one per file, before anything is written
 //! transfer      one batch: export from the source, remap to the target's users, import by one of the engines
 //! plan          the ranges of ids that are the batches
 //! dependents    foreign keys: which rows of other tables a change of books reaches
@@ -29,8 +29,29 @@
 //! ```
 //!
 //! Beside `src`: `entity/` has the SeaORM entities (`just entities`), `migration/` the application's tables and the ledger,
-//! one object a file; `tests/it` is one binary with real servers, `tests/faults`, `tests/schemas`, `tests/versions`,
+//! one object per file; `tests/it` is one binary with real servers, `tests/faults`, `tests/schemas`, `tests/versions`,
 //! `tests/bench` and `tests/fuzz` have a recipe each.
+//!
+//! # Where to look
+//!
+//! ```text
+//! sync/mod.rs             the spine: everything below is called from it, in this order
+//!   sync/decide.rs        looks, guards, decides, asks; sync/verify/before.rs: are both sides equal, so that nothing is to do
+//!   sync/run.rs           a run in the ledger: its lease, its lock, its end
+//!   sync/rehearsal.rs     a sample written and rolled back
+//!   sync/strategy/        one strategy per file; `staged` is the default
+//!   sync/batches/batch.rs one batch: its claim, its books, its COMMIT; `batches/mod.rs` all of them
+//!   sync/verify/stage.rs  the staging table against one snapshot of production, repaired
+//!   sync/consent.rs       what was agreed to, and the questions (`sync/ask.rs`)
+//!   sync/apply/           what is kept for an undo (`keep.rs`), the writes (`write.rs`), the measurement (`sync/losses.rs`)
+//!   sync/exactly_once.rs  a COMMIT whose answer was lost
+//! sync/undo/              puts back what an apply kept
+//! transfer/engine.rs      the engines by name; `transfer/import/` one per file; `export.rs` which books are read
+//! plan.rs                 the ranges that become batches, frozen in the ledger
+//! dependents/reach.rs     what becomes of rows of other tables, such as reading lists, when books are deleted or changed
+//! ledger/run.rs           the row of a run, which `cli/history.rs` shows
+//! progress/streams.rs     the only way to stdout and stderr
+//! ```
 //!
 //! # Invariants
 //!

@@ -19,8 +19,8 @@ use crate::transfer::import::transfer::Copied;
 /// Does the work of the run, if the books of `sample` fit as a batch; without one, that is not tried.
 ///
 /// # Errors
-/// [`Kind::NotCompleted`] when batches failed for good,
-/// [`Kind::Differs`] when the sides are not equal in the end; the state then says what the
+/// [`Kind::NotCompleted`](crate::error::Kind::NotCompleted) when batches failed for good,
+/// [`Kind::Differs`](crate::error::Kind::Differs) when the sides are not equal in the end; the state then says what the
 /// target holds.
 pub(super) async fn run(run: &Run<'_>, sample: Option<&[SourceBook]>) -> Result<Verified> {
     let plan = run.plan();
