@@ -215,9 +215,10 @@ impl Prompt<'_> {
 /// What an apply changes, in numbers.
 pub(super) fn changed(changes: &Changes) -> Vec<String> {
     let Changes { new, changed, removed, unchanged, private, dependents } = changes;
-    let [new, changed, removed, unchanged] = [new, changed, removed, unchanged].map(|books| grouped(*books));
+    let [added, altered, removed, unchanged] =
+        [new, changed, removed, unchanged].map(|books| grouped(*books));
     let mut lines = vec![format!(
-        "Books: {new} to add, {changed} to change, {removed} to delete (not in production), {unchanged} unchanged."
+        "Books: {added} to add, {altered} to change, {removed} to delete (not in production), {unchanged} unchanged."
     )];
     if *private > 0 {
         lines.push(format!("{} of the books to add or change are PRIVATE in production.", grouped(*private)));

@@ -3,8 +3,8 @@
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use serde::{Deserialize, Serialize};
 
-use super::run::{RESUMABLE, compatible};
-use crate::postgres::literal;
+use super::run::compatible;
+use super::state::is_resumable;
 
 /// A ledger in numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,12 +51,11 @@ pub async fn read(db: &impl ConnectionTrait) -> Result<Contents, DbErr> {
     let tables = one(db, tables).await?;
     let has = |table| tables.try_get::<bool>("", table);
     let [runs, unfinished] = if has("run")? {
-        let resumable = RESUMABLE.map(literal).join(", ");
         [
             "(SELECT count(*) FROM dewey_sync.run)".to_owned(),
             format!(
-                "(SELECT max(run_id) FROM dewey_sync.run WHERE action = 'sync' AND state IN ({resumable}) \
-                 AND tool_version LIKE '{}.%')",
+                "(SELECT max(run_id) FROM dewey_sync.run WHERE action = 'sync' AND {} AND tool_version LIKE '{}.%')",
+                is_resumable(),
                 compatible(env!("CARGO_PKG_VERSION"))
             ),
         ]

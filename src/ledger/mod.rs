@@ -6,6 +6,7 @@ pub mod lock;
 pub mod replaced;
 pub mod run;
 pub mod stage;
+pub mod state;
 
 use dewey_sync_entity::ledger::identity;
 use sea_orm::sea_query::OnConflict;

@@ -4,6 +4,7 @@
 use serde::Serialize;
 use sqlx::Row;
 
+use super::state::{RunState, is_resumable};
 use crate::book::TargetUserId;
 use crate::error::{Error, Kind};
 use crate::postgres::fingerprint::Fingerprint;
@@ -17,14 +18,6 @@ pub struct Lease {
     pub run_id: i64,
     /// Unlike that of every other run, and of the same run before it was resumed.
     pub epoch: i64,
-}
-
-/// The states of runs that may be resumed: nothing is known to be wrong with their data.
-pub const RESUMABLE: [&str; 7] =
-    ["running", "interrupted", "not_completed", "unreachable", "refused", "failed", "busy"];
-
-fn is_resumable() -> String {
-    format!("state IN ({})", RESUMABLE.map(literal).join(", "))
 }
 
 /// Versions that understand each other's plans: the same number up to the first that is not 0.
@@ -83,8 +76,8 @@ pub struct Counts {
 /// How a run ended.
 #[derive(Debug, Clone)]
 pub struct RunEnd {
-    /// The outcome's name.
-    pub state: &'static str,
+    /// The outcome.
+    pub state: RunState,
     /// Rows.
     pub counts: Counts,
     /// How often something was tried again.
@@ -101,7 +94,7 @@ pub struct RunEnd {
 
 impl RunEnd {
     /// Without what only some ends have.
-    pub fn new(state: &'static str, counts: Counts, retries: u64) -> Self {
+    pub fn new(state: RunState, counts: Counts, retries: u64) -> Self {
         Self { state, counts, retries, fingerprint: None, snapshot_at: None, apply_ms: None, error: None }
     }
 }
@@ -228,7 +221,7 @@ pub fn taken_over(lease: Lease) -> Error {
 }
 
 /// A statement that moves the run from `from` to its end; it changes no row when the run is not in that state.
-pub fn end_sql(Lease { run_id, epoch }: Lease, from: &str, end: &RunEnd) -> String {
+pub fn end_sql(Lease { run_id, epoch }: Lease, from: RunState, end: &RunEnd) -> String {
     let Counts { exported, inserted, updated, deleted, unchanged, skipped, failed } = end.counts;
     let optional = |text: Option<String>| text.map_or_else(|| "NULL".into(), |text| literal(&text));
     let rows = end.fingerprint.map_or_else(|| "NULL".into(), |print| print.rows.to_string());
@@ -238,13 +231,13 @@ pub fn end_sql(Lease { run_id, epoch }: Lease, from: &str, end: &RunEnd) -> Stri
          skipped = {skipped}, failed = {failed}, retries = {retries}, fingerprint_rows = {rows}, \
          fingerprint_digest = {digest}, snapshot_at = {snapshot_at}::timestamptz, apply_ms = {apply_ms}, error = {error} \
          WHERE run_id = {run_id} AND epoch = {epoch} AND state = {from}",
-        state = literal(end.state),
+        state = literal(end.state.name()),
         retries = end.retries,
         digest = optional(end.fingerprint.map(|print| print.digest_hex())),
         snapshot_at = optional(end.snapshot_at.clone()),
         error = optional(end.error.clone()),
         apply_ms = end.apply_ms.map_or_else(|| "NULL".into(), |ms| ms.to_string()),
-        from = literal(from),
+        from = literal(from.name()),
     )
 }
 
@@ -254,10 +247,10 @@ pub async fn record_end(target: &Target, lease: Lease, end: &RunEnd) -> Result<b
     let Lease { run_id, epoch } = lease;
     let is_recorded = format!(
         "SELECT EXISTS (SELECT FROM dewey_sync.run WHERE run_id = {run_id} AND epoch = {epoch} AND state = {})",
-        literal(end.state),
+        literal(end.state.name()),
     );
     let is_recorded = Query::last_row(is_recorded, |row| Ok(row.try_get(0)?));
-    let record = Query::silent(end_sql(lease, "running", end));
+    let record = Query::silent(end_sql(lease, RunState::Running, end));
     Ok(target.once(target.server().short_limit(), (record, is_recorded)).await?.1)
 }
 
@@ -271,7 +264,7 @@ pub(crate) fn claim_run(Lease { run_id, epoch }: Lease) -> Query<'static, Claim>
     );
     Query::new(sql, |rows| match rows {
         [_moved, _state] => Ok(Claim::Ours),
-        [state] if state.try_get::<&str, _>(0)? == "verified" => Ok(Claim::AlreadyDone),
+        [state] if state.try_get::<&str, _>(0)? == RunState::Verified.name() => Ok(Claim::AlreadyDone),
         _ => Ok(Claim::Lost),
     })
 }

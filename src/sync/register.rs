@@ -6,6 +6,7 @@ use super::intent::Intent;
 use super::outcome::{MODE, UP_TO_THE_OTHER, Verified};
 use crate::error::{Error, Kind, Result};
 use crate::ledger::run::{self, Lease, NewRun, RunEnd};
+use crate::ledger::state::RunState;
 use crate::plan::Frozen;
 use crate::postgres::{Fault, Target};
 use crate::preflight::guard::owner::Owner;
@@ -72,12 +73,12 @@ pub(super) async fn record(
     Call { sides, context, .. }: Call<'_>,
     lease: Lease,
     done: Result<&Verified, &Error>,
-    success: &'static str,
+    success: RunState,
 ) -> Result<()> {
     let summary = context.summary();
     let verified = done.ok();
     let error = done.err();
-    let state = error.map_or(success, |error| error.kind.outcome());
+    let state = error.map_or(success, |error| RunState::of_failure(error.kind));
     let end = RunEnd {
         fingerprint: verified.map(Verified::fingerprint),
         snapshot_at: verified.map(|verified| verified.snapshot_at().to_owned()),

@@ -8,7 +8,8 @@ use super::ask::Unfinished;
 use super::call::Call;
 use super::request::{Request, Resume, Strategy};
 use crate::error::{Error, Kind, Result};
-use crate::ledger::run::{RESUMABLE, compatible};
+use crate::ledger::run::compatible;
+use crate::ledger::state::RunState;
 use crate::postgres::Fault;
 use crate::preflight::guard::owner::{Owner, OwnerChoice, User};
 use crate::preflight::{Preflight, Sides};
@@ -42,7 +43,7 @@ pub(super) async fn find(call: Call<'_>, found: &Preflight) -> Result<Option<Unf
     let Some((run, owner)) = run else {
         return if offered { Ok(None) } else { Err(nothing_to_resume(request.resume)) };
     };
-    if !RESUMABLE.contains(&run.state.as_str()) || run.action != "sync" {
+    if !RunState::named(&run.state).is_some_and(RunState::is_resumable) || run.action != "sync" {
         return Err(not_resumable(&run));
     }
     let differences = differences(&run, request, sides, found);
@@ -69,9 +70,9 @@ async fn read(sides: &Sides, resume: Resume) -> Result<Option<(run::Model, Optio
     let runs = run::Entity::find().order_by_desc(run::Column::RunId);
     let runs = match resume {
         Resume::Run(run_id) => runs.filter(run::Column::RunId.eq(run_id)),
-        Resume::Newest | Resume::Offer => {
-            runs.filter(run::Column::State.is_in(RESUMABLE)).filter(run::Column::Action.eq("sync"))
-        }
+        Resume::Newest | Resume::Offer => runs
+            .filter(run::Column::State.is_in(RunState::resumable()))
+            .filter(run::Column::Action.eq("sync")),
     };
     let run = runs.one(&tx).await.map_err(|error| reading(error.into()))?;
     let owner = match run.as_ref().and_then(|run| run.owner_id) {
@@ -171,7 +172,7 @@ fn nothing_to_resume(resume: Resume) -> Error {
 
 fn not_resumable(run: &run::Model) -> Error {
     let run::Model { run_id, state, .. } = run;
-    let wrong = state == Kind::Differs.outcome();
+    let wrong = RunState::named(state) == Some(RunState::Differs);
     let kind = if wrong { Kind::Refused } else { Kind::Usage };
     let why = if wrong {
         "its data is known to be wrong".into()

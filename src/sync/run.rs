@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ledger::checkpoint::Destination;
 use crate::ledger::lock::RunLock;
 use crate::ledger::run::{Lease, taken_over};
+use crate::ledger::state::RunState;
 use crate::plan::Plan;
 use crate::postgres::fingerprint::Fingerprint;
 use crate::preflight::guard::empty_source;
@@ -98,7 +99,7 @@ impl<'a> Run<'a> {
         let done = if is_recorded {
             done
         } else {
-            let recorded = record(self.call, self.lease, done.as_ref(), "verified").await;
+            let recorded = record(self.call, self.lease, done.as_ref(), RunState::Verified).await;
             // The run's own failure says more.
             done.and_then(|verified| recorded.map(|()| verified))
         };
@@ -111,7 +112,7 @@ impl<'a> Run<'a> {
     /// The same where both sides were found equal before.
     pub(super) async fn end_unchanged(self, verified: Verified) -> Result<Synced> {
         let done = nothing_to_do(self.owners(), &verified, self.context().progress);
-        let recorded = record(self.call, self.lease, Ok(&verified), "unchanged");
+        let recorded = record(self.call, self.lease, Ok(&verified), RunState::Unchanged);
         tokio::join!(recorded, self.lock.release()).0?;
         Ok(done)
     }

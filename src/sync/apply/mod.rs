@@ -25,6 +25,7 @@ use crate::error::Result;
 use crate::ledger::replaced::{Generation, end_others_sql};
 use crate::ledger::run::{Counts, RunEnd, end_sql};
 use crate::ledger::stage::EMPTY_IF_FREE;
+use crate::ledger::state::RunState;
 use crate::postgres::effects::{Bounds, guard};
 use crate::progress::{Event, Phase, Progress};
 pub(super) use early_fill::{EarlyFill, early_fill};
@@ -124,7 +125,7 @@ fn end(run: &Run<'_>, verified: &Verified, applied: &Applied) -> String {
         fingerprint: Some(verified.fingerprint()),
         snapshot_at: Some(verified.snapshot_at().to_owned()),
         apply_ms: Some(applied.apply_ms),
-        ..RunEnd::new("verified", counts, summary.retries)
+        ..RunEnd::new(RunState::Verified, counts, summary.retries)
     };
-    end_sql(run.lease, "verified", &end)
+    end_sql(run.lease, RunState::Verified, &end)
 }

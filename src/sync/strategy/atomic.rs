@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::ledger::FORGET_GENERATION;
 use crate::ledger::checkpoint::Destination;
 use crate::ledger::run::{Claim, Counts, RunEnd, claim_run, end_sql};
+use crate::ledger::state::RunState;
 use crate::plan::{Plan, Range};
 use crate::postgres::effects::{Bounds, guard};
 use crate::postgres::fingerprint::Fingerprint;
@@ -212,8 +213,8 @@ async fn record(
     let end = RunEnd {
         fingerprint: Some(verified.fingerprint()),
         snapshot_at: Some(verified.snapshot_at().to_owned()),
-        ..RunEnd::new("verified", summary.counts, summary.retries)
+        ..RunEnd::new(RunState::Verified, summary.counts, summary.retries)
     };
-    let recorded = losses::read_after(target, &end_sql(run.lease, "verified", &end), counting).await;
+    let recorded = losses::read_after(target, &end_sql(run.lease, RunState::Verified, &end), counting).await;
     recorded.map_err(|fault| fault.error("could not record the outcome"))
 }

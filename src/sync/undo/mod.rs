@@ -25,6 +25,7 @@ use crate::ledger::replaced::{EXACT_TEXT, Generation};
 use crate::ledger::run::{
     self, Claim, Counts, Lease, NewRun, RunEnd, claim_run, end_sessions_sql, end_sql, taken_over,
 };
+use crate::ledger::state::RunState;
 use crate::postgres::effects::{Bounds, guard};
 use crate::postgres::query::Query;
 use crate::postgres::{Identity, Limit, Target, Tx};
@@ -171,9 +172,9 @@ impl<'a> Undoing<'a> {
             Claim::Lost => return Err(taken_over(lease)),
         }
         let PutBack { undo, reading } = put_back(&tx, generation, self.agreed).await?;
-        let end = RunEnd::new("verified", undo.counts(), self.context.summary().retries);
+        let end = RunEnd::new(RunState::Verified, undo.counts(), self.context.summary().retries);
         let guard = guard(&Bounds::AsMeasured(reading));
-        let record = format!("{FORGET_GENERATION}; {}; {guard}", end_sql(lease, "verified", &end));
+        let record = format!("{FORGET_GENERATION}; {}; {guard}", end_sql(lease, RunState::Verified, &end));
         Ok(Attempted::Ready(Box::new(tx), record, undo))
     }
 
@@ -182,7 +183,7 @@ impl<'a> Undoing<'a> {
         let Self { target, lease, context, .. } = *self;
         let failed = RunEnd {
             error: Some(error.chain()),
-            ..RunEnd::new(error.kind.outcome(), Counts::default(), context.summary().retries)
+            ..RunEnd::new(RunState::of_failure(error.kind), Counts::default(), context.summary().retries)
         };
         if let Err(fault) = run::record_end(target, lease, &failed).await {
             tracing::info!(%fault, run_id = lease.run_id, "the ledger was not told how the undo ended");
