@@ -40,17 +40,20 @@
 //!   sync/run.rs           a run in the ledger: its lease, its lock, its end
 //!   sync/rehearsal.rs     a sample written and rolled back
 //!   sync/strategy/        one strategy per file; `staged` is the default
-//!   sync/batches/batch.rs one batch: its claim, its books, its COMMIT; `batches/mod.rs` all of them
+//!   sync/batches/batch.rs one batch: its claim (the statement: ledger/checkpoint.rs), its books, its COMMIT, and whether an
+//!                         earlier one was committed; batches/mod.rs: all of them
 //!   sync/verify/stage.rs  the staging table against one snapshot of production, repaired
 //!   sync/consent.rs       what was agreed to, and the questions (`sync/ask.rs`)
 //!   sync/apply/           what is kept for an undo (`keep.rs`), the writes (`write.rs`), the measurement (`sync/losses.rs`)
-//!   sync/exactly_once.rs  a COMMIT whose answer was lost
+//!   sync/exactly_once.rs  a COMMIT of a whole apply, undo, deletion or `atomic` run whose answer was lost
 //! sync/undo/              puts back what an apply kept
-//! transfer/engine.rs      the engines by name; `transfer/import/` one per file; `export.rs` which books are read
+//! transfer/engine.rs      the engines by name; transfer/import/mod.rs calls them, one per file
+//! transfer/export.rs      which books are read; postgres/fingerprint.rs, sync/verify/ and plan.rs count and compare the same ones,
+//!                         so a filter goes into all of them
 //! plan.rs                 the ranges that become batches, frozen in the ledger
 //! dependents/reach.rs     what becomes of rows of other tables, such as reading lists, when books are deleted or changed
-//! ledger/run.rs           the row of a run, which `cli/history.rs` shows
-//! progress/streams.rs     the only way to stdout and stderr
+//! ledger/run.rs           writes the row of a run: begin, resume, claim, end; cli/history.rs reads it, by the entity in `entity/`
+//! progress/streams.rs     the only way of text to stdout and stderr; progress/bars.rs draws its bar itself
 //! ```
 //!
 //! # Invariants
