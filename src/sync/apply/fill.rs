@@ -70,7 +70,7 @@ pub(super) async fn fill<'a>(
 }
 
 /// Fills a book table that is empty from a stage that is not verified: nothing is to be asked or lost, and whether it holds
-/// what the source has is looked at before the COMMIT. `ahead` has begun with it. `None` when there are books after all,
+/// what the source has is looked at before the COMMIT. `early` has begun with it. `None` when there are books after all,
 /// when the run is applied already, or when books of the stage cannot be in the table together: then verifying the stage
 /// says which.
 ///

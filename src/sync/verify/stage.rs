@@ -30,7 +30,7 @@ use crate::transfer::duplicates::{duplicates, refuse_duplicates};
 type Fingerprints = BTreeMap<usize, Fingerprint>;
 
 /// Compares, and stages again what differs; counts what the stage would change. An empty book table is filled on the way.
-/// `ahead` has begun with that. `keys` are the target's foreign keys, as far as that is known. `failed` is how an earlier
+/// `early` has begun with that. `keys` are the target's foreign keys, as far as that is known. `failed` is how an earlier
 /// verification came to nothing after all.
 ///
 /// # Errors
