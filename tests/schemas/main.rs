@@ -13,6 +13,7 @@ mod dice;
 mod draw;
 mod kinds;
 mod lab;
+mod may;
 mod meanwhile;
 mod model;
 mod play;
