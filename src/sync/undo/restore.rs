@@ -1,5 +1,5 @@
-//! Puts back what was kept: the inserted books go, the changed ones become what they were, the removed ones come back
-//! with their ids and with what hung on them.
+//! Restores what was kept: inserted books are deleted, changed ones changed back, deleted ones inserted with their ids and
+//! with the rows that referenced them.
 
 use super::attach::{Attached, References};
 use super::kept::KeptTable;
@@ -161,7 +161,7 @@ pub(super) async fn not_as_they_were(
     let sum = std::iter::once("0".to_owned()).chain(counts).collect::<Vec<_>>().join(" + ");
     let attached = references.iter().map(References::counted).collect::<Vec<_>>().join(", ");
     let sql = format!(
-        "SELECT json_build_array({sum}, json_build_array({attached}), {measured})::text",
+        "SELECT json_build_array({sum}, to_json(ARRAY[{attached}]::json[]), {measured})::text",
         measured = measured()
     );
     tx.ask(Query::json(sql)).await
