@@ -1,4 +1,4 @@
-//! Fills a development PostgreSQL with the books of the production one, owned by a user that exists in development.
+//! Copies production's `"Book"` rows into a development PostgreSQL, under a user that exists there, and verifies every row.
 //!
 //! ```text
 //! config ─> guards ─> compare ─> plan ─> [ export ─> remap ─> import ] per batch ─> verify ─> ask ─> apply
@@ -13,7 +13,7 @@
 //!
 //! ```text
 //! cli           one file per command, prompts; the only code that prints, with progress
-//! doctor demo   every check with its fix; two throw-away servers with generated books, for the demo and the tests
+//! doctor demo   every check with its fix; two temporary servers with generated books, for the demo and the tests
 //! sync          a run: decide, verify, rehearse, batches, apply, undo; one strategy per file
 //! preflight     what both catalogs say, and the guards, one per file, before anything is written
 //! transfer      one batch: export from the source, remap to the target's users, import by one of the engines

@@ -1,4 +1,4 @@
-//! `demo`: the whole story on two throw-away servers.
+//! `demo`: a walk through a sync on two temporary servers.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ struct Servers {
 
 pub(super) async fn run(session: &Session, args: &DemoArgs) -> Result<Ended> {
     let binaries = binaries::find(session.environment.get("PG_BIN").map(PathBuf::from))?;
-    tell(session, ["Two throw-away PostgreSQL servers are started."]);
+    tell(session, ["Two temporary PostgreSQL servers are started."]);
     let servers = session.unless_interrupted(start(binaries)).await?;
     let books = args.books;
     tell(
@@ -143,17 +143,17 @@ async fn play_all(session: &Session, directory: &Path, servers: &Servers) -> Res
         [
             "",
             "Meanwhile development's user put 50 books on a reading list, and production went on: of those 50, three",
-            "have another title, two swapped their ISBN-10s, one is gone.",
+            "have another title, two swapped their ISBN-10s, one was deleted.",
         ],
     );
     play(
-        "Books on both sides keep their ids, so the reading list stays; what hangs on the one that goes has to be\nagreed to.",
+        "Books on both sides keep their ids, so the reading list stays. Deleting the entry of the book that production\nno longer has must be agreed to.",
         "sync --yes --allow-cascade",
     )
     .await?;
     say_listed(session, &mut target).await?;
     play("A second sync finds nothing to do.", "sync --yes").await?;
-    play("And this puts back what the last sync replaced.", "undo --yes").await?;
+    play("Undo restores what the last sync replaced.", "undo --yes").await?;
     say_listed(session, &mut target).await
 }
 

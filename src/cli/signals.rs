@@ -1,4 +1,4 @@
-//! The first signal asks the run to stop, the second ends the process at once, which the claims make safe.
+//! The first signal asks the run to stop, the second ends the process at once; nothing is lost either way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

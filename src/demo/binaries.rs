@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::error::{Error, Kind, Result};
 
-/// What a throw-away server is made with.
+/// The programs that make a temporary server.
 const NEEDED: [&str; 3] = ["initdb", "postgres", "pg_isready"];
 
 /// Where packages put one directory a major version, as what stands before and after the version.

@@ -1,4 +1,4 @@
-//! What a throw-away server is to be like.
+//! The options of a temporary server.
 
 use std::path::{Path, PathBuf};
 

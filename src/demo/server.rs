@@ -1,4 +1,4 @@
-//! A throw-away PostgreSQL server: made in about a second, gone with the process that made it.
+//! A temporary PostgreSQL server: made in about a second, stopped with the process that made it.
 //!
 //! Invariant: the server and its directory do not outlive this process unless [`Server::keep`] says so.
 //! `supervise.sh` sees to that from outside, because neither `Drop` nor a signal handler runs on SIGKILL.

@@ -1,6 +1,6 @@
 # supervise.sh BINARIES DIRECTORY (initdb | pg_basebackup) [OPTION]...
 #
-# Makes one throw-away PostgreSQL server in DIRECTORY, with that program and its options, for the process that holds the other end of the
+# Makes one temporary PostgreSQL server in DIRECTORY, with that program and its options, for the process that holds the other end of the
 # standard input. That pipe closes when the process ends, however it ends; then the server and the
 # directory go as well. Asked on the standard input, answered on the standard output:
 #

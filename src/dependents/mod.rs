@@ -1,4 +1,4 @@
-//! Guard: rows of other tables that hang on books, followed through the foreign keys.
+//! Guard: rows of other tables that reference books, followed through the foreign keys.
 //!
 //! What a deletion of books would take along is counted per table and asked about; what would block it stops the run.
 

@@ -57,7 +57,7 @@ pub struct TargetSurvey {
     pub named_users: Option<Vec<TargetUserId>>,
     /// How many ids come more than once.
     pub repeated_ids: u64,
-    /// What hangs on the books.
+    /// Rows of other tables that reference books.
     pub dependents: Vec<Dependents>,
     /// The identity in the ledger, where there is one.
     pub marked: Option<Identity>,

@@ -1,4 +1,4 @@
-//! What the stage would change: books new, changed, only in the target, unchanged, and what hangs on those that go.
+//! What the stage would change: books new, changed, only in the target, unchanged, and the rows that reference those that are deleted.
 
 use sea_orm::IdenStatic;
 use serde::{Deserialize, Serialize};

@@ -19,7 +19,7 @@ pub struct Intent {
     pub marking: Marking,
     /// Who will own the books.
     pub owners: Owners,
-    /// Where the transactions end.
+    /// How the sync is split into transactions.
     pub strategy: Strategy,
     /// How books are written.
     pub engine: Engine,

@@ -65,7 +65,7 @@ impl Strategy {
         if self.removes_all() { Destination::Book } else { Destination::Stage }
     }
 
-    /// Whether every old book is removed, with what hangs on it.
+    /// Whether every old book is deleted, with the rows that reference it.
     pub const fn removes_all(self) -> bool {
         !matches!(self, Self::Staged)
     }

@@ -1,4 +1,4 @@
-//! Pairs of throw-away servers: one that all gentle cases share, and some for the cases that stop and kill servers.
+//! Pairs of temporary servers: one that all gentle cases share, and some for the cases that stop and kill servers.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! While books are applied, nobody else writes books or what hangs on them, and everybody reads.
+//! While books are applied, nobody else writes books or the rows that reference them, and everybody reads.
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 

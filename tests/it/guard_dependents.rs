@@ -1,4 +1,4 @@
-//! Guard: what hangs on books is lost only when that was agreed to, and what forbids their removal stops the run.
+//! Guard: rows that reference books are lost only when that was agreed to, and what forbids their removal stops the run.
 //! `atomic` and `batched` refuse before the first write; `staged` when it knows which books go.
 
 use crate::guards::{OTHER_TITLES, check, count, passes, synced};

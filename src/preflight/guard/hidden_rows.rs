@@ -9,7 +9,7 @@ use crate::dependents::{Reach, Writes};
 use crate::error::{Error, Kind, Result};
 use crate::preflight::catalog::{Facts, Holds, Policed};
 
-/// Of the source only books are read; of the target books, users, and what hangs on books.
+/// Of the source only books are read; of the target books, users, and the rows that reference books.
 ///
 /// # Errors
 /// [`Kind::Refused`] when a policy applies to one of those.

@@ -1,10 +1,10 @@
 //! Begins to fill an empty book table while later batches are still on their way to the stage: the inserts are most of the
 //! work, and one session does them.
 //!
-//! The run does not depend on it: whatever comes in its way, it is given up and the table is filled when everything is
-//! staged. It locks no table and claims nothing before that, because writers need the one, batches and whoever takes over
-//! the other. But it reads the stage and the users and writes books, so whoever changes one of these tables, or writes a book
-//! with one of its keys, waits for it.
+//! The run does not depend on it: on any obstacle it is given up, and the table is filled when everything is staged. It takes
+//! no table lock and no claim until everything is staged: the lock would block the application, the claim would block batches
+//! and a take-over. But it reads the stage and the users and writes books, so whoever changes one of these tables, or writes a
+//! book with one of its keys, waits for it.
 //!
 //! Invariant: it does not wait for a batch while somebody waits for it. That one may be before the batch in the queue for a
 //! table, and the server would not see that all three stand still. So it asks with each insert, and once a second while

@@ -1,4 +1,4 @@
-//! `batched`, the old *Enhanced*: the deletion in one transaction, then a transaction a batch. Other batches go on when
+//! `batched`, the old *Enhanced*: the deletion in one transaction, then one transaction per batch. Other batches go on when
 //! one fails, and a last look at one snapshot of the source copies again what changed meanwhile.
 
 use super::deletion::delete_as_agreed;

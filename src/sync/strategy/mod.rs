@@ -1,4 +1,4 @@
-//! Where the transactions end.
+//! How the sync is split into transactions: one strategy per file.
 
 pub mod atomic;
 pub mod batched;

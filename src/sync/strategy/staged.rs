@@ -1,4 +1,4 @@
-//! `staged`, the default: a transaction a batch into the stage; the stage is verified; then the question, with exact
+//! `staged`, the default: one transaction per batch into the stage; the stage is verified; then the question, with exact
 //! numbers; then one short transaction makes the books equal to the stage. Whatever fails before, the old books are there,
 //! and the run can be resumed.
 

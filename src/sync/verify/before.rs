@@ -26,7 +26,7 @@ use crate::sync::outcome::{Verified, snapshot_time};
 pub enum Compared {
     /// Nothing.
     Equal(Verified),
-    /// These books, and what hangs on those that are only in the target.
+    /// These books, and the rows that reference those which only the target has.
     Different {
         /// Books.
         difference: Difference,
@@ -70,7 +70,7 @@ pub async fn compare(call: Call<'_>, intent: &Intent) -> Result<Compared> {
             return Ok(Compared::Equal(Verified::new(expected, open.end().await?)));
         }
         let differing = Box::pin(pair.differing(&pair.differing_buckets().await?)).await?;
-        let dependents = hanging_on(pair, &intent.found, &differing).await.map_err(comparing)?;
+        let dependents = referencing(pair, &intent.found, &differing).await.map_err(comparing)?;
         open.end().await?;
         Ok(Compared::Different { difference: differing.counts, dependents })
     })
@@ -117,7 +117,7 @@ fn comparing(fault: Fault) -> Error {
 }
 
 /// The rows that foreign keys delete or change when the target's books become those of the source.
-async fn hanging_on(
+async fn referencing(
     pair: Pair<'_, '_>,
     found: &Preflight,
     differing: &Differing,
